@@ -1,0 +1,2 @@
+//! The Offramp node daemon.
+fn main() {}

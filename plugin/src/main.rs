@@ -1,0 +1,2 @@
+//! The Offramp CNI plugin.
+fn main() {}
