@@ -1,1 +1,17 @@
-//! The pure part of Offramp.
+//! The pure part of Offramp: names that cannot be wrong, CNI types, plans and their steps, records and
+//! the wire types between plugin and daemon. No I/O, no unsafe: everything here can be tested by values.
+#![forbid(unsafe_code)]
+
+pub mod cni;
+pub mod firewall;
+pub mod ids;
+pub mod ipam;
+pub mod net;
+pub mod plan;
+pub mod record;
+pub mod spec;
+pub mod step;
+pub mod wire;
+
+pub use cni::error::CniError;
+pub use ids::{AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, VlanId};

@@ -1,0 +1,182 @@
+//! The network configuration on stdin.
+
+use super::{
+    bridge::BridgeConf, error::CniError, fields::Fields, ipam::Ipam, result::CniResult, result::Dns,
+    runtime::RuntimeConfig, version::Version,
+};
+use crate::ids::{AttachmentId, ContainerId, IfName, NetworkName};
+use serde::Deserialize;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// The most that is read from stdin: twice the annotations that Kubernetes allows a pod (256 KiB).
+pub const MAX_STDIN: usize = 512 * 1024;
+
+/// The network configuration, parsed; nothing in it was passed over.
+#[derive(Debug, Clone)]
+pub struct NetConf {
+    /// The version to answer in.
+    pub version: Version,
+    /// `name`
+    pub name: NetworkName,
+    /// Node mode or inline mode.
+    pub mode: ModeConf,
+    /// `dns`
+    pub dns: Dns,
+    /// `runtimeConfig`
+    pub runtime: RuntimeConfig,
+    /// `prevResult`; for DEL an unreadable one is none, since DEL never acts on it.
+    pub prev_result: Option<CniResult>,
+    /// `cni.dev/valid-attachments`; none where the key is absent.
+    pub valid_attachments: Option<Vec<AttachmentId>>,
+    /// Offramp's own keys.
+    pub local: Local,
+    /// The configuration as it came, for delegated plugins.
+    pub raw: Value,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModeConf {
+    /// The daemon.
+    Node,
+    /// This configuration.
+    Inline {
+        /// Bridge and port.
+        bridge: Box<BridgeConf>,
+        /// Addresses.
+        ipam: Box<Ipam>,
+    },
+}
+
+/// Offramp's own keys in a configuration: places and logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// `stateDir`, default `/run/offramp`.
+    pub state_dir: PathBuf,
+    /// `socket`, default `offrampd.sock` in the state directory.
+    pub socket: PathBuf,
+    /// `logFile`, default `offramp.log` in the state directory.
+    pub log_file: PathBuf,
+    /// `logLevel`: `none`, `error`, `info` (default) or `debug`.
+    pub log_level: LogLevel,
+    /// `logMaxBytes`: at this size the file is rotated once; default 1 MiB.
+    pub log_max_bytes: u64,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    None,
+    /// Calls that failed.
+    Error,
+    /// One line a call.
+    Info,
+    /// One line a call, with the time of each step.
+    Debug,
+}
+
+impl Local {
+    fn take(f: &mut Fields) -> Result<Self, CniError> {
+        let absolute = |f: &mut Fields, key: &str| -> Result<Option<PathBuf>, CniError> {
+            match f.take::<PathBuf>(key)? {
+                Some(path) if !path.is_absolute() => Err(CniError::config(format!(
+                    "field {key:?} {}: it must be an absolute path",
+                    path.display()
+                ))),
+                path => Ok(path),
+            }
+        };
+        let state_dir = absolute(f, "stateDir")?.unwrap_or_else(|| "/run/offramp".into());
+        Ok(Self {
+            socket: absolute(f, "socket")?.unwrap_or_else(|| state_dir.join("offrampd.sock")),
+            log_file: absolute(f, "logFile")?.unwrap_or_else(|| state_dir.join("offramp.log")),
+            log_level: f.take_or("logLevel", LogLevel::Info)?,
+            log_max_bytes: f.take_or("logMaxBytes", 1 << 20)?,
+            state_dir,
+        })
+    }
+}
+
+impl NetConf {
+    /// Parses stdin. `lenient` (DEL, GC) passes over what only ADD needs: a broken `runtimeConfig` or
+    /// `prevResult` must not stop a release.
+    pub fn parse(stdin: &[u8], lenient: bool) -> Result<Self, CniError> {
+        let raw: Value = serde_json::from_slice(stdin)
+            .map_err(|e| CniError::decode(format!("stdin is not a network configuration: {e}")))?;
+        let mut f = Fields::new("", raw.clone())?;
+        let version = Version::parse(&f.take_or("cniVersion", String::new())?)?;
+        let name = f.require("name")?;
+        let local = Local::take(&mut f)?;
+        let mode = match ModeConf::take(&mut f, &raw) {
+            Err(_) if lenient => ModeConf::Node, // no ADD with it can have succeeded
+            mode => mode?,
+        };
+        let runtime = or_default(RuntimeConfig::parse(f.take("runtimeConfig")?), lenient)?;
+        let prev_result = or_default(f.take("prevResult")?.map(CniResult::from_json).transpose(), lenient)?;
+        let valid_attachments = valid_attachments(&mut f)?;
+        let dns = f.take_or("dns", Dns::default())?;
+        f.ignore(&[
+            "type",
+            "capabilities",
+            "args",
+            "cni.dev/attachments",
+            "cniVersions",
+            "disableCheck",
+            "disableGC",
+        ]);
+        if !lenient {
+            f.finish()?;
+        }
+        Ok(Self { version, name, mode, dns, runtime, prev_result, valid_attachments, local, raw })
+    }
+
+    /// The version that an error about `stdin` should carry, whatever else is wrong with it.
+    pub fn version_of(stdin: &[u8]) -> Version {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct OnlyVersion {
+            cni_version: Version,
+        }
+        serde_json::from_slice(stdin).map_or(Version::NEWEST, |v: OnlyVersion| v.cni_version)
+    }
+}
+
+fn or_default<T: Default>(result: Result<T, CniError>, lenient: bool) -> Result<T, CniError> {
+    if lenient { Ok(result.unwrap_or_default()) } else { result }
+}
+
+impl ModeConf {
+    /// A configuration that names a bridge or an IPAM decides by itself; any other asks the daemon.
+    fn take(f: &mut Fields, raw: &Value) -> Result<Self, CniError> {
+        if raw.get("bridge").is_none() && raw.get("ipam").is_none() {
+            return Ok(Self::Node);
+        }
+        let bridge = BridgeConf::take(f)?;
+        let ipam = Ipam::parse(f.take("ipam")?)?;
+        if bridge.disable_container_interface && ipam != Ipam::None {
+            return Err(CniError::config(
+                "disableContainerInterface and ipam cannot both be set: a link that is down has no addresses",
+            ));
+        }
+        Ok(Self::Inline { bridge: Box::new(bridge), ipam: Box::new(ipam) })
+    }
+}
+
+fn valid_attachments(f: &mut Fields) -> Result<Option<Vec<AttachmentId>>, CniError> {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(rename = "containerID")]
+        container: ContainerId,
+        ifname: IfName,
+    }
+    let list: Option<Vec<Wire>> = f.take("cni.dev/valid-attachments")?;
+    Ok(list
+        .map(|l| l.into_iter().map(|w| AttachmentId { container: w.container, ifname: w.ifname }).collect()))
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

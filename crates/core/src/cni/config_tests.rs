@@ -1,0 +1,88 @@
+use super::*;
+use serde_json::json;
+
+fn parse(value: &Value) -> Result<NetConf, CniError> {
+    NetConf::parse(value.to_string().as_bytes(), false)
+}
+
+fn with(extra: &Value) -> Value {
+    let mut conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "offramp"});
+    conf.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    conf
+}
+
+#[test]
+fn what_is_named_inline_decides_the_mode() {
+    let conf = parse(&with(&json!({}))).unwrap();
+    assert_eq!(conf.mode, ModeConf::Node);
+    assert_eq!(conf.local.socket, PathBuf::from("/run/offramp/offrampd.sock"));
+    let conf = parse(&with(
+        &json!({"bridge": "br0", "isDefaultGateway": true, "ipam": {"type": "host-local", "anything": 1}}),
+    ))
+    .unwrap();
+    let ModeConf::Inline { bridge, ipam } = conf.mode else { panic!("inline") };
+    assert!(bridge.is_gateway && *ipam == Ipam::Delegate { plugin: "host-local".into() });
+}
+
+#[test]
+fn wrong_configurations_name_field_and_code() {
+    let cases = [
+        (json!({"cniVersion": "0.1.0"}), 1, "0.1.0"),
+        (json!({"cniVersion": 5}), 7, "cniVersion"),
+        (json!({"name": "../etc"}), 7, "name"),
+        (json!({"name": null}), 7, "name"),
+        (json!({"isGateway": true}), 2, "isGateway"),
+        (json!({"bridge": "br0", "ipam": {"type": "../../bin/sh"}}), 7, "ipam.type"),
+        (json!({"bridge": "br0", "ipam": {}, "colour": "red"}), 2, "\"colour\" with value \"red\""),
+        (json!({"bridge": "a/b"}), 7, "bridge"),
+        (json!({"bridge": "br0", "mtu": "big"}), 7, "mtu"),
+        (json!({"bridge": "br0", "mtu": 9}), 7, "MTU"),
+        (json!({"bridge": "br0", "vlan": 4095}), 7, "VLAN"),
+        (json!({"bridge": "br0", "vlanTrunk": [{"id": 5, "minID": 3}]}), 7, "vlanTrunk[0]"),
+        (json!({"bridge": "br0", "vlanTrunk": [{"minID": 5, "maxID": 3}]}), 7, "vlanTrunk[0]"),
+        (json!({"bridge": "br0", "ipMasqBackend": "iptables"}), 2, "ipMasqBackend"),
+        (json!({"bridge": "br0", "hairpinMode": true, "promiscMode": true}), 7, "hairpinMode"),
+        (
+            json!({"ipam": {"type": "offramp", "ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "10.0.0.0/25"}]]}}),
+            7,
+            "overlap",
+        ),
+        (json!({"ipam": {"type": "offramp", "ranges": [[]]}}), 7, "ipam.ranges[0]"),
+        (
+            json!({"ipam": {"type": "offramp", "ranges": [[{"subnet": "10.0.0.0/24", "x": 1}]]}}),
+            2,
+            "ipam.ranges[0][0].x",
+        ),
+        (json!({"ipam": {"type": "offramp", "gateway": "10.0.0.1"}}), 7, "ipam.subnet"),
+        (json!({"stateDir": "relative"}), 7, "stateDir"),
+        (json!({"prevResult": {"cniVersion": "1.0.0", "ips": 5}}), 6, "result"),
+        (
+            json!({"cni.dev/valid-attachments": [{"containerID": "/", "ifname": "eth0"}]}),
+            7,
+            "valid-attachments",
+        ),
+    ];
+    for (extra, code, text) in cases {
+        let e = parse(&with(&extra)).unwrap_err();
+        assert!(e.code == code && e.msg.contains(text), "{extra}: {} {e}", e.code);
+    }
+    for stdin in ["", "{", "[]", "5", "\"x\"", "\u{0}"] {
+        assert_eq!(NetConf::parse(stdin.as_bytes(), false).unwrap_err().code, 6, "{stdin:?}");
+    }
+}
+
+#[test]
+fn a_release_reads_past_what_it_does_not_need() {
+    let conf =
+        with(&json!({"prevResult": {"cniVersion": "9"}, "runtimeConfig": {"mac": "nonsense"}, "new-key": 1}));
+    let parsed = NetConf::parse(conf.to_string().as_bytes(), true).unwrap();
+    assert_eq!((parsed.prev_result, parsed.runtime), (None, RuntimeConfig::default()));
+    assert!(parse(&conf).is_err());
+}
+
+#[test]
+fn gc_tells_an_empty_list_from_none() {
+    assert_eq!(parse(&with(&json!({}))).unwrap().valid_attachments, None);
+    let empty = parse(&with(&json!({"cni.dev/valid-attachments": []}))).unwrap();
+    assert_eq!(empty.valid_attachments, Some(vec![]));
+}

@@ -1,0 +1,63 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn interface_names_follow_the_kernel() {
+    for good in ["eth0", "a", "net-1.5", "123456789012345", "ü0"] {
+        assert!(good.parse::<IfName>().is_ok(), "{good}");
+    }
+    for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "1234567890123456", "a\0", "a\n"] {
+        assert!(bad.parse::<IfName>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn cni_names_are_never_paths() {
+    for good in ["a", "0-_.", "cni-58a67e43"] {
+        assert!(good.parse::<ContainerId>().is_ok(), "{good}");
+        assert!(good.parse::<NetworkName>().is_ok(), "{good}");
+    }
+    for bad in ["", ".", "..", "../x", "a/b", "_a", "-a", "a b", "ä", &"a".repeat(201)] {
+        assert!(bad.parse::<ContainerId>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn mac_addresses() {
+    assert_eq!("02-00-5E-10-00-01".parse::<MacAddr>().unwrap().to_string(), "02:00:5e:10:00:01");
+    for bad in [
+        "",
+        "02:00:5e:10:00",
+        "02:00:5e:10:00:01:02",
+        "01:00:5e:00:00:01",
+        "00:00:00:00:00:00",
+        "2:0:5e:1:0:1",
+        "+2:00:5e:10:00:01",
+    ] {
+        assert!(bad.parse::<MacAddr>().is_err(), "{bad:?}");
+    }
+    let mac: MacAddr = "52:54:00:12:34:56".parse().unwrap();
+    assert_eq!(mac.link_local().to_string(), "fe80::5054:ff:fe12:3456");
+}
+
+#[test]
+fn numbers_keep_their_range() {
+    assert!(VlanId::try_from(0).is_err() && VlanId::try_from(4095).is_err());
+    assert_eq!(VlanId::try_from(4094).unwrap().get(), 4094);
+    assert!(Mtu::try_from(67).is_err() && Mtu::try_from(65536 + 1500).is_err());
+}
+
+proptest! {
+    #[test]
+    fn local_macs_are_unicast_and_local(seed: u64) {
+        let mac = MacAddr::local(seed);
+        prop_assert_eq!(mac.octets()[0] & 3, 2);
+        prop_assert_eq!(mac.to_string().parse::<MacAddr>().unwrap(), mac);
+    }
+
+    #[test]
+    fn attachment_ids_round_trip(c in "[a-z0-9][a-zA-Z0-9_.-]{0,64}", i in "[a-z][a-z0-9@]{0,10}") {
+        let id = AttachmentId { container: c.parse().unwrap(), ifname: i.parse().unwrap() };
+        prop_assert_eq!(id.to_string().parse::<AttachmentId>().unwrap(), id);
+    }
+}

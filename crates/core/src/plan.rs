@@ -1,0 +1,236 @@
+//! From what is wished for to what must be done: a pure function.
+
+use crate::cni::result::{CniResult, Interface, Ip, Route};
+use crate::firewall::{HostPortRule, Masquerade, Rules, SpoofCheck};
+use crate::ids::{AttachmentId, IfName, MacAddr};
+use crate::net::Family;
+use crate::spec::{HostPort, Spec};
+use crate::step::{
+    Announce, AttachPort, AwaitCarrier, ConfigurePod, CreateVeth, Gateway, Neighbours, Shape, Step,
+};
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// How an interface is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Path {
+    /// A veth pair into a bridge.
+    Veth,
+}
+
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Veth => "veth",
+        })
+    }
+}
+
+/// All that is done for one attachment, decided before anything is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How the interface is made.
+    pub path: Path,
+    /// Why this path.
+    pub reason: String,
+    /// In order; undone in reverse.
+    pub steps: Vec<Step>,
+    /// What nftables holds for it.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub firewall: Rules,
+    /// What the runtime is told.
+    pub result: CniResult,
+}
+
+impl Plan {
+    /// The pod's addresses.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.result.ips.iter().map(|ip| ip.address.ip())
+    }
+
+    /// The host end and its MAC.
+    pub fn host_link(&self) -> Option<(&IfName, MacAddr)> {
+        self.steps.iter().find_map(|s| match s {
+            Step::CreateVeth(v) => Some((&v.host, v.host_mac)),
+            _ => None,
+        })
+    }
+}
+
+/// The host end's name: `of` and 13 digits to base 36 of the attachment's hash, so that it can be found without a record.
+pub fn host_ifname(id: &AttachmentId) -> IfName {
+    derived_ifname("of", id)
+}
+
+/// The name of the ifb that an attachment's egress passes.
+pub fn ifb_name(id: &AttachmentId) -> IfName {
+    derived_ifname("ob", id)
+}
+
+fn derived_ifname(prefix: &str, id: &AttachmentId) -> IfName {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut hash = id.hash64();
+    let mut name = String::from(prefix);
+    // 36^13 > 2^64: nothing of the hash is lost, and 2 + 13 bytes are what the kernel allows.
+    for _ in 0..13 {
+        name.push(char::from(DIGITS[(hash % 36) as usize]));
+        hash /= 36;
+    }
+    #[expect(clippy::expect_used, reason = "15 characters of [0-9a-z] are always a name")]
+    name.parse().expect("valid interface name")
+}
+
+/// The steps that make the link, before addresses are known. [`plan`] of the same spec begins with them.
+pub fn link_steps(spec: &Spec, ifb: IfName) -> Vec<Step> {
+    let mut steps: Vec<Step> = spec.bridge.ensure.iter().cloned().map(Step::EnsureBridge).collect();
+    steps.push(Step::CreateVeth(CreateVeth {
+        host: spec.host_ifname.clone(),
+        host_mac: spec.host_mac,
+        pod: spec.ifname.clone(),
+        pod_mac: spec.mac,
+        mtu: spec.mtu,
+    }));
+    steps.push(Step::AttachPort(AttachPort {
+        link: spec.host_ifname.clone(),
+        bridge: spec.bridge.name.clone(),
+        port: spec.port.clone(),
+    }));
+    if spec.bandwidth.ingress.or(spec.bandwidth.egress).is_some() {
+        steps.push(Step::Shape(Shape {
+            link: spec.host_ifname.clone(),
+            ifb,
+            // Another address than the host end's, and as well known from the record.
+            ifb_mac: MacAddr::local(u64::from_be_bytes(widen(spec.host_mac)) ^ 1),
+            bandwidth: spec.bandwidth,
+            mtu: spec.mtu,
+        }));
+    }
+    steps
+}
+
+fn widen(mac: MacAddr) -> [u8; 8] {
+    let [a, b, c, d, e, f] = mac.octets();
+    [0, 0, a, b, c, d, e, f]
+}
+
+/// The whole plan.
+pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
+    let mut steps = link_steps(spec, ifb_name(id));
+    let gateways = gateway_addresses(spec);
+    if !gateways.is_empty() {
+        steps.push(Step::Gateway(Gateway {
+            bridge: spec.bridge.name.clone(),
+            addresses: gateways,
+            force: spec.bridge.force_address,
+        }));
+    }
+    let ips: Vec<IpAddr> = spec.addresses.iter().map(|a| a.ip.ip()).collect();
+    if spec.bridge.is_gateway && !ips.is_empty() {
+        let bridge = spec.bridge.name.clone();
+        steps.push(Step::Neighbours(Neighbours { bridge, ips: ips.clone(), mac: spec.mac }));
+    }
+    if !spec.leave_down {
+        steps.push(Step::ConfigurePod(ConfigurePod {
+            link: spec.ifname.clone(),
+            mac: spec.mac,
+            addresses: spec.addresses.clone(),
+            routes: spec.routes.clone(),
+            dad: spec.enable_dad,
+        }));
+        steps.push(Step::AwaitCarrier(AwaitCarrier {
+            host: spec.host_ifname.clone(),
+            pod: spec.ifname.clone(),
+        }));
+        if !ips.is_empty() {
+            steps.push(Step::Announce(Announce { link: spec.ifname.clone(), mac: spec.mac, ips }));
+        }
+    }
+    Plan {
+        path: Path::Veth,
+        reason: "no offload was asked for".into(),
+        steps,
+        firewall: rules(spec),
+        result: result(spec),
+    }
+}
+
+/// The gateways' addresses that the plugin itself puts on the bridge; in node mode the daemon has done so.
+fn gateway_addresses(spec: &Spec) -> Vec<IpNetwork> {
+    if spec.bridge.ensure.is_none() || !spec.bridge.is_gateway {
+        return Vec::new();
+    }
+    let mut all: Vec<IpNetwork> = Vec::new();
+    for address in &spec.addresses {
+        let Some(gateway) = address.gateway else { continue };
+        let net = crate::net::WithPrefix::with_prefix(IpNetwork::from(gateway), address.ip.prefix());
+        if !all.contains(&net) {
+            all.push(net);
+        }
+    }
+    all
+}
+
+fn rules(spec: &Spec) -> Rules {
+    let masquerade =
+        |a: &crate::spec::Address| Masquerade { ip: a.ip.ip(), exempt: crate::net::network_of(a.ip) };
+    Rules {
+        host_ports: spec.host_ports.iter().flat_map(|p| host_port_rules(spec, p)).collect(),
+        masquerade: spec.addresses.iter().filter(|_| spec.masquerade).map(masquerade).collect(),
+        spoof_check: spec
+            .mac_spoof_check
+            .then(|| SpoofCheck { link: spec.host_ifname.clone(), mac: spec.mac }),
+    }
+}
+
+/// A mapping leads to the pod's first address of each family that it is meant for.
+fn host_port_rules<'a>(spec: &'a Spec, port: &'a HostPort) -> impl Iterator<Item = HostPortRule> + 'a {
+    let wanted = port.host_ip.map(Family::of).or(port.only);
+    Family::ALL.into_iter().filter(move |f| wanted.is_none_or(|w| w == *f)).filter_map(|family| {
+        let to = spec.addresses.iter().map(|a| a.ip).find(|ip| Family::of(ip.ip()) == family)?;
+        Some(HostPortRule {
+            protocol: port.protocol,
+            host_ip: port.host_ip,
+            host_port: port.host_port,
+            to: to.ip(),
+            to_port: port.container_port,
+            subnet: crate::net::network_of(to),
+        })
+    })
+}
+
+fn result(spec: &Spec) -> CniResult {
+    let mtu = spec.mtu.map(crate::ids::Mtu::get);
+    let interface = |name: &IfName, mac: Option<MacAddr>, sandbox: Option<String>, mtu| Interface {
+        name: name.to_string(),
+        mac: mac.map(|m| m.to_string()),
+        mtu,
+        sandbox,
+        ..Default::default()
+    };
+    let via = |r: &Route| Route {
+        gw: r.gw.or_else(|| {
+            spec.addresses.iter().filter(|a| a.ip.is_ipv4() == r.dst.is_ipv4()).find_map(|a| a.gateway)
+        }),
+        ..r.clone()
+    };
+    CniResult {
+        interfaces: vec![
+            interface(&spec.bridge.name, None, None, None),
+            interface(&spec.host_ifname, Some(spec.host_mac), None, mtu),
+            interface(&spec.ifname, Some(spec.mac), Some(spec.sandbox.clone()), mtu),
+        ],
+        ips: spec
+            .addresses
+            .iter()
+            .map(|a| Ip { address: a.ip, gateway: a.gateway, interface: Some(2) })
+            .collect(),
+        routes: spec.routes.iter().map(via).collect(),
+        dns: spec.dns.clone(),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

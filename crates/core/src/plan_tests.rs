@@ -1,0 +1,112 @@
+use super::*;
+use crate::spec::{Address, Bandwidth, BridgeSpec, EnsureBridge, PortSpec, Protocol, Rate};
+use crate::step::Undo;
+use proptest::prelude::*;
+
+fn id() -> AttachmentId {
+    "c1@eth0".parse().unwrap()
+}
+
+fn spec(inline: bool, limited: bool, addresses: &[(&str, Option<&str>)]) -> Spec {
+    let name: IfName = "br0".parse().unwrap();
+    let ensure = EnsureBridge { name: name.clone(), mtu: None, vlan_filtering: false, promisc: false };
+    let egress = limited.then(|| Rate::new(1_000_000, 0));
+    Spec {
+        ifname: "eth0".parse().unwrap(),
+        mac: MacAddr::local(1),
+        sandbox: "/run/netns/x".into(),
+        host_ifname: host_ifname(&id()),
+        host_mac: MacAddr::local(2),
+        mtu: None,
+        bridge: BridgeSpec { name, ensure: inline.then_some(ensure), is_gateway: true, force_address: false },
+        port: PortSpec::default(),
+        addresses: addresses
+            .iter()
+            .map(|(ip, gw)| Address { ip: ip.parse().unwrap(), gateway: gw.map(|g| g.parse().unwrap()) })
+            .collect(),
+        routes: vec![Route::via(Family::V4.default_route(), None)],
+        dns: Default::default(),
+        enable_dad: false,
+        leave_down: false,
+        bandwidth: Bandwidth { ingress: None, egress },
+        host_ports: vec![HostPort {
+            host_port: 8080,
+            container_port: 80,
+            protocol: Protocol::Tcp,
+            host_ip: None,
+            only: None,
+        }],
+        masquerade: inline,
+        mac_spoof_check: false,
+    }
+}
+
+const DUAL: [(&str, Option<&str>); 2] = [("10.0.0.2/24", Some("10.0.0.1")), ("fd00::2/64", Some("fd00::1"))];
+
+#[test]
+fn the_daemon_keeps_its_bridge_and_the_plugin_its_own() {
+    let names =
+        |inline| plan(&id(), &spec(inline, false, &DUAL)).steps.iter().map(Step::name).collect::<Vec<_>>();
+    assert_eq!(
+        names(false),
+        ["create-veth", "attach-port", "neighbours", "configure-pod", "await-carrier", "announce"]
+    );
+    let inline = [
+        "ensure-bridge",
+        "create-veth",
+        "attach-port",
+        "gateway",
+        "neighbours",
+        "configure-pod",
+        "await-carrier",
+        "announce",
+    ];
+    assert_eq!(names(true), inline);
+}
+
+#[test]
+fn mappings_lead_to_the_address_of_their_family() {
+    let mut spec = spec(true, false, &DUAL);
+    assert_eq!(plan(&id(), &spec).firewall.host_ports.len(), 2);
+    spec.host_ports[0].host_ip = Some("127.0.0.1".parse().unwrap());
+    let rules = plan(&id(), &spec).firewall;
+    assert_eq!((rules.host_ports.len(), rules.host_ports[0].to), (1, "10.0.0.2".parse().unwrap()));
+    assert_eq!(rules.masquerade[1].exempt, "fd00::/64".parse().unwrap());
+    spec.host_ports[0].host_ip = None;
+    spec.host_ports[0].only = Some(Family::V6);
+    assert_eq!(plan(&id(), &spec).firewall.host_ports[0].to, "fd00::2".parse::<IpAddr>().unwrap());
+}
+
+#[test]
+fn the_result_names_interfaces_and_gateways() {
+    let result = plan(&id(), &spec(true, false, &DUAL)).result;
+    assert_eq!(result.interfaces[2].sandbox.as_deref(), Some("/run/netns/x"));
+    assert_eq!(result.ips[1].interface, Some(2));
+    assert_eq!(result.routes[0].gw, "10.0.0.1".parse().ok());
+}
+
+proptest! {
+    /// A plan of a spec without addresses is what a delegated IPAM plugin finds: the full plan only goes on from there.
+    #[test]
+    fn link_steps_come_first(inline: bool, limited: bool) {
+        let spec = spec(inline, limited, &DUAL);
+        let link = link_steps(&spec, ifb_name(&id()));
+        prop_assert!(plan(&id(), &spec).steps.starts_with(&link));
+    }
+
+    /// Whatever a step makes on the host has an undo, and names never leave the kernel's 15 bytes.
+    #[test]
+    fn links_have_undos(container in "[a-z0-9]{1,64}", limited: bool) {
+        let id: AttachmentId = format!("{container}@eth0").parse().unwrap();
+        let mut spec = spec(true, limited, &DUAL);
+        spec.host_ifname = host_ifname(&id);
+        let plan = plan(&id, &spec);
+        let deleted: Vec<_> = plan.steps.iter().filter_map(Step::undo).filter_map(|u| match u {
+            Undo::DeleteLink { name, mac } => Some((name.clone(), mac)),
+            Undo::ForgetNeighbours(_) => None,
+        }).collect();
+        let mut expected = vec![(host_ifname(&id), spec.host_mac)];
+        if limited { expected.push((ifb_name(&id), MacAddr::local(3))); }
+        prop_assert_eq!(deleted, expected);
+    }
+}

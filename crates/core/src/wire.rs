@@ -1,0 +1,172 @@
+//! What plugin and command line say to the daemon, and its answers.
+//!
+//! A frame is a 4-byte big-endian length and that many bytes of JSON. A connection carries requests and their
+//! answers in turn. Every request carries [`PROTOCOL`]; the daemon answers another one with code 103 and its own
+//! number, so that a mismatch is a clear error and not a parse failure.
+
+use crate::cni::error::CniError;
+use crate::cni::runtime::RuntimeConfig;
+use crate::ids::{AttachmentId, MacAddr, NetworkName};
+use crate::record::{NetnsRef, PodRef, Record};
+use crate::spec::{Bandwidth, HostPort};
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The protocol's version.
+pub const PROTOCOL: u32 = 1;
+
+/// The largest frame: stdin's limit with room for its envelope.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// A request with its protocol version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`PROTOCOL`]
+    pub protocol: u32,
+    /// The request.
+    pub request: Request,
+}
+
+/// What is asked of the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Plan an attachment and reserve what it needs; the answer is the record, already on disk as `adding`.
+    /// If the connection ends without `Commit` or `Abort`, the daemon takes it back.
+    Prepare(Box<Prepare>),
+    /// All steps were executed: the record becomes `ready`. Answered when its ports are mapped.
+    Commit(Commit),
+    /// The plugin has undone its steps: forget the attachment.
+    Abort {
+        /// Whose.
+        attachment: AttachmentId,
+    },
+    /// Take the attachment back, whatever is left of it. The caller holds the attachment's lock.
+    Release {
+        /// Whose.
+        attachment: AttachmentId,
+    },
+    /// Could an ADD of a plain pod succeed?
+    Ready,
+    /// The node's state, for the command line.
+    Status,
+    /// All records, for the command line.
+    Attachments,
+}
+
+/// See [`Request::Prepare`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prepare {
+    /// Whose.
+    pub attachment: AttachmentId,
+    /// The network's `name`.
+    pub network: NetworkName,
+    /// The pod's netns.
+    pub netns: NetnsRef,
+    /// The pod, where the runtime told.
+    pub pod: Option<PodRef>,
+    /// `ips`, or `IP=` of `CNI_ARGS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<IpNetwork>,
+    /// `mac`, or `MAC=` of `CNI_ARGS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// `portMappings`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<HostPort>,
+    /// `bandwidth`
+    #[serde(default)]
+    pub bandwidth: Bandwidth,
+    /// The pod's annotations, where the runtime passes them; only those that Offramp reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Prepare {
+    /// The annotations of `runtime` that the daemon reads; others, which may be large, stay behind.
+    pub fn relevant_annotations(runtime: &RuntimeConfig) -> Option<BTreeMap<String, String>> {
+        const PREFIXES: [&str; 2] = ["offramp.dev/", "k8s.v1.cni.cncf.io/"];
+        let all = runtime.annotations.as_ref()?;
+        let mine = all.iter().filter(|(k, _)| PREFIXES.iter().any(|p| k.starts_with(p)));
+        Some(mine.map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+}
+
+/// See [`Request::Commit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Whose.
+    pub attachment: AttachmentId,
+    /// From the start of the plugin to here, in microseconds.
+    pub micros: u64,
+}
+
+/// The daemon's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Response {
+    /// To `Prepare`.
+    Planned {
+        /// The record as it is on disk.
+        record: Box<Record>,
+    },
+    /// It is done.
+    Done,
+    /// It is not done.
+    Refused {
+        /// Why.
+        error: CniError,
+    },
+    /// To `Status`.
+    Status {
+        /// What the command line shows; its shape is the daemon's own (`offrampd status -o json`).
+        status: serde_json::Value,
+    },
+    /// To `Attachments`.
+    Attachments {
+        /// Records, in no order.
+        records: Vec<Record>,
+        /// Record files that could not be read, and why.
+        #[serde(default)]
+        unreadable: Vec<String>,
+    },
+}
+
+impl Envelope {
+    /// The request in today's protocol.
+    pub fn new(request: Request) -> Self {
+        Self { protocol: PROTOCOL, request }
+    }
+
+    /// Decodes a frame's JSON. Error 103 for another protocol version, error 6 for what is no request.
+    pub fn parse(frame: &[u8]) -> Result<Self, CniError> {
+        #[derive(Deserialize)]
+        struct OnlyVersion {
+            protocol: u32,
+        }
+        let no_request = |e: serde_json::Error| CniError::decode(format!("not a request: {e}"));
+        let OnlyVersion { protocol } = serde_json::from_slice(frame).map_err(no_request)?;
+        if protocol != PROTOCOL {
+            return Err(CniError::protocol(format!(
+                "the caller speaks protocol {protocol}, this offrampd speaks {PROTOCOL}"
+            ))
+            .with_details("install the plugin and the daemon of one release"));
+        }
+        serde_json::from_slice(frame).map_err(no_request)
+    }
+}
+
+/// The length prefix of a frame. Error 6 if the payload is larger than [`MAX_FRAME`].
+pub fn frame_header(len: usize) -> Result<[u8; 4], CniError> {
+    match u32::try_from(len) {
+        Ok(n) if len <= MAX_FRAME => Ok(n.to_be_bytes()),
+        _ => Err(CniError::decode(format!("a frame of {len} bytes is larger than {MAX_FRAME}"))),
+    }
+}
+
+/// The payload's length behind a header. Error 6 if it is larger than [`MAX_FRAME`].
+pub fn frame_len(header: [u8; 4]) -> Result<usize, CniError> {
+    let len = u32::from_be_bytes(header) as usize;
+    frame_header(len).map(|_| len)
+}
