@@ -1,1 +1,20 @@
-//! The pure part of Offramp.
+//! Offramp's only door to the kernel: namespaces, netlink, sysctls, nftables. It executes the steps of a plan
+//! and takes them back; what to do is decided elsewhere.
+
+pub mod addr;
+pub mod crash;
+pub mod delete;
+pub mod error;
+pub mod executor;
+pub mod link;
+pub mod neigh;
+pub mod netlink;
+pub mod netns;
+pub mod random;
+pub mod route;
+mod steps;
+pub mod sysctl;
+
+pub use error::{Error, Result};
+pub use executor::Executor;
+pub use netns::Netns;

@@ -1,0 +1,94 @@
+//! Addresses of links.
+
+use crate::Result;
+use crate::netlink::{Request, Socket};
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
+use offramp_core::net::Family;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The address family on the wire.
+pub fn family(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
+fn message(index: u32, ip: IpNetwork) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(Family::of(ip.ip()));
+    message.header.prefix_len = ip.prefix();
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Address(ip.ip()));
+    message.attributes.push(AddressAttribute::Local(ip.ip()));
+    message
+}
+
+/// Adds an address; EEXIST if the link has it. An IPv6 one is usable at once unless it should go through
+/// duplicate address detection, which takes more than a second.
+pub fn add(name: &str, index: u32, ip: IpNetwork, dad: bool) -> Request {
+    let mut message = message(index, ip);
+    match ip {
+        // As every tool does: hosts of the subnet hear its broadcasts.
+        IpNetwork::V4(net) if net.prefix() < 31 => {
+            message
+                .attributes
+                .push(AddressAttribute::Broadcast(Ipv4Addr::from_bits(net.broadcast().to_bits())));
+        }
+        IpNetwork::V6(net) => {
+            if net.ip().is_unicast_link_local() {
+                message.header.scope = AddressScope::Link;
+            }
+            if !dad {
+                message.header.flags = AddressHeaderFlags::Nodad;
+                message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+            }
+        }
+        IpNetwork::V4(_) => {}
+    }
+    Request::new(format!("add address {ip} to {name}"), RouteNetlinkMessage::NewAddress(message))
+        .flags(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Adds an address or keeps it.
+pub fn ensure(name: &str, index: u32, ip: IpNetwork) -> Request {
+    add(name, index, ip, false).flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Removes an address; one that is not there is removed.
+pub fn remove(name: &str, index: u32, ip: IpNetwork) -> Request {
+    Request::new(
+        format!("remove address {ip} from {name}"),
+        RouteNetlinkMessage::DelAddress(message(index, ip)),
+    )
+    .accept(&[Errno::EADDRNOTAVAIL as i32, Errno::ENODEV as i32])
+}
+
+/// The addresses of a link.
+pub fn list(socket: &mut Socket, index: u32) -> Result<Vec<IpNetwork>> {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    let replies = socket.dump("list addresses", &RouteNetlinkMessage::GetAddress(message))?;
+    Ok(replies
+        .iter()
+        .filter_map(|m| if let RouteNetlinkMessage::NewAddress(a) = m { network(a, index) } else { None })
+        .collect())
+}
+
+fn network(message: &AddressMessage, index: u32) -> Option<IpNetwork> {
+    let find = |local: bool| -> Option<IpAddr> {
+        message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Local(ip) if local => Some(*ip),
+            AddressAttribute::Address(ip) if !local => Some(*ip),
+            _ => None,
+        })
+    };
+    let ip = find(true).or_else(|| find(false)).filter(|_| message.header.index == index)?;
+    IpNetwork::new(ip, message.header.prefix_len).ok()
+}

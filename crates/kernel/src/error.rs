@@ -1,0 +1,121 @@
+//! What the kernel refused: every error names the call, its object and the reason.
+
+use offramp_core::cni::error::CniError;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shorthand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call or netlink request was refused.
+    #[error("{what}: {}{}", errno_text(*.errno), extack.as_ref().map(|e| format!(": {e}")).unwrap_or_default())]
+    Refused {
+        /// What was tried, on what.
+        what: String,
+        /// The positive error number.
+        errno: i32,
+        /// The kernel's extended acknowledgement.
+        extack: Option<String>,
+    },
+    /// Something of that name is there already.
+    #[error("{what} exists already")]
+    Exists {
+        /// Kind and name.
+        what: String,
+    },
+    /// Something is not there.
+    #[error("{what} is not there")]
+    Missing {
+        /// Kind and name.
+        what: String,
+    },
+    /// Something is there, but is not what it must be.
+    #[error("{what}: {why}")]
+    Unfit {
+        /// Kind and name.
+        what: String,
+        /// What it is, and what it must be.
+        why: String,
+    },
+    /// A bridge has no port left (`BR_MAX_PORTS`, net/bridge/br_private.h).
+    #[error("bridge {bridge} is full: it has the kernel's most, 1023 ports")]
+    BridgeFull {
+        /// Its name.
+        bridge: String,
+    },
+    /// The bound was reached.
+    #[error("{what}: not within {after:?}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        after: Duration,
+    },
+    /// A path that does not lead to a network namespace.
+    #[error("netns {}: {why}", path.display())]
+    Netns {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+        /// Whether there is nothing at that path.
+        gone: bool,
+    },
+    /// A message that cannot be read.
+    #[error("{what}: the kernel's answer cannot be read: {why}")]
+    Decode {
+        /// What was asked.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Error {
+    /// A refusal by error number.
+    pub fn refused(what: impl Into<String>, errno: i32) -> Self {
+        Self::Refused { what: what.into(), errno, extack: None }
+    }
+
+    /// A refusal of a system call.
+    pub fn sys(what: impl Into<String>, errno: nix::errno::Errno) -> Self {
+        Self::refused(what, errno as i32)
+    }
+
+    /// A refusal as the standard library reports it.
+    pub fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
+        Self::refused(what, error.raw_os_error().unwrap_or(nix::libc::EIO))
+    }
+
+    /// The error number of a refusal.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+/// `Operation not supported (95)`.
+fn errno_text(errno: i32) -> String {
+    format!("{} ({errno})", nix::errno::Errno::from_raw(errno).desc())
+}
+
+impl From<Error> for CniError {
+    fn from(e: Error) -> Self {
+        let text = e.to_string();
+        match e {
+            Error::Netns { gone: true, .. } => Self::unknown_container(text),
+            Error::Netns { .. } => Self::environment(format!("CNI_NETNS: {text}")),
+            Error::Exists { .. } => Self::exists(text),
+            Error::BridgeFull { .. } => Self::limit(text),
+            Error::Timeout { .. } => Self::try_again(text),
+            Error::Refused { .. } | Error::Missing { .. } | Error::Unfit { .. } | Error::Decode { .. } => {
+                Self::kernel(text)
+            }
+        }
+    }
+}

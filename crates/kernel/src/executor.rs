@@ -1,0 +1,98 @@
+//! Executes steps and takes them back.
+
+use crate::delete::{self, Patience};
+use crate::netlink::Socket;
+use crate::sysctl::Sysctl;
+use crate::{Netns, Result, link, neigh, steps};
+use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::step::{Neighbours, Step, Undo};
+
+/// Sockets into the node's namespace and the pod's.
+pub struct Executor<'a> {
+    pub(crate) host: Socket,
+    pub(crate) pod: Option<Pod<'a>>,
+    pub(crate) sysctl: Sysctl,
+    patience: Patience,
+}
+
+/// The pod's side.
+pub(crate) struct Pod<'a> {
+    pub(crate) netns: &'a Netns,
+    pub(crate) socket: Socket,
+}
+
+impl<'a> Executor<'a> {
+    /// For the calling thread's namespace, and the pod's. Steps within the pod need the latter; undoing does not.
+    pub fn new(netns: Option<&'a Netns>) -> Result<Self> {
+        let pod = match netns {
+            Some(netns) => Some(Pod { netns, socket: Socket::open_in(netns)? }),
+            None => None,
+        };
+        Ok(Self { host: Socket::open()?, pod, sysctl: Sysctl::default(), patience: Patience::Ack })
+    }
+
+    /// With sysctls below another root.
+    pub fn with_sysctl(mut self, sysctl: Sysctl) -> Self {
+        self.sysctl = sysctl;
+        self
+    }
+
+    /// How long a deletion is waited for.
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Executes one step.
+    pub fn apply(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::EnsureBridge(bridge) => steps::bridge::ensure(self, bridge),
+            Step::CreateVeth(veth) => steps::veth::create(self, veth),
+            Step::AttachPort(port) => steps::port::attach(self, port),
+            Step::Shape(shape) => steps::shape::apply(self, shape),
+            Step::Gateway(gateway) => steps::bridge::gateway(self, gateway),
+            Step::ConfigurePod(pod) => steps::pod::configure(self, pod),
+            Step::Neighbours(neighbours) => steps::bridge::neighbours(self, neighbours),
+            Step::AwaitCarrier(links) => steps::carrier::wait(self, links),
+            Step::Announce(announce) => steps::announce::send(self, announce),
+        }
+    }
+
+    /// Takes one step back; what is not there, or is somebody else's, is left.
+    pub fn undo(&mut self, step: &Step) -> Result<()> {
+        match step.undo() {
+            None => Ok(()),
+            Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
+            Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
+        }
+    }
+
+    /// Takes all steps back in reverse, going on past errors; they are returned together.
+    pub fn undo_all(&mut self, steps: &[Step]) -> Vec<crate::Error> {
+        let mut errors = Vec::new();
+        for step in steps.iter().rev() {
+            crate::crash::point(step.name());
+            errors.extend(self.undo(step).err());
+        }
+        errors
+    }
+
+    fn delete_link(&mut self, name: &IfName, mac: MacAddr) -> Result<()> {
+        match link::find(&mut self.host, name)? {
+            Some(link) if link.has_mac(mac) => delete::link(&mut self.host, name, link.index, self.patience),
+            _ => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, n: &Neighbours) -> Result<()> {
+        let Some(bridge) = link::find(&mut self.host, &n.bridge)? else { return Ok(()) };
+        for ip in &n.ips {
+            // A newer holder of the address has another MAC.
+            let mac = neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge.index, *ip)?;
+            if mac.is_none_or(|mac| mac == n.mac.octets()) {
+                self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge.index, *ip)])?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! A blocking rtnetlink socket. Several requests go in one `sendmsg`, each is acknowledged by its sequence number;
+//! a batch is not a transaction, so the caller learns which requests failed.
+
+use crate::{Error, Netns, Result};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+/// `NLM_F_ACK_TLVS`: attributes follow the acknowledgement.
+const ACK_TLVS: u16 = 0x200;
+/// `NLMSGERR_ATTR_MSG`: the extended acknowledgement's text.
+const ERR_ATTR_MSG: u16 = 1;
+/// The kernel fills dumps up to 32 KiB when the reader offers as much (net/netlink/af_netlink.c).
+const BUFFER: usize = 32 << 10;
+/// No request takes that long; a kernel that is stuck must not hold us for ever.
+const PATIENCE_SECONDS: i64 = 60;
+/// A dump that the kernel interrupts again and again.
+const MAX_DUMPS: usize = 20;
+
+/// One request of a batch.
+pub struct Request {
+    /// What is tried, on what; for the error.
+    pub what: String,
+    /// The message.
+    pub message: RouteNetlinkMessage,
+    /// `NLM_F_*` beside REQUEST and ACK.
+    pub flags: u16,
+    /// Error numbers that mean that it was so already.
+    pub accept: &'static [i32],
+}
+
+impl Request {
+    /// A request with no flags of its own, of which no error is accepted.
+    pub fn new(what: impl Into<String>, message: RouteNetlinkMessage) -> Self {
+        Self { what: what.into(), message, flags: 0, accept: &[] }
+    }
+
+    /// With these `NLM_F_*`.
+    pub fn flags(mut self, flags: u16) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// These errors are none.
+    pub fn accept(mut self, errnos: &'static [i32]) -> Self {
+        self.accept = errnos;
+        self
+    }
+}
+
+/// A blocking rtnetlink socket in one namespace.
+pub struct Socket {
+    raw: RawSocket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// What came back for one message.
+enum Reply {
+    Message { message: RouteNetlinkMessage, interrupted: bool },
+    Ack,
+    Failed { errno: i32, extack: Option<String> },
+    Done { interrupted: bool },
+}
+
+impl Socket {
+    /// Opens one in the calling thread's namespace.
+    pub fn open() -> Result<Self> {
+        let fail = |e: std::io::Error| Error::io("open a netlink socket", &e);
+        let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(fail)?;
+        raw.bind_auto().map_err(fail)?;
+        raw.connect(&SocketAddr::new(0, 0)).map_err(fail)?;
+        raw.set_ext_ack(true).map_err(fail)?;
+        raw.set_cap_ack(true).map_err(fail)?;
+        // Without it the kernel passes over the filter of a dump.
+        raw.set_netlink_get_strict_chk(true).map_err(fail)?;
+        setsockopt(&raw, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE_SECONDS, 0))
+            .map_err(|e| Error::sys("set a netlink socket's time-out", e))?;
+        Ok(Self { raw, sequence: 0, buffer: vec![0; BUFFER] })
+    }
+
+    /// Opens one inside `netns`.
+    pub fn open_in(netns: &Netns) -> Result<Self> {
+        netns.inside(Self::open)
+    }
+
+    /// Sends all requests at once. All are executed in order, also those behind one that failed;
+    /// the first failure is returned.
+    pub fn batch(&mut self, requests: Vec<Request>) -> Result<()> {
+        self.batch_each(requests)?.into_iter().collect()
+    }
+
+    /// Like [`Socket::batch`], with the outcome of each request.
+    pub fn batch_each(&mut self, requests: Vec<Request>) -> Result<Vec<Result<()>>> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::with_capacity(requests.len() * 128);
+        let mut notes = Vec::with_capacity(requests.len());
+        for request in requests {
+            self.encode(request.message, request.flags | NLM_F_ACK, &mut bytes);
+            notes.push((request.what, request.accept));
+        }
+        if notes.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send(&bytes, &notes[0].0)?;
+        let mut outcomes: Vec<Option<Result<()>>> = notes.iter().map(|_| None).collect();
+        while outcomes.iter().any(Option::is_none) {
+            let pending = outcomes.iter().position(Option::is_none).unwrap_or_default();
+            for (sequence, reply) in self.receive(&notes[pending].0)? {
+                let at = sequence.wrapping_sub(first) as usize;
+                let Some((what, accept)) = notes.get(at) else { continue };
+                outcomes[at] = match reply {
+                    Reply::Ack => Some(Ok(())),
+                    Reply::Failed { errno, .. } if accept.contains(&errno) => Some(Ok(())),
+                    Reply::Failed { errno, extack } => {
+                        Some(Err(Error::Refused { what: what.clone(), errno, extack }))
+                    }
+                    Reply::Message { .. } | Reply::Done { .. } => continue,
+                };
+            }
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Sends one request that is answered by a message, such as RTM_GETLINK.
+    pub fn get(&mut self, what: &str, message: RouteNetlinkMessage) -> Result<RouteNetlinkMessage> {
+        let mut bytes = Vec::with_capacity(128);
+        let sequence = self.encode(message, 0, &mut bytes);
+        self.send(&bytes, what)?;
+        loop {
+            for (seq, reply) in self.receive(what)? {
+                match reply {
+                    _ if seq != sequence => {}
+                    Reply::Message { message, .. } => return Ok(message),
+                    Reply::Failed { errno, extack } => {
+                        return Err(Error::Refused { what: what.to_owned(), errno, extack });
+                    }
+                    Reply::Ack | Reply::Done { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Dumps; begins again when the kernel says that the dump was interrupted by a change.
+    pub fn dump(&mut self, what: &str, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
+        for _ in 0..MAX_DUMPS {
+            if let Some(all) = self.dump_once(what, message.clone())? {
+                return Ok(all);
+            }
+        }
+        Err(Error::refused(
+            format!("{what}: the dump was interrupted {MAX_DUMPS} times"),
+            Errno::EINTR as i32,
+        ))
+    }
+
+    fn dump_once(
+        &mut self,
+        what: &str,
+        message: RouteNetlinkMessage,
+    ) -> Result<Option<Vec<RouteNetlinkMessage>>> {
+        let mut bytes = Vec::with_capacity(128);
+        let sequence = self.encode(message, NLM_F_DUMP, &mut bytes);
+        self.send(&bytes, what)?;
+        let (mut all, mut torn) = (Vec::new(), false);
+        loop {
+            for (seq, reply) in self.receive(what)? {
+                match reply {
+                    _ if seq != sequence => {}
+                    Reply::Message { message, interrupted } => {
+                        torn |= interrupted;
+                        all.push(message);
+                    }
+                    Reply::Done { interrupted } => return Ok((!torn && !interrupted).then_some(all)),
+                    Reply::Failed { errno, extack } => {
+                        return Err(Error::Refused { what: what.to_owned(), errno, extack });
+                    }
+                    Reply::Ack => {}
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self, message: RouteNetlinkMessage, flags: u16, bytes: &mut Vec<u8>) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        message.finalize();
+        let start = bytes.len();
+        bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(&mut bytes[start..]);
+        self.sequence
+    }
+
+    fn send(&mut self, bytes: &[u8], what: &str) -> Result<()> {
+        loop {
+            match send(self.raw.as_raw_fd(), bytes, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::sys(what, e)),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn receive(&mut self, what: &str) -> Result<Vec<(u32, Reply)>> {
+        let len = loop {
+            match recv(self.raw.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::sys(format!("{what}: wait for the kernel's answer"), e)),
+                Ok(n) => break n,
+            }
+        };
+        parse_replies(&self.buffer[..len], what)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// Cuts a datagram into messages (struct nlmsghdr, include/uapi/linux/netlink.h).
+fn parse_replies(mut rest: &[u8], what: &str) -> Result<Vec<(u32, Reply)>> {
+    let wrong = |why: String| Error::Decode { what: what.to_owned(), why };
+    let mut replies = Vec::new();
+    while rest.len() >= 16 {
+        // The kernel flags the first message behind a change, whichever that is.
+        let header = (word(rest, 0), half(rest, 4), half(rest, 6), word(rest, 8));
+        let (Some(len), Some(kind), Some(flags), Some(sequence)) = header else { break };
+        let message =
+            rest.get(..len as usize).filter(|m| m.len() >= 16).ok_or_else(|| wrong("cut short".into()))?;
+        let interrupted = flags & NLM_F_DUMP_INTR != 0;
+        let reply = match kind {
+            NLMSG_DONE => match word(message, 16).map_or(0, |code| code as i32) {
+                code if code < 0 => Reply::Failed { errno: -code, extack: None },
+                _ => Reply::Done { interrupted },
+            },
+            NLMSG_ERROR => match word(message, 16).map_or(0, |code| code as i32) {
+                0 => Reply::Ack,
+                code => Reply::Failed { errno: -code, extack: extack(message, flags) },
+            },
+            _ => match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message)
+                .map_err(|e| wrong(e.to_string()))?
+                .payload
+            {
+                NetlinkPayload::InnerMessage(message) => Reply::Message { message, interrupted },
+                _ => Reply::Ack,
+            },
+        };
+        replies.push((sequence, reply));
+        rest = rest.get((len as usize).next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(replies)
+}
+
+/// The text behind a capped acknowledgement: header 16, error 4, the request's header 16, then attributes.
+fn extack(message: &[u8], flags: u16) -> Option<String> {
+    if flags & ACK_TLVS == 0 {
+        return None;
+    }
+    let mut rest = message.get(36..)?;
+    while rest.len() >= 4 {
+        let (len, kind) = (half(rest, 0)? as usize, half(rest, 2)?);
+        let value = rest.get(4..len)?;
+        if kind == ERR_ATTR_MSG {
+            return Some(String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
+        }
+        rest = rest.get(len.next_multiple_of(4)..)?;
+    }
+    None
+}

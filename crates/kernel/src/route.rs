@@ -1,0 +1,71 @@
+//! Routes.
+
+use crate::addr::family;
+use crate::netlink::Request;
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
+};
+use offramp_core::cni::result::Route;
+use offramp_core::net::Family;
+use std::net::IpAddr;
+
+/// An address as a route attribute holds it.
+pub fn address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(a) => RouteAddress::Inet(a),
+        IpAddr::V6(a) => RouteAddress::Inet6(a),
+    }
+}
+
+/// A unicast route to `dst` by a link.
+pub fn message(dst: IpNetwork, link: u32, protocol: RouteProtocol) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(Family::of(dst.ip()));
+    message.header.destination_prefix_length = dst.prefix();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = protocol;
+    message.header.kind = RouteType::Unicast;
+    if dst.prefix() > 0 {
+        message.attributes.push(RouteAttribute::Destination(address(dst.network())));
+    }
+    message.attributes.push(RouteAttribute::Oif(link));
+    message
+}
+
+/// A pod's route. `gateway` is its next hop; `on_link` says that the next hop is in no subnet of the link.
+pub fn add_pod_route(
+    name: &str,
+    link: u32,
+    route: &Route,
+    gateway: Option<IpAddr>,
+    on_link: bool,
+) -> Request {
+    let mut message = message(route.dst, link, RouteProtocol::Boot);
+    match gateway {
+        Some(ip) => message.attributes.push(RouteAttribute::Gateway(address(ip))),
+        None => message.header.scope = RouteScope::Link,
+    }
+    if on_link {
+        message.header.flags |= RouteFlags::Onlink;
+    }
+    if let Some(scope) = route.scope {
+        message.header.scope = RouteScope::from(scope);
+    }
+    if let Some(table) = route.table {
+        message.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+        message.attributes.push(RouteAttribute::Table(table));
+    }
+    message.attributes.extend(route.priority.map(RouteAttribute::Priority));
+    let metrics: Vec<RouteMetric> =
+        route.mtu.map(RouteMetric::Mtu).into_iter().chain(route.advmss.map(RouteMetric::Advmss)).collect();
+    if !metrics.is_empty() {
+        message.attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    let via = gateway.map(|g| format!(" via {g}")).unwrap_or_default();
+    Request::new(format!("add route {}{via} dev {name}", route.dst), RouteNetlinkMessage::NewRoute(message))
+        .flags(NLM_F_CREATE | NLM_F_EXCL)
+}

@@ -1,0 +1,40 @@
+//! The pod's end: addresses, up, routes.
+
+use crate::executor::Executor;
+use crate::link::{self, numbered};
+use crate::{Result, addr, route};
+use ipnetwork::IpNetwork;
+use nix::errno::Errno;
+use offramp_core::cni::result::Route;
+use offramp_core::step::ConfigurePod;
+use std::net::IpAddr;
+
+/// One batch: addresses before "up", so that the link is never up without them; routes after, since they need it up.
+pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<()> {
+    let socket = &mut executor.pod("configure-pod")?.socket;
+    let index = link::require(socket, &want.link)?.index;
+    let name = want.link.as_str();
+    let mut requests = Vec::new();
+    if !want.dad {
+        requests.push(link::no_autoconf_v6(name, numbered(index)));
+        if want.addresses.iter().any(|a| a.ip.is_ipv6()) {
+            let link_local = offramp_core::net::WithPrefix::with_prefix(
+                IpNetwork::from(IpAddr::from(want.mac.link_local())),
+                64,
+            );
+            requests.push(addr::add(name, index, link_local, false).accept(&[Errno::EEXIST as i32]));
+        }
+    }
+    requests.extend(want.addresses.iter().map(|a| addr::add(name, index, a.ip, want.dad)));
+    requests.push(link::set_up(name, numbered(index), true));
+    for r in &want.routes {
+        let gateway = r.gw.or_else(|| default_gateway(want, r));
+        let on_link = gateway.is_some_and(|g| !want.addresses.iter().any(|a| a.ip.contains(g)));
+        requests.push(route::add_pod_route(name, index, r, gateway, on_link));
+    }
+    socket.batch(requests)
+}
+
+fn default_gateway(want: &ConfigurePod, route: &Route) -> Option<IpAddr> {
+    want.addresses.iter().filter(|a| a.ip.is_ipv4() == route.dst.is_ipv4()).find_map(|a| a.gateway)
+}
