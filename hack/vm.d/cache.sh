@@ -5,16 +5,15 @@
 # its last argument. It gets its name when done, so an interrupted download leaves no half folder.
 # The caller holds the cache's lock, so folders without their name are left-overs.
 fill() {
-  local new
+  local new=$cache/.new.$$
   [[ ! -d $cache/$1 ]] || return 0
   rm -rf "$cache"/.new.*
-  new=$(mktemp -d "$cache/.new.XXXXXX")
-  chmod 755 "$new"
+  mkdir "$new"
   "${@:2}" "$new"
   mv -T "$new" "$cache/$1"
 }
 
-# Sets kernel and tools, the folders that the VM runs on, and adds netdevsim to the modules.
+# Sets kernel, tools and qemu, what the VM runs on, and adds netdevsim to the modules.
 prepare_machine() {
   local lock
   ((EUID == 0)) || die 125 "needs root (to read the whole root filesystem, and for apt)"
@@ -27,6 +26,11 @@ prepare_machine() {
   if [[ $netdevsim ]]; then
     fill "netdevsim-$kernel_line" build_netdevsim "$kernel_line"
     modules+=("$cache/netdevsim-$kernel_line/netdevsim.ko")
+  fi
+  qemu='qemu-system-x86_64'
+  if [[ ${nics[*]} == *virtio-sriov* ]]; then
+    fill qemu unpack_newer_qemu
+    qemu=$cache/qemu/qemu
   fi
   exec {lock}>&-
   kernel=$cache/kernel-$kernel_line tools=$cache/tools

@@ -75,5 +75,5 @@ boot() { # NODE
   mkfifo "$work/stdin.$1"
   trap - EXIT INT TERM
   exec timeout -k 5 "$time_limit" \
-    "${OFFRAMP_QEMU:-qemu-system-x86_64}" "${args[@]}" "${nic_args[@]}" "${qemu_args[@]}" 0<>"$work/stdin.$1"
+    "$qemu" "${args[@]}" "${nic_args[@]}" "${qemu_args[@]}" 0<>"$work/stdin.$1"
 }
