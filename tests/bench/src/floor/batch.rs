@@ -110,7 +110,7 @@ pub fn index_of(socket: &Socket, name: &str) -> Result<u32, String> {
         *to = from as nix::libc::c_char;
     }
     // SAFETY: the descriptor is open and the kernel writes within the ifreq it is given.
-    let result = unsafe { nix::libc::ioctl(socket.as_raw_fd(), nix::libc::SIOCGIFINDEX, &mut request) };
+    let result = unsafe { nix::libc::ioctl(socket.as_raw_fd(), nix::libc::SIOCGIFINDEX as _, &mut request) };
     if result < 0 {
         return Err(format!("find {name}: {}", io::Error::last_os_error()));
     }
