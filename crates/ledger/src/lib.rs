@@ -1,1 +1,15 @@
-//! The pure part of Offramp.
+//! Offramp's durable state and what is done against it: attachment records, their locks, the address files of
+//! inline mode, delegated IPAM plugins, and taking an attachment back from its record alone.
+//!
+//! Plugin and daemon share it, so that either can finish what the other began.
+
+pub mod addresses;
+pub mod delegate;
+pub mod detach;
+mod error;
+mod files;
+mod store;
+
+pub use error::{Error, Result};
+pub use files::Lock;
+pub use store::{Listing, Store};

@@ -1,0 +1,114 @@
+//! Taking an attachment back, from its record alone: no daemon, no netns, no prevResult. What was never done or is
+//! undone already is passed over, so that it can be repeated at any point; errors are collected, and while there
+//! are any the record stays.
+
+use crate::addresses::Addresses;
+use crate::delegate::Delegate;
+use crate::{Result, Store};
+use offramp_core::cni::CniError;
+use offramp_core::record::{IpamHold, Record, State};
+use offramp_kernel::delete::Patience;
+use offramp_kernel::{Executor, Netns, crash, link, netlink, nft};
+use std::time::Duration;
+
+const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Undoes what the record plans, frees its addresses, and removes it. The caller holds the attachment's lock.
+pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> std::result::Result<(), CniError> {
+    let mut errors: Vec<CniError> = Vec::new();
+    mark(store, record)?;
+    crash::point("detach.marked");
+    errors.extend(remove_rules(store, record).err());
+    crash::point("detach.rules-removed");
+    errors.extend(undo(record, patience));
+    crash::point("detach.undone");
+    if errors.is_empty() {
+        errors.extend(free_addresses(record).err());
+        crash::point("detach.addresses-free");
+    }
+    match joined(errors) {
+        Some(error) => Err(error.context(format!("detach {}", record.attachment))),
+        None => {
+            store.remove(&record.attachment)?;
+            crash::point("detach.forgotten");
+            Ok(())
+        }
+    }
+}
+
+/// Whoever replaces all rules by the records' must not bring back this one's.
+fn mark(store: &Store, record: &mut Record) -> Result<()> {
+    if record.state == State::Deleting || record.plan.firewall.is_empty() {
+        return Ok(());
+    }
+    record.state = State::Deleting;
+    store.write(record)
+}
+
+fn remove_rules(store: &Store, record: &Record) -> std::result::Result<(), CniError> {
+    if record.plan.firewall.is_empty() {
+        return Ok(());
+    }
+    let _lock = store.lock_firewall(FIREWALL_PATIENCE)?;
+    Ok(nft::remove(&record.plan.firewall)?)
+}
+
+fn undo(record: &Record, patience: Patience) -> Vec<CniError> {
+    let mut executor = match Executor::new(None) {
+        Ok(executor) => executor.with_patience(patience),
+        Err(e) => return vec![e.into()],
+    };
+    let mut errors: Vec<CniError> =
+        executor.undo_all(&record.plan.steps).into_iter().map(Into::into).collect();
+    if patience == Patience::Notification && errors.is_empty() {
+        errors.extend(still_there(record).err());
+    }
+    errors
+}
+
+/// A notification precedes the kernel's last work on a link: before the address is anybody else's, it must not be
+/// found in the pod's namespace any more.
+fn still_there(record: &Record) -> std::result::Result<(), CniError> {
+    const LOOKS: u32 = 50;
+    let Ok(netns) = Netns::open(&record.netns.path) else { return Ok(()) };
+    if netns.inode() != record.netns.inode {
+        return Ok(());
+    }
+    let ours =
+        record.plan.result.interfaces.iter().rfind(|i| i.sandbox.is_some()).and_then(|i| i.mac.as_deref());
+    let mut socket = netlink::Socket::open_in(&netns)?;
+    for _ in 0..LOOKS {
+        let found = link::find(&mut socket, &record.attachment.ifname)?;
+        let is_ours = |l: &link::Link| ours.and_then(|m| m.parse().ok()).is_some_and(|mac| l.has_mac(mac));
+        if !found.is_some_and(|l| is_ours(&l)) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(CniError::kernel(format!(
+        "interface {} is still in {}",
+        record.attachment.ifname,
+        record.netns.path.display()
+    )))
+}
+
+fn free_addresses(record: &Record) -> std::result::Result<(), CniError> {
+    match &record.ipam {
+        IpamHold::None | IpamHold::Daemon => Ok(()),
+        IpamHold::Files { dir } => {
+            Ok(Addresses::of_dir(dir, &record.network).release(&record.attachment, record.plan.ips())?)
+        }
+        IpamHold::Delegate { plugin, config, path, args } => {
+            let netns = record.netns.path.to_string_lossy();
+            let netns = if record.netns.path.exists() { netns.as_ref() } else { "" };
+            Delegate { plugin, config, path, args }.del(&record.attachment, netns)
+        }
+    }
+}
+
+/// One error that tells of all.
+pub fn joined(errors: Vec<CniError>) -> Option<CniError> {
+    let mut errors = errors.into_iter();
+    let first = errors.next()?;
+    Some(errors.fold(first, |all, e| CniError { msg: format!("{}; {}", all.msg, e.msg), ..all }))
+}

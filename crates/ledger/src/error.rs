@@ -1,0 +1,72 @@
+//! What can go wrong with the state.
+
+use offramp_core::cni::error::CniError;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Shorthand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read, written or removed.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A record that is no record.
+    #[error("record {}: {why}", path.display())]
+    Unreadable {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another call works on the same attachment.
+    #[error("{what} is locked by another call for more than {after:?}")]
+    Locked {
+        /// What.
+        what: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// No address.
+    #[error("network {network}: {why}")]
+    Addresses {
+        /// The network.
+        network: String,
+        /// Why not.
+        why: offramp_core::ipam::PickError,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+impl From<Error> for CniError {
+    fn from(e: Error) -> Self {
+        use offramp_core::ipam::PickError;
+        let text = e.to_string();
+        match e {
+            Error::Io { .. } => Self::io(text),
+            Error::Unreadable { .. } => Self::decode(text).with_details(
+                "look at the file; if it is of no use, remove it, and the interface that it names",
+            ),
+            Error::Locked { .. }
+            | Error::Addresses { why: PickError::Exhausted(_) | PickError::Taken(_), .. } => {
+                Self::try_again(text)
+            }
+            Error::Addresses { why: PickError::NotOffered(_), .. } => Self::config(text),
+        }
+    }
+}

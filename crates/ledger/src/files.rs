@@ -1,0 +1,76 @@
+//! Files that are whole or not there, and locks that die with their holder.
+
+use crate::{Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A lock on a file, given back when it is dropped, or by the kernel when its holder dies.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+
+/// Makes a directory that only root may enter.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("make directory", path))
+}
+
+/// Runs `work`, which fails with "not found" if its directory is not there yet; then makes that and tries again.
+pub(crate) fn with_dir<T>(dir: &Path, work: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    match work() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            work()
+        }
+        other => other,
+    }
+}
+
+/// Replaces `dir/name` as a whole: a reader finds the old content or the new, also after a crash.
+pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<()> {
+    let path = dir.join(name);
+    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&temporary, &path)
+    };
+    with_dir(dir, write).map_err(|source| {
+        let _ = fs::remove_file(&temporary); // on a full disk it takes room
+        Error::Io { what: "write", path, source }
+    })
+}
+
+/// Removes a file; one that is not there is removed.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Locks `dir/name`, waiting at most `patience`. `what` is named if somebody else keeps it.
+pub(crate) fn lock(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<Lock> {
+    const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+    let path = dir.join(name);
+    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
+    let (start, mut pause) = (Instant::now(), Duration::from_micros(100));
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Lock(lock)),
+            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
+            Err((_, e)) => return Err(Error::io("lock", &path)(e.into())),
+        };
+        if start.elapsed() >= patience {
+            return Err(Error::Locked { what: what.to_owned(), after: patience });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,92 @@
+//! Node mode: the daemon decides, the plugin executes.
+
+use crate::client::{Client, ask_patiently};
+use crate::context::Context;
+use offramp_core::cni::CniError;
+use offramp_core::cni::result::CniResult;
+use offramp_core::ids::AttachmentId;
+use offramp_core::record::{NetnsRef, Record, State};
+use offramp_core::wire::{Commit, Prepare, Request, Response};
+use offramp_kernel::delete::Patience;
+use offramp_kernel::{Executor, Netns, crash};
+use offramp_ledger::detach::detach;
+use std::time::Duration;
+
+/// A release takes milliseconds; a daemon that takes longer is done without.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Attaches, or leaves nothing behind.
+pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResult, CniError> {
+    let request = Request::Prepare(Box::new(prepare(cx, id, netns)));
+    let (client, answer) = cx.timed("prepare", |cx| ask_patiently(&cx.conf.local.socket, &request))?;
+    let Response::Planned { record } = answer else {
+        return Err(CniError::protocol("offrampd answered Prepare with something else than a plan"));
+    };
+    crash::point("node.planned");
+    match execute_and_commit(cx, client, &record, netns) {
+        Ok(()) => Ok(record.plan.result),
+        Err(e) => Err(take_back(cx, *record, e)),
+    }
+}
+
+fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Prepare {
+    let (runtime, args) = (&cx.conf.runtime, &cx.call.args);
+    Prepare {
+        attachment: id.clone(),
+        network: cx.conf.name.clone(),
+        netns: NetnsRef { path: netns.path().to_owned(), inode: netns.inode() },
+        pod: args.pod.clone(),
+        ips: if runtime.ips.is_empty() { args.ips.clone() } else { runtime.ips.clone() },
+        mac: runtime.mac.or(args.mac),
+        host_ports: runtime.host_ports.clone(),
+        bandwidth: runtime.bandwidth,
+        annotations: Prepare::relevant_annotations(runtime),
+    }
+}
+
+fn execute_and_commit(
+    cx: &mut Context,
+    mut client: Client,
+    record: &Record,
+    netns: &Netns,
+) -> Result<(), CniError> {
+    let mut executor = Executor::new(Some(netns))?;
+    cx.execute(&mut executor, &record.plan.steps)?;
+    let request = Request::Commit(Commit { attachment: record.attachment.clone(), micros: cx.micros() });
+    let committed = cx.timed("commit", |_| client.ask(request.clone()));
+    crash::point("node.committed");
+    match committed {
+        Ok(_) => Ok(()),
+        Err(crate::client::Failure::Refused(e)) => Err(e),
+        // The daemon went away in between. A pod without ports needs nothing more of it than the record ...
+        Err(crate::client::Failure::Away(_)) if record.plan.firewall.is_empty() => {
+            let ready = Record { state: State::Ready, ..record.clone() };
+            Ok(cx.store.write(&ready)?)
+        }
+        // ... ports need its rules.
+        Err(crate::client::Failure::Away(_)) => ask_patiently(&cx.conf.local.socket, &request).map(drop),
+    }
+}
+
+/// Undoes a failed ADD; the daemon is told, and if it is away, it finds out by the record that is gone.
+fn take_back(cx: &Context, mut record: Record, error: CniError) -> CniError {
+    let undone = release(cx, &mut record);
+    match undone {
+        Ok(()) => error,
+        Err(undo) => {
+            let details = format!("not all could be undone, DEL and the daemon will go on: {undo}");
+            error.with_details(details)
+        }
+    }
+}
+
+/// Has the daemon take the attachment back, or does it without the daemon. The caller holds the lock.
+pub fn release(cx: &Context, record: &mut Record) -> Result<(), CniError> {
+    let request = Request::Release { attachment: record.attachment.clone() };
+    let asked = Client::connect(&cx.conf.local.socket, RELEASE_PATIENCE).and_then(|mut c| c.ask(request));
+    crash::point("node.released");
+    match asked {
+        Ok(_) => Ok(()),
+        Err(_) => detach(&cx.store, record, Patience::Ack),
+    }
+}

@@ -1,0 +1,40 @@
+//! DEL: needs no daemon, no netns, no prevResult, and may be repeated.
+
+use crate::context::Context;
+use crate::{inline, node};
+use offramp_core::cni::CniError;
+use offramp_core::cni::config::ModeConf;
+use offramp_core::cni::ipam::Ipam;
+use offramp_core::ids::AttachmentId;
+use offramp_core::record::Mode;
+use offramp_kernel::delete::Patience;
+use offramp_ledger::detach::detach;
+
+/// Detaches what the record says. No record: nothing of ours is there.
+pub fn run(cx: &mut Context) -> Result<(), CniError> {
+    let id = cx.id()?;
+    let _lock = cx.lock(&id)?;
+    if release(cx, &id)? {
+        return Ok(());
+    }
+    // Delegated plugins are called whatever we know: a failed ADD may have left them something.
+    match &cx.conf.mode {
+        ModeConf::Inline { ipam, .. } => match &**ipam {
+            Ipam::Delegate { plugin } => {
+                inline::delegate(cx, plugin).del(&id, cx.call.netns.as_deref().unwrap_or_default())
+            }
+            Ipam::Own(_) | Ipam::None => Ok(()),
+        },
+        ModeConf::Node => Ok(()),
+    }
+}
+
+/// Takes back what has a record; false if there is none. The caller holds the lock.
+pub fn release(cx: &Context, id: &AttachmentId) -> Result<bool, CniError> {
+    let Some(mut record) = cx.store.read(id)? else { return Ok(false) };
+    match record.mode {
+        Mode::Node => node::release(cx, &mut record)?,
+        Mode::Inline => detach(&cx.store, &mut record, Patience::Ack)?,
+    }
+    Ok(true)
+}
