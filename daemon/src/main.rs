@@ -1,2 +1,31 @@
-//! The Offramp node daemon.
-fn main() {}
+//! The Offramp node daemon and its command line.
+
+mod cli;
+mod config;
+mod http;
+mod logging;
+mod metrics;
+mod run;
+mod status;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Where records and locks are, unless configured.
+const DEFAULT_STATE_DIR: &str = "/run/offramp";
+/// The socket's name in the state directory.
+const SOCKET_NAME: &str = "offrampd.sock";
+/// Of health and metrics.
+const DEFAULT_HTTP_PORT: u16 = 9810;
+/// What `--version` and the status say.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    match cli::execute(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("offrampd: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -89,6 +89,20 @@ fn if_name(s: &str) -> Option<&'static str> {
     s.chars().any(|c| c.is_control() || c.is_whitespace()).then_some("it holds a control character")
 }
 
+/// A Kubernetes node name: a DNS-1123 subdomain, which is what kubelet makes of the hostname.
+fn node_name(s: &str) -> Option<&'static str> {
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let label = |l: &str| {
+        l.bytes().all(|b| alnum(b) || b == b'-')
+            && l.bytes().next().is_some_and(alnum)
+            && l.bytes().last().is_some_and(alnum)
+    };
+    let fits = s.len() <= 253 && s.split('.').all(label);
+    (!fits).then_some(
+        "a node name has at most 253 characters: parts of lower-case letters, digits and '-' between dots",
+    )
+}
+
 name_type!(
     /// A container's ID, as the runtime names the sandbox.
     ContainerId, "container ID", cni_name
@@ -96,6 +110,10 @@ name_type!(
 name_type!(
     /// The `name` of a network configuration.
     NetworkName, "network name", cni_name
+);
+name_type!(
+    /// The name of a node.
+    NodeName, "node name", node_name
 );
 name_type!(
     /// The name of a network interface.

@@ -23,6 +23,16 @@ fn cni_names_are_never_paths() {
 }
 
 #[test]
+fn node_names_are_those_of_kubernetes() {
+    for good in ["a", "node-1", "n1.example.org", "10.0.0.1", &"a".repeat(253)] {
+        assert!(good.parse::<NodeName>().is_ok(), "{good}");
+    }
+    for bad in ["", "A", "-a", "a-", "a..b", ".a", "a_b", "a/b", "ä", &"a".repeat(254)] {
+        assert!(bad.parse::<NodeName>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
 fn mac_addresses() {
     assert_eq!("02-00-5E-10-00-01".parse::<MacAddr>().unwrap().to_string(), "02:00:5e:10:00:01");
     for bad in [

@@ -1,0 +1,220 @@
+//! The command line.
+
+mod attachments;
+mod client;
+mod explain;
+mod status;
+mod table;
+mod units;
+
+use crate::config::{Config, FileError};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use client::{Client, ClientError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Offramp's node daemon, and the command line that looks into it.
+#[derive(Debug, Parser)]
+#[command(name = "offrampd", version, about, propagate_version = true)]
+#[command(after_help = "Documentation: docs/configuration.md and docs/architecture.md in the source tree.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    ///
+    /// Serves the CNI plugin, keeps bridge, firewall and the ways to other nodes as they should be, and frees what
+    /// dead pods left. Ends on SIGTERM and SIGINT; pods keep their network while it is away.
+    Run {
+        /// The configuration; docs/offrampd.sample.yaml is a complete one
+        #[arg(long, value_name = "FILE", default_value = "/etc/offramp/offrampd.yaml")]
+        config: PathBuf,
+        /// Check the configuration and end
+        #[arg(long)]
+        check: bool,
+    },
+    /// Show the node's state: bridge, addresses, peers, what is wrong
+    Status {
+        #[command(flatten)]
+        daemon: Daemon,
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// List the pods' interfaces
+    ///
+    /// Without the daemon the list comes from the records on disk.
+    Attachments {
+        #[command(flatten)]
+        daemon: Daemon,
+        /// How to print it; wide shows host interface, network, netns and the full container ID too
+        #[arg(short, long, value_enum, default_value_t)]
+        output: WideOutput,
+    },
+    /// Tell all about a pod's interfaces: how they are made, why so, and how far they are
+    ///
+    /// Without the daemon this comes from the records on disk.
+    Explain {
+        /// NAMESPACE/POD, CONTAINER@IFNAME, or the beginning of a container's ID
+        #[arg(value_name = "TARGET")]
+        target: explain::Target,
+        #[command(flatten)]
+        daemon: Daemon,
+        /// How to print it; json prints the records
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Daemon {
+    /// The daemon's socket; records are looked for beside it if the daemon is away
+    #[arg(long, value_name = "PATH", env = "OFFRAMP_SOCKET", default_value = "/run/offramp/offrampd.sock")]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum WideOutput {
+    /// For people
+    #[default]
+    Table,
+    /// For people, with more columns
+    Wide,
+    /// For programs
+    Json,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] FileError),
+    /// The daemon.
+    #[error(transparent)]
+    Run(#[from] crate::run::RunError),
+    /// The daemon's answer, or none.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The daemon is away, and the records cannot be read either.
+    #[error("{client}\nread the records in {}: {source}", dir.display())]
+    Records {
+        /// Why the daemon could not be asked.
+        client: ClientError,
+        /// Where records were looked for.
+        dir: PathBuf,
+        /// Why they could not be read.
+        source: std::io::Error,
+    },
+    /// `explain` found nothing.
+    #[error("no attachment on this node matches {0}; `offrampd attachments` lists them all")]
+    NotFound(explain::Target),
+    /// Standard output.
+    #[error("write the output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Executes a command.
+pub fn execute(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Run { config, check } => {
+            let config = Config::load(&config, &crate::config::hostname()?)?;
+            if check {
+                return print("The configuration is valid.\n");
+            }
+            crate::logging::init(config.log);
+            Ok(crate::run::run(config)?)
+        }
+        Command::Status { daemon, output } => {
+            let status = Client::new(&daemon.socket).status()?;
+            print(&match output {
+                Output::Json => json(&status),
+                Output::Table => status::render(&status),
+            })
+        }
+        Command::Attachments { daemon, output } => {
+            let found = attachments::fetch(&daemon.socket)?;
+            found.tell_notes();
+            print(&match output {
+                WideOutput::Json => json(&found.records),
+                WideOutput::Table => attachments::render(&found.records, units::now(), false),
+                WideOutput::Wide => attachments::render(&found.records, units::now(), true),
+            })
+        }
+        Command::Explain { target, daemon, output } => {
+            let mut found = attachments::fetch(&daemon.socket)?;
+            found.tell_notes();
+            found.records.retain(|record| target.matches(record));
+            if found.records.is_empty() {
+                return Err(CliError::NotFound(target));
+            }
+            print(&match output {
+                Output::Json => json(&found.records),
+                Output::Table => explain::render(&found.records, units::now()),
+            })
+        }
+    }
+}
+
+/// Where the daemon with this socket keeps its records.
+fn records_dir(socket: &Path) -> PathBuf {
+    socket.parent().unwrap_or(Path::new(crate::DEFAULT_STATE_DIR)).join("attachments")
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and string keys only: this cannot fail; if it did, the reader would see why.
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|e| format!("{{\"error\": \"{e}\"}}"));
+    text + "\n"
+}
+
+/// To standard output; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_help() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_contracts() {
+        let Cli { command: Command::Status { daemon, output } } =
+            Cli::try_parse_from(["offrampd", "status"]).unwrap()
+        else {
+            panic!("status is a command")
+        };
+        assert_eq!(daemon.socket, Path::new(crate::DEFAULT_STATE_DIR).join(crate::SOCKET_NAME));
+        assert_eq!((output, records_dir(&daemon.socket)), (Output::Table, "/run/offramp/attachments".into()));
+    }
+}

@@ -1,0 +1,139 @@
+//! `offrampd status` as text.
+
+use super::table::{fields, table};
+use super::units::{count, join, plural, span};
+use crate::status::{Health, OverlayStatus, PeerPath, RangeStatus, Status};
+use std::collections::BTreeMap;
+
+/// The whole status.
+pub fn render(s: &Status) -> String {
+    let sections = [summary(s), ranges(&s.ranges), peers(&s.overlay), loops(s), problems(s)];
+    sections.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn summary(s: &Status) -> String {
+    let uplink = s.node.uplink.as_ref();
+    let up = s.node.now.saturating_sub(s.node.started);
+    let bridge_mtu = s.bridge.mtu.map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
+    let rows = [
+        ("Node", format!("{} (offrampd {}, up {})", s.node.name, s.node.version, span(up))),
+        ("Uplink", uplink.map_or("not found".into(), |l| format!("{}, MTU {}", l.name, l.mtu))),
+        ("Underlay", or_none(join(&s.node.underlay))),
+        ("Bridge", format!("{}{bridge_mtu}: {}", s.bridge.name, health(&s.bridge.health))),
+        ("Gateways", or_none(join(&s.bridge.gateways))),
+        ("Overlay", overlay(&s.overlay)),
+        ("Attachments", attachments(s)),
+    ];
+    fields("", &rows)
+}
+
+fn overlay(o: &OverlayStatus) -> String {
+    match &o.device {
+        None => o.mode.clone(),
+        Some(d) => format!(
+            "{}: {} (VNI {}, UDP port {}, MTU {}, from {})",
+            o.mode, d.name, d.vni, d.port, d.mtu, d.local
+        ),
+    }
+}
+
+/// `12 veth (11 ready, 1 adding)`
+fn attachments(s: &Status) -> String {
+    let mut by_path: BTreeMap<String, Vec<(u64, &str)>> = BTreeMap::new();
+    for a in s.attachments.iter().filter(|a| a.count > 0) {
+        by_path.entry(a.path.to_string()).or_default().push((a.count, a.state.as_str()));
+    }
+    let show = |(path, states): (String, Vec<(u64, &str)>)| {
+        let total: u64 = states.iter().map(|(n, _)| n).sum();
+        format!("{total} {path} ({})", join(states.iter().map(|(n, state)| format!("{n} {state}"))))
+    };
+    or_none(join(by_path.into_iter().map(show)))
+}
+
+fn ranges(ranges: &[RangeStatus]) -> String {
+    let row = |r: &RangeStatus| {
+        let warning = if r.is_short() { "nearly exhausted" } else { "ok" };
+        [
+            r.subnet.to_string(),
+            count(r.used),
+            count(r.capacity),
+            format!("{}%", r.percent()),
+            warning.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = ranges.iter().map(row).collect();
+    table("", ["RANGE", "USED", "CAPACITY", "%", "STATE"], &rows)
+}
+
+fn peers(o: &OverlayStatus) -> String {
+    if o.peers.is_empty() {
+        return "No peers: pods reach this node only.\n".into();
+    }
+    let rows: Vec<_> = o
+        .peers
+        .iter()
+        .map(|p| {
+            let path = match p.path {
+                Some(PeerPath::Vxlan) => "vxlan",
+                Some(PeerPath::Direct) => "direct",
+                None => "",
+            };
+            let endpoint = p.endpoint.map(|ip| ip.to_string()).unwrap_or_default();
+            [p.name.clone(), endpoint, join(&p.pod_cidrs), path.to_owned(), health(&p.health)]
+        })
+        .collect();
+    table("", ["PEER", "ENDPOINT", "PODCIDRS", "PATH", "STATE"], &rows)
+}
+
+fn loops(s: &Status) -> String {
+    if s.reconcile.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = s
+        .reconcile
+        .iter()
+        .map(|l| {
+            let ago = |at: u64| format!("{} ago", span(s.node.now.saturating_sub(at)));
+            [
+                l.name.clone(),
+                l.last_run.map_or("not yet".into(), ago),
+                l.repairs.to_string(),
+                health(&l.health),
+            ]
+        })
+        .collect();
+    table("", ["RECONCILE", "LAST RUN", "REPAIRS", "STATE"], &rows)
+}
+
+/// What the daemon reports and what the numbers say.
+fn problems(s: &Status) -> String {
+    let short = s.ranges.iter().filter(|r| r.is_short()).map(|r| {
+        let free = r.capacity.saturating_sub(r.used);
+        format!("range {} is at {}%: {} left", r.subnet, r.percent(), plural_addresses(free))
+    });
+    let all: Vec<String> = s.problems.iter().cloned().chain(short).collect();
+    if all.is_empty() {
+        return "No problems.\n".into();
+    }
+    let lines: String = all.iter().map(|p| format!("  {p}\n")).collect();
+    format!("{}:\n{lines}", plural(all.len(), "problem"))
+}
+
+fn plural_addresses(n: u64) -> String {
+    if n == 1 { "1 address".into() } else { format!("{} addresses", count(n)) }
+}
+
+fn health(h: &Health) -> String {
+    match h {
+        Health::Ok => "ok".into(),
+        Health::Failed { reason } => reason.clone(),
+    }
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "none".into() } else { text }
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

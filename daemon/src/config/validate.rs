@@ -1,0 +1,269 @@
+//! From the configuration as written to the configuration as meant. Goes on past mistakes, to report all.
+
+use super::fault::Fault;
+use super::raw;
+use super::yaml::{Checker, Text, boolean, duration, number, one_of};
+use super::{
+    Bridge, Config, Log, LogFormat, Masquerade, Node, Overlay, OverlayMode, Paths, Source, Standalone,
+};
+use ipnetwork::IpNetwork;
+use offramp_core::ipam::Range;
+use offramp_core::net::{Family, network_of, overlaps};
+use offramp_core::peer::{is_node_address, is_pod_network};
+use offramp_core::{IfName, Mtu, NodeName};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Below it IPv6 does not work (RFC 8200, section 5).
+const IPV6_MIN_MTU: u32 = 1280;
+
+/// `sun_path` has 108 bytes, one of them for the closing zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault>> {
+    let raw::Root { node, cluster, bridge, overlay, masquerade, paths, http, log, reconcile, reclaim } = raw;
+    let (cluster, bridge) = (cluster.unwrap_or_default(), bridge.unwrap_or_default());
+    let overlay = overlay.unwrap_or_default();
+    let mut check = Checker::default();
+    let name = node_name(&mut check, node.as_ref().and_then(|n| n.name.as_ref()), hostname);
+    let node = self::node(&mut check, name, node.unwrap_or_default());
+    let standalone = standalone(&mut check, &cluster);
+    let config = Config {
+        bridge: self::bridge(&mut check, &bridge, &standalone.ranges),
+        overlay: self::overlay(&mut check, &overlay, &node, &standalone.ranges),
+        masquerade: self::masquerade(&mut check, masquerade.unwrap_or_default()),
+        paths: self::paths(&mut check, paths.unwrap_or_default()),
+        http: self::http(&mut check, http.unwrap_or_default()),
+        log: self::log(&mut check, log.unwrap_or_default()),
+        reconcile_interval: interval(&mut check, "reconcile.interval", reconcile, 30),
+        reclaim_interval: interval(&mut check, "reclaim.interval", reclaim, 60),
+        source: Source::Standalone(standalone),
+        node,
+    };
+    device_names(&mut check, &config, &bridge, &overlay);
+    let faults = check.finish();
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+fn node_name(check: &mut Checker, raw: Option<&Text>, hostname: &str) -> NodeName {
+    let given = check.opt("node.name", raw, str::parse);
+    given.unwrap_or_else(|| {
+        hostname.parse().unwrap_or_else(|why| {
+            if raw.is_none() {
+                check.fault("node.name", None, format!("it is not set, and the hostname will not do: {why}"));
+            }
+            constant("node")
+        })
+    })
+}
+
+fn node(check: &mut Checker, name: NodeName, raw: raw::Node) -> Node {
+    let raw::Node { name: _, addresses, uplink } = raw;
+    let addresses = addresses.unwrap_or_default();
+    let addresses = check.list("node.addresses", &addresses, |text| {
+        let ip: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address"))?;
+        if is_node_address(ip) { Ok(ip) } else { Err(format!("{ip} is not an address that peers can reach")) }
+    });
+    let uplink = check.opt("node.uplink", uplink.as_ref(), str::parse);
+    Node { name, addresses: addresses.into_iter().map(|(_, ip)| ip).collect(), uplink }
+}
+
+fn standalone(check: &mut Checker, raw: &raw::Cluster) -> Standalone {
+    let raw::Cluster { source, pod_cidrs, cluster_cidrs, peers_file } = raw;
+    if source.is_none() {
+        check.fault("cluster.source", None, "it is missing; allowed: standalone");
+    }
+    check.opt("cluster.source", source.as_ref(), one_of(&[("standalone", ())]));
+    let cidrs = |check: &mut Checker, key, list: &[Text]| -> Vec<IpNetwork> {
+        check.list(key, list, cidr).into_iter().map(|(_, net)| net).collect()
+    };
+    Standalone {
+        ranges: ranges(check, pod_cidrs.as_deref().unwrap_or_default()),
+        cluster_cidrs: cluster_cidrs.as_ref().map(|list| cidrs(check, "cluster.clusterCIDRs", list)),
+        peers_file: check.opt("cluster.peersFile", peers_file.as_ref(), absolute),
+    }
+}
+
+fn ranges(check: &mut Checker, raw: &[Text]) -> Vec<Range> {
+    const KEY: &str = "cluster.podCIDRs";
+    if raw.is_empty() {
+        check.fault(KEY, None, "at least one network is needed, such as 10.244.1.0/24 or fd00:244:1::/64");
+    }
+    let ranges = check.list(KEY, raw, |text| {
+        let net = cidr(text)?;
+        if !is_pod_network(net) {
+            return Err(format!("{net} is not a network that pods can have"));
+        }
+        Range::new(net, None, None, None).map_err(|e| e.to_string())
+    });
+    for (i, (text, range)) in ranges.iter().enumerate() {
+        if let Some((_, other)) = ranges[..i].iter().find(|(_, r)| overlaps(r.subnet, range.subnet)) {
+            check.fault(KEY, Some(text), format!("{} and {} overlap", range.subnet, other.subnet));
+        }
+    }
+    ranges.into_iter().map(|(_, range)| range).collect()
+}
+
+fn bridge(check: &mut Checker, raw: &raw::Bridge, ranges: &[Range]) -> Bridge {
+    let raw::Bridge { name, mtu, hairpin } = raw;
+    let least = if ranges.iter().any(|r| r.subnet.is_ipv6()) { IPV6_MIN_MTU } else { 68 };
+    let parsed = check.opt("bridge.mtu", mtu.as_ref(), |text| {
+        if text == "auto" {
+            return Ok(None);
+        }
+        let mtu = number(u64::from(least), 65535)(text).map_err(|why| format!("{why}, or auto"))?;
+        Mtu::try_from(mtu).map(Some).map_err(|e| e.to_string())
+    });
+    Bridge {
+        name: check.opt("bridge.name", name.as_ref(), device).unwrap_or_else(|| constant("offramp0")),
+        mtu: parsed.flatten(),
+        hairpin: check.opt("bridge.hairpin", hairpin.as_ref(), boolean).unwrap_or(true),
+    }
+}
+
+fn overlay(check: &mut Checker, raw: &raw::Overlay, node: &Node, ranges: &[Range]) -> Overlay {
+    let raw::Overlay { mode, vni, port, device: name, underlay } = raw;
+    let modes = [
+        ("auto", OverlayMode::Auto),
+        ("vxlan", OverlayMode::Vxlan),
+        ("direct", OverlayMode::Direct),
+        ("none", OverlayMode::None),
+    ];
+    let families = [("auto", None), ("ipv4", Some(Family::V4)), ("ipv6", Some(Family::V6))];
+    let vni = check.opt("overlay.vni", vni.as_ref(), number(1, (1 << 24) - 1));
+    let port = check.opt("overlay.port", port.as_ref(), number(1, 65535));
+    let overlay = Overlay {
+        mode: check.opt("overlay.mode", mode.as_ref(), one_of(&modes)).unwrap_or(OverlayMode::Auto),
+        vni: vni.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        port: port.and_then(|n| u16::try_from(n).ok()).unwrap_or(4789),
+        device: check
+            .opt("overlay.device", name.as_ref(), device)
+            .unwrap_or_else(|| constant("offramp-vxlan")),
+        underlay: check.opt("overlay.underlay", underlay.as_ref(), one_of(&families)).flatten(),
+    };
+    families_fit(check, raw, &overlay, node, ranges);
+    overlay
+}
+
+/// Whether the node's addresses, where they are given, can carry what the overlay is to carry.
+fn families_fit(check: &mut Checker, raw: &raw::Overlay, overlay: &Overlay, node: &Node, ranges: &[Range]) {
+    if node.addresses.is_empty() || overlay.mode == OverlayMode::None {
+        return;
+    }
+    let has = |family| node.addresses.iter().any(|ip| Family::of(*ip) == family);
+    if let Some(family) = overlay.underlay.filter(|f| !has(*f)) {
+        let why = format!("node.addresses has no {family} address");
+        check.fault("overlay.underlay", raw.underlay.as_ref(), why);
+    }
+    if overlay.mode == OverlayMode::Direct {
+        for family in Family::ALL {
+            if ranges.iter().any(|r| Family::of(r.gateway) == family) && !has(family) {
+                let why =
+                    format!("direct routes for {family} pods need an {family} address in node.addresses");
+                check.fault("overlay.mode", raw.mode.as_ref(), why);
+            }
+        }
+    }
+}
+
+/// Bridge, tunnel and uplink are three devices.
+fn device_names(check: &mut Checker, config: &Config, bridge: &raw::Bridge, overlay: &raw::Overlay) {
+    let (bridge_name, device) = (&config.bridge.name, &config.overlay.device);
+    if bridge_name == device {
+        let at = overlay.device.as_ref().or(bridge.name.as_ref());
+        check.fault("overlay.device", at, format!("{device} is the bridge's name too"));
+    }
+    if config.node.uplink.as_ref() == Some(bridge_name) {
+        check.fault("bridge.name", bridge.name.as_ref(), format!("{bridge_name} is the uplink"));
+    }
+    if config.node.uplink.as_ref() == Some(device) {
+        check.fault("overlay.device", overlay.device.as_ref(), format!("{device} is the uplink"));
+    }
+}
+
+fn masquerade(check: &mut Checker, raw: raw::Masquerade) -> Masquerade {
+    let raw::Masquerade { enabled, except_cidrs } = raw;
+    let except = except_cidrs.unwrap_or_default();
+    Masquerade {
+        enabled: check.opt("masquerade.enabled", enabled.as_ref(), boolean).unwrap_or(true),
+        except: check.list("masquerade.exceptCIDRs", &except, cidr).into_iter().map(|(_, net)| net).collect(),
+    }
+}
+
+fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
+    let raw::Paths { state_dir, socket } = raw;
+    let state_dir = check
+        .opt("paths.stateDir", state_dir.as_ref(), absolute)
+        .unwrap_or_else(|| crate::DEFAULT_STATE_DIR.into());
+    let given = check.opt("paths.socket", socket.as_ref(), absolute);
+    let socket_path = given.unwrap_or_else(|| state_dir.join(crate::SOCKET_NAME));
+    let len = socket_path.as_os_str().len();
+    if len > MAX_SOCKET_PATH {
+        let why = format!("{} has {len} bytes; allowed: {MAX_SOCKET_PATH}", socket_path.display());
+        check.fault("paths.socket", socket.as_ref(), why);
+    }
+    Paths { state_dir, socket: socket_path }
+}
+
+fn http(check: &mut Checker, raw: raw::Http) -> Option<SocketAddr> {
+    let raw::Http { address } = raw;
+    let parsed = check.opt("http.address", address.as_ref(), |text| match text {
+        "none" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| {
+            format!("{text:?} is not allowed; allowed: none, or an address and a port such as 127.0.0.1:9810 or [::1]:9810")
+        }),
+    });
+    parsed.unwrap_or_else(|| Some(SocketAddr::from(([127, 0, 0, 1], crate::DEFAULT_HTTP_PORT))))
+}
+
+fn log(check: &mut Checker, raw: raw::Log) -> Log {
+    let raw::Log { level, format } = raw;
+    let levels = [
+        ("error", tracing::Level::ERROR),
+        ("warn", tracing::Level::WARN),
+        ("info", tracing::Level::INFO),
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ];
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    Log {
+        level: check.opt("log.level", level.as_ref(), one_of(&levels)).unwrap_or(tracing::Level::INFO),
+        format: check.opt("log.format", format.as_ref(), one_of(&formats)).unwrap_or(LogFormat::Text),
+    }
+}
+
+fn interval(check: &mut Checker, key: &str, raw: Option<raw::Interval>, default_secs: u64) -> Duration {
+    let raw::Interval { interval } = raw.unwrap_or_default();
+    let bounds = duration(Duration::from_secs(1), Duration::from_hours(24));
+    check.opt(key, interval.as_ref(), bounds).unwrap_or(Duration::from_secs(default_secs))
+}
+
+/// A network without host bits.
+fn cidr(text: &str) -> Result<IpNetwork, String> {
+    let wrong = || format!("{text:?} is not a network; allowed: such as 10.244.1.0/24 or fd00:244:1::/64");
+    let net: IpNetwork = text.contains('/').then(|| text.parse().ok()).flatten().ok_or_else(wrong)?;
+    let network = network_of(net);
+    if network == net { Ok(net) } else { Err(format!("{net} has host bits set; its network is {network}")) }
+}
+
+/// The name of a device that Offramp makes. Attachments' devices derive their names from a hash
+/// ([`offramp_core::plan::host_ifname`]), and what has such a name and no record is reclaimed.
+fn device(text: &str) -> Result<IfName, String> {
+    let derived = text.len() == 15 && (text.starts_with("of") || text.starts_with("ob"));
+    if derived && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        return Err(format!("{text:?} is not allowed: names of this form are those of pods' interfaces"));
+    }
+    text.parse().map_err(|e: offramp_core::ids::Invalid| e.to_string())
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
+}
+
+/// A default, known to be valid.
+#[expect(clippy::expect_used, reason = "only called with literals, all of which the tests pass through here")]
+fn constant<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &'static str) -> T {
+    text.parse().expect("a valid default")
+}

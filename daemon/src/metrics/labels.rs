@@ -1,0 +1,95 @@
+//! Label sets: typed, so that a label's values are few and known.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use std::fmt::{Error, Write};
+
+/// A label value that is one of a few words.
+macro_rules! words {
+    ($(#[$doc:meta])* $vis:vis $name:ident { $($(#[$vdoc:meta])* $variant:ident => $word:literal),* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        $vis enum $name { $($(#[$vdoc])* $variant),* }
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), Error> {
+                encoder.write_str(match self { $(Self::$variant => $word),* })
+            }
+        }
+    };
+}
+
+words! {
+    /// How something ended.
+    pub Outcome {
+        /// Well.
+        Ok => "ok",
+        /// With an error, which the log has.
+        Error => "error"
+    }
+}
+words! {
+    /// How a peer is.
+    pub PeerState {
+        /// All that leads to it is in place.
+        Ok => "ok",
+        /// It is left out, or cannot be reached.
+        Failed => "failed"
+    }
+}
+words! {
+    /// Addresses of a range.
+    pub(super) Use {
+        /// That attachments hold.
+        Used => "used",
+        /// That there are.
+        Capacity => "capacity"
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AttachmentLabels {
+    pub state: &'static str,
+    pub path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Range {
+    pub range: String,
+    pub state: Use,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PeerLabel {
+    pub state: PeerState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PathLabel {
+    pub path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PathOutcome {
+    pub path: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabel {
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct What {
+    pub what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LoopOutcome {
+    pub what: &'static str,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Build {
+    pub version: String,
+}

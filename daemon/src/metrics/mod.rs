@@ -1,0 +1,209 @@
+//! What Prometheus is told. Names follow <https://prometheus.io/docs/practices/naming/>.
+
+mod labels;
+
+pub use labels::{Outcome, PeerState};
+
+use crate::status::{AttachmentCount, RangeStatus};
+use labels::{
+    AttachmentLabels, Build, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, Range, Use, What,
+};
+use offramp_core::plan::Path;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// Upper bounds in seconds: an ADD takes about 2 ms, a DEL less; a runtime gives up after minutes.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 10.0];
+
+/// All metrics of the daemon. Counters are counted where things happen; gauges are set by whoever knows them,
+/// just before they are read ([`crate::http::Probe::observe`]).
+pub struct Metrics {
+    registry: Registry,
+    attachments: Family<AttachmentLabels, Gauge>,
+    addresses: Family<Range, Gauge>,
+    peers: Family<PeerLabel, Gauge>,
+    adds: Family<PathOutcome, Counter>,
+    add_time: Family<PathLabel, Histogram, fn() -> Histogram>,
+    releases: Family<OutcomeLabel, Counter>,
+    release_time: Histogram,
+    runs: Family<LoopOutcome, Counter>,
+    repairs: Family<What, Counter>,
+    nft_time: Histogram,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Metrics {
+    /// Metrics at zero.
+    pub fn new(version: &str) -> Self {
+        let mut registry = Registry::with_prefix("offramp");
+        let build = Build { version: version.to_owned() };
+        registry.register("build", "The daemon's version", Info::new(build));
+        let mut metrics = Self {
+            registry,
+            attachments: Family::default(),
+            addresses: Family::default(),
+            peers: Family::default(),
+            adds: Family::default(),
+            add_time: Family::new_with_constructor(seconds),
+            releases: Family::default(),
+            release_time: seconds(),
+            runs: Family::default(),
+            repairs: Family::default(),
+            nft_time: seconds(),
+        };
+        metrics.register_all();
+        metrics
+    }
+
+    /// The library adds `_total` to counters and the unit to the others.
+    fn register_all(&mut self) {
+        let Self {
+            registry: r,
+            attachments,
+            addresses,
+            peers,
+            adds,
+            add_time,
+            releases,
+            release_time,
+            runs,
+            repairs,
+            nft_time,
+        } = self;
+        r.register("attachments", "Attachments on this node", attachments.clone());
+        r.register("ipam_addresses", "Addresses of a range, used and in all", addresses.clone());
+        r.register("peers", "Other nodes that are reachable, or not", peers.clone());
+        r.register("adds", "Attachments that were asked for", adds.clone());
+        r.register_with_unit(
+            "add",
+            "Time of an ADD, from the plugin's start",
+            Unit::Seconds,
+            add_time.clone(),
+        );
+        r.register("releases", "Attachments that were taken back", releases.clone());
+        let help = "Time to take an attachment back";
+        r.register_with_unit("release", help, Unit::Seconds, release_time.clone());
+        r.register("reconcile_runs", "Comparisons of what is with what should be", runs.clone());
+        r.register("repairs", "Things that were found missing or wrong, and mended", repairs.clone());
+        r.register_with_unit("nft", "Time of one nftables transaction", Unit::Seconds, nft_time.clone());
+    }
+
+    /// An ADD ended; `time` from the plugin's start, for those that succeeded.
+    pub fn added(&self, path: Path, outcome: Outcome, time: Option<Duration>) {
+        self.adds.get_or_create(&PathOutcome { path: path.to_string(), outcome }).inc();
+        if let Some(time) = time {
+            self.add_time.get_or_create(&PathLabel { path: path.to_string() }).observe(time.as_secs_f64());
+        }
+    }
+
+    /// An attachment was taken back, or not.
+    pub fn released(&self, outcome: Outcome, time: Duration) {
+        self.releases.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.release_time.observe(time.as_secs_f64());
+    }
+
+    /// A run of something regular ended; `repairs` is what it mended.
+    pub fn reconciled(&self, what: &'static str, outcome: Outcome, repairs: u64) {
+        self.runs.get_or_create(&LoopOutcome { what, outcome }).inc();
+        self.repairs.get_or_create(&What { what }).inc_by(repairs);
+    }
+
+    /// An nftables transaction took `time`.
+    pub fn nft(&self, time: Duration) {
+        self.nft_time.observe(time.as_secs_f64());
+    }
+
+    /// How many attachments there are; kinds that are not named have none.
+    pub fn set_attachments(&self, counts: &[AttachmentCount]) {
+        self.attachments.clear();
+        for AttachmentCount { path, state, count } in counts {
+            let labels = AttachmentLabels { state: state.as_str(), path: path.to_string() };
+            self.attachments.get_or_create(&labels).set(gauge(*count));
+        }
+    }
+
+    /// How full the ranges are; ranges that are not named are gone.
+    pub fn set_ranges(&self, ranges: &[RangeStatus]) {
+        self.addresses.clear();
+        for RangeStatus { subnet, used, capacity } in ranges {
+            for (state, value) in [(Use::Used, used), (Use::Capacity, capacity)] {
+                let labels = Range { range: subnet.to_string(), state };
+                self.addresses.get_or_create(&labels).set(gauge(*value));
+            }
+        }
+    }
+
+    /// How many peers are reachable and how many are not.
+    pub fn set_peers(&self, ok: u64, failed: u64) {
+        for (state, count) in [(PeerState::Ok, ok), (PeerState::Failed, failed)] {
+            self.peers.get_or_create(&PeerLabel { state }).set(gauge(count));
+        }
+    }
+
+    /// All as text, for Prometheus.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn gauge(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use offramp_core::record::State;
+
+    #[test]
+    fn the_text_has_the_documented_names() {
+        let m = Metrics::new("1.2.3");
+        m.added(Path::Veth, Outcome::Ok, Some(Duration::from_micros(1500)));
+        m.added(Path::Veth, Outcome::Error, None);
+        m.released(Outcome::Ok, Duration::from_micros(300));
+        m.reconciled("overlay", Outcome::Ok, 2);
+        m.nft(Duration::from_millis(5));
+        m.set_attachments(&[AttachmentCount { path: Path::Veth, state: State::Ready, count: 7 }]);
+        m.set_ranges(&[RangeStatus { subnet: "fd00::/64".parse().unwrap(), used: 3, capacity: u64::MAX }]);
+        m.set_peers(2, 1);
+        let text = m.encode().unwrap();
+        for line in [
+            "offramp_build_info{version=\"1.2.3\"} 1",
+            "offramp_attachments{state=\"ready\",path=\"veth\"} 7",
+            "offramp_ipam_addresses{range=\"fd00::/64\",state=\"used\"} 3",
+            "offramp_ipam_addresses{range=\"fd00::/64\",state=\"capacity\"} 9223372036854775807",
+            "offramp_peers{state=\"ok\"} 2",
+            "offramp_peers{state=\"failed\"} 1",
+            "offramp_adds_total{path=\"veth\",outcome=\"ok\"} 1",
+            "offramp_adds_total{path=\"veth\",outcome=\"error\"} 1",
+            "offramp_add_seconds_bucket{le=\"0.001\",path=\"veth\"} 0",
+            "offramp_add_seconds_bucket{le=\"0.002\",path=\"veth\"} 1",
+            "offramp_releases_total{outcome=\"ok\"} 1",
+            "offramp_release_seconds_count 1",
+            "offramp_reconcile_runs_total{what=\"overlay\",outcome=\"ok\"} 1",
+            "offramp_repairs_total{what=\"overlay\"} 2",
+            "offramp_nft_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_not_told_any_more() {
+        let m = Metrics::new("1");
+        m.set_attachments(&[AttachmentCount { path: Path::Veth, state: State::Adding, count: 1 }]);
+        m.set_attachments(&[]);
+        assert!(!m.encode().unwrap().contains("offramp_attachments{"));
+    }
+}

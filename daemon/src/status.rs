@@ -1,0 +1,193 @@
+//! What `offrampd status` shows: filled by the daemon, read by the command line, and with `-o json` by others.
+//! Keys are only ever added.
+
+use ipnetwork::IpNetwork;
+use offramp_core::plan::Path;
+use offramp_core::record::State;
+use offramp_core::{IfName, Mtu, NodeName};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// The node's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The node.
+    pub node: NodeStatus,
+    /// The pods' bridge.
+    pub bridge: BridgeStatus,
+    /// The ranges that pods' addresses come from.
+    pub ranges: Vec<RangeStatus>,
+    /// The ways to the other nodes.
+    pub overlay: OverlayStatus,
+    /// How many attachments there are of each kind.
+    pub attachments: Vec<AttachmentCount>,
+    /// What runs regularly.
+    pub reconcile: Vec<LoopStatus>,
+    /// What the operator should know; empty if all is well.
+    pub problems: Vec<String>,
+}
+
+/// The node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// The daemon's version.
+    pub version: String,
+    /// Since when the daemon runs, in seconds since 1970.
+    pub started: u64,
+    /// The time of this status, in seconds since 1970.
+    pub now: u64,
+    /// Its addresses on the underlay.
+    pub underlay: Vec<IpAddr>,
+    /// The link to the other nodes; none: not found.
+    pub uplink: Option<LinkStatus>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkStatus {
+    /// Its name.
+    pub name: IfName,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+/// The pods' bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BridgeStatus {
+    /// Its name.
+    pub name: IfName,
+    /// Of bridge and pods, in bytes.
+    pub mtu: Option<Mtu>,
+    /// The gateways' addresses on it.
+    pub gateways: Vec<IpNetwork>,
+    /// Whether it is as it should be.
+    pub health: Health,
+}
+
+/// A range of addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RangeStatus {
+    /// The range.
+    pub subnet: IpNetwork,
+    /// Addresses that attachments hold.
+    pub used: u64,
+    /// Addresses that it can give out; 2^64-1 stands for that many or more.
+    pub capacity: u64,
+}
+
+impl RangeStatus {
+    /// From how much of a range is used one is warned, in percent.
+    pub const WARN_PERCENT: u8 = 80;
+
+    /// How much is used, in percent, rounded down.
+    pub fn percent(&self) -> u8 {
+        let percent = u128::from(self.used) * 100 / u128::from(self.capacity.max(1));
+        u8::try_from(percent.min(100)).unwrap_or(100)
+    }
+
+    /// Whether it is nearly exhausted.
+    pub fn is_short(&self) -> bool {
+        self.percent() >= Self::WARN_PERCENT
+    }
+}
+
+/// The ways to the other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayStatus {
+    /// As configured: `auto`, `vxlan`, `direct`, `none`.
+    pub mode: String,
+    /// The tunnel device; none: there is none.
+    pub device: Option<DeviceStatus>,
+    /// The other nodes, also those that are left out.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// The tunnel device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceStatus {
+    /// Its name.
+    pub name: IfName,
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// UDP port.
+    pub port: u16,
+    /// Bytes.
+    pub mtu: u32,
+    /// The address that outer packets come from.
+    pub local: IpAddr,
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerStatus {
+    /// Its name, or where it stands in the file.
+    pub name: String,
+    /// Where it is reached; none: not at all.
+    pub endpoint: Option<IpAddr>,
+    /// Its pods' subnets.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<IpNetwork>,
+    /// The way that is taken; none: there is none.
+    pub path: Option<PeerPath>,
+    /// Whether kernel state for it is in place.
+    pub health: Health,
+}
+
+/// The way to another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerPath {
+    /// Through the tunnel.
+    Vxlan,
+    /// By a route on the uplink.
+    Direct,
+}
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Health {
+    /// It is.
+    Ok,
+    /// It is not.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How many attachments are of one path and state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachmentCount {
+    /// How they are made.
+    pub path: Path,
+    /// How far they are.
+    pub state: State,
+    /// How many.
+    pub count: u64,
+}
+
+/// Something that runs regularly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoopStatus {
+    /// What: `overlay`, `bridge`, `reclaim`, ...
+    pub name: String,
+    /// When it last ran, in seconds since 1970; none: not yet.
+    pub last_run: Option<u64>,
+    /// What it repaired since the daemon started.
+    pub repairs: u64,
+    /// How the last run ended.
+    pub health: Health,
+}
