@@ -1,0 +1,122 @@
+//! Who holds which address and which host port of this node, in memory: an index over the records, which alone
+//! are durable. Every change is made together with the record's, under one lock ([`crate::node::Node`]).
+
+use crate::status::{AttachmentCount, RangeStatus};
+use offramp_core::cni::CniError;
+use offramp_core::firewall::HostPortRule;
+use offramp_core::ids::AttachmentId;
+use offramp_core::ipam::{PickError, Range, pick_all};
+use offramp_core::plan::Path;
+use offramp_core::record::{Record, State};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What one attachment holds.
+#[derive(Debug, Clone)]
+struct Holding {
+    ips: Vec<IpAddr>,
+    ports: Vec<HostPortRule>,
+    path: Path,
+    state: State,
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub struct Allocator {
+    sets: Vec<Vec<Range>>,
+    last: Vec<Option<IpAddr>>,
+    holders: HashMap<IpAddr, AttachmentId>,
+    holdings: HashMap<AttachmentId, Holding>,
+}
+
+impl Allocator {
+    /// Nothing is held; one address is given of each set.
+    pub fn new(sets: Vec<Vec<Range>>) -> Self {
+        Self { last: vec![None; sets.len()], sets, ..Self::default() }
+    }
+
+    /// Picks an address of each set for `wanted` or at random, without holding it yet.
+    pub fn pick(&self, wanted: &[IpAddr]) -> Result<Vec<(IpAddr, Range)>, CniError> {
+        let last = |set: usize| self.last.get(set).copied().flatten();
+        pick_all(&self.sets, wanted, last, |ip| self.holders.contains_key(&ip)).map_err(|e| match &e {
+            PickError::Taken(ip) => CniError::try_again(e.to_string()).with_details(self.holder_of(*ip)),
+            PickError::Exhausted(_) => CniError::try_again(e.to_string())
+                .with_details("pods that end free addresses; a larger podCIDR has more"),
+            PickError::NotOffered(_) => CniError::config(e.to_string()),
+        })
+    }
+
+    fn holder_of(&self, ip: IpAddr) -> String {
+        self.holders.get(&ip).map_or_else(String::new, |id| format!("{id} holds it"))
+    }
+
+    /// Code 11 if another attachment has a port that is asked for.
+    pub fn check_ports(&self, id: &AttachmentId, ports: &[HostPortRule]) -> Result<(), CniError> {
+        for (holder, holding) in self.holdings.iter().filter(|(holder, _)| *holder != id) {
+            let clash = |p: &&HostPortRule| holding.ports.iter().any(|q| p.conflicts_with(q));
+            if let Some(port) = ports.iter().find(clash) {
+                let (protocol, number) = (port.protocol.as_str(), port.host_port);
+                return Err(CniError::try_again(format!("hostPort {protocol}/{number} is held by {holder}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the record says into the index, in place of what it said before.
+    pub fn hold(&mut self, record: &Record) {
+        let id = &record.attachment;
+        self.forget(id);
+        let mut ips = Vec::new();
+        for ip in record.plan.ips() {
+            self.holders.entry(ip).or_insert_with(|| id.clone());
+            if let Some(set) = self.sets.iter().position(|s| s.iter().any(|r| r.offers(ip))) {
+                self.last[set] = Some(ip);
+            }
+            ips.push(ip);
+        }
+        let plan = &record.plan;
+        let holding = Holding { ips, ports: plan.firewall.host_ports.clone(), path: plan.path, state: record.state };
+        self.holdings.insert(id.clone(), holding);
+    }
+
+    /// The attachment holds nothing any more; what another one holds stays.
+    pub fn forget(&mut self, id: &AttachmentId) {
+        let Some(holding) = self.holdings.remove(id) else { return };
+        for ip in holding.ips {
+            if self.holders.get(&ip) == Some(id) {
+                self.holders.remove(&ip);
+            }
+        }
+    }
+
+    /// Everybody who holds something.
+    pub fn ids(&self) -> Vec<AttachmentId> {
+        self.holdings.keys().cloned().collect()
+    }
+
+    /// How full each range is.
+    pub fn ranges(&self) -> Vec<RangeStatus> {
+        let status = |range: &Range| RangeStatus {
+            subnet: range.subnet,
+            used: self.holders.keys().filter(|ip| range.offers(**ip)).count() as u64,
+            capacity: u64::try_from(range.capacity()).unwrap_or(u64::MAX),
+        };
+        self.sets.iter().flatten().map(status).collect()
+    }
+
+    /// How many attachments there are of each kind.
+    pub fn counts(&self) -> Vec<AttachmentCount> {
+        let mut counts: Vec<AttachmentCount> = Vec::new();
+        for Holding { path, state, .. } in self.holdings.values() {
+            match counts.iter_mut().find(|c| c.path == *path && c.state == *state) {
+                Some(count) => count.count += 1,
+                None => counts.push(AttachmentCount { path: *path, state: *state, count: 1 }),
+            }
+        }
+        counts.sort_by_key(|c| c.state.as_str());
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests;

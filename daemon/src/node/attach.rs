@@ -1,0 +1,146 @@
+//! Prepare, Commit, Release: the life of an attachment, as the daemon sees it. The plugin holds the attachment's
+//! lock during each.
+
+use super::{Node, now, wishes};
+use crate::metrics::Outcome;
+use offramp_core::cni::CniError;
+use offramp_core::cni::result::Route;
+use offramp_core::ids::{AttachmentId, MacAddr};
+use offramp_core::ipam::Range;
+use offramp_core::net::Family;
+use offramp_core::plan::{Path, Plan, host_ifname, plan};
+use offramp_core::record::{FORMAT, IpamHold, Mode, Record, State};
+use offramp_core::spec::{Address, BridgeSpec, PortSpec, Spec};
+use offramp_core::wire::{Commit, Prepare};
+use offramp_kernel::delete::Patience;
+use offramp_kernel::{crash, nft, random};
+use offramp_ledger::detach::detach;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
+/// A plugin that died gives its lock back at once.
+const DEAD_PLUGIN_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Node {
+    /// Plans, reserves, and writes the record: from here on the addresses are held, whoever dies.
+    pub fn prepare(&self, ask: &Prepare) -> Result<Record, CniError> {
+        let outcome = self.prepare_inner(ask);
+        if outcome.is_err() {
+            self.metrics.added(Path::Veth, Outcome::Error, None);
+        }
+        outcome
+    }
+
+    fn prepare_inner(&self, ask: &Prepare) -> Result<Record, CniError> {
+        let reason = wishes::reason_for_veth(ask.annotations.as_ref())?;
+        self.settle_earlier(ask)?;
+        let mac = match ask.mac {
+            Some(mac) => mac,
+            None => MacAddr::local(random::bits64()?),
+        };
+        let host_mac = MacAddr::local(random::bits64()?);
+        let wanted: Vec<IpAddr> = ask.ips.iter().map(|net| net.ip()).collect();
+
+        let mut allocator = self.allocator();
+        let picked = allocator.pick(&wanted)?;
+        let spec = self.spec(ask, &picked, mac, host_mac);
+        let plan = Plan { reason, ..plan(&ask.attachment, &spec) };
+        allocator.check_ports(&ask.attachment, &plan.firewall.host_ports)?;
+        let record = Record {
+            format: FORMAT,
+            attachment: ask.attachment.clone(),
+            network: ask.network.clone(),
+            mode: Mode::Node,
+            state: State::Adding,
+            netns: ask.netns.clone(),
+            pod: ask.pod.clone(),
+            ipam: IpamHold::Daemon,
+            plan,
+            created: now(),
+        };
+        self.store.write(&record)?;
+        crash::point("prepare.written");
+        allocator.hold(&record);
+        Ok(record)
+    }
+
+    /// A Prepare may be repeated after the daemon's restart, or follow an ADD that died.
+    fn settle_earlier(&self, ask: &Prepare) -> Result<(), CniError> {
+        match self.store.read(&ask.attachment)? {
+            Some(r) if r.state == State::Ready && r.netns.inode == ask.netns.inode => {
+                Err(CniError::exists(format!("{} is attached already", ask.attachment)))
+            }
+            Some(_) => self.release(&ask.attachment),
+            None => Ok(()),
+        }
+    }
+
+    fn spec(&self, ask: &Prepare, picked: &[(IpAddr, Range)], mac: MacAddr, host_mac: MacAddr) -> Spec {
+        let address = |(ip, range): &(IpAddr, Range)| Address { ip: range.with_prefix(*ip), gateway: Some(range.gateway) };
+        let route = |(ip, range): &(IpAddr, Range)| Route::via(Family::of(*ip).default_route(), Some(range.gateway));
+        Spec {
+            ifname: ask.attachment.ifname.clone(),
+            mac,
+            sandbox: ask.netns.path.display().to_string(),
+            host_ifname: host_ifname(&ask.attachment),
+            host_mac,
+            mtu: self.view().pod_mtu,
+            bridge: BridgeSpec { name: self.config.bridge.name.clone(), ensure: None, is_gateway: true, force_address: false },
+            port: PortSpec { hairpin: self.config.bridge.hairpin, ..PortSpec::default() },
+            addresses: picked.iter().map(address).collect(),
+            routes: picked.iter().map(route).collect(),
+            dns: Default::default(),
+            enable_dad: false,
+            leave_down: false,
+            bandwidth: ask.bandwidth,
+            host_ports: ask.host_ports.clone(),
+            masquerade: false,
+            mac_spoof_check: false,
+        }
+    }
+
+    /// All steps were executed: its ports are mapped, and it is ready.
+    pub fn commit(&self, commit: &Commit) -> Result<(), CniError> {
+        let Some(mut record) = self.store.read(&commit.attachment)? else {
+            return Err(CniError::internal(format!("commit {}: it has no record", commit.attachment)));
+        };
+        if !record.plan.firewall.is_empty() {
+            let _lock = self.store.lock_firewall(FIREWALL_PATIENCE)?;
+            let start = Instant::now();
+            nft::add(&record.plan.firewall)?;
+            self.metrics.nft(start.elapsed());
+        }
+        crash::point("commit.rules-added");
+        record.state = State::Ready;
+        self.store.write(&record)?;
+        crash::point("commit.written");
+        self.allocator().hold(&record);
+        self.metrics.added(record.plan.path, Outcome::Ok, Some(Duration::from_micros(commit.micros)));
+        Ok(())
+    }
+
+    /// Takes an attachment back. The caller, or a plugin that waits for us, holds its lock.
+    pub fn release(&self, id: &AttachmentId) -> Result<(), CniError> {
+        let start = Instant::now();
+        let outcome = match self.store.read(id)? {
+            Some(mut record) => detach(&self.store, &mut record, Patience::Notification),
+            None => Ok(()),
+        };
+        let kind = if outcome.is_ok() { Outcome::Ok } else { Outcome::Error };
+        self.metrics.released(kind, start.elapsed());
+        outcome?;
+        self.allocator().forget(id);
+        Ok(())
+    }
+
+    /// A connection ended between Prepare and Commit: if its plugin died, what it began is taken back. One that
+    /// lives still holds the lock, and goes on without us.
+    pub fn abandon(&self, id: &AttachmentId) -> Result<(), CniError> {
+        let _lock = self.store.lock(id, DEAD_PLUGIN_PATIENCE)?;
+        match self.store.read(id)? {
+            Some(record) if record.state != State::Adding => Ok(()),
+            _ => self.release(id),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The pods' bridge.
+
+use super::Node;
+use ipnetwork::IpNetwork;
+use offramp_core::net::WithPrefix;
+use offramp_core::spec::EnsureBridge;
+use offramp_core::step::{Gateway, Step};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::sysctl::Sysctl;
+use offramp_kernel::{Executor, Result, addr, link, nft};
+
+impl Node {
+    /// The gateways' addresses on the bridge.
+    pub fn gateways(&self) -> Vec<IpNetwork> {
+        let mut all: Vec<IpNetwork> = Vec::new();
+        for range in self.ranges() {
+            let net = IpNetwork::from(range.gateway).with_prefix(range.subnet.prefix());
+            if !all.contains(&net) {
+                all.push(net);
+            }
+        }
+        all
+    }
+
+    /// Makes or corrects the bridge; says how much was not as it should be.
+    pub fn reconcile_bridge(&self) -> Result<u64> {
+        let name = &self.config.bridge.name;
+        let mtu = self.view().pod_mtu;
+        let mut repairs = self.bridge_faults()?;
+        let mut executor = Executor::new(None)?;
+        let want = EnsureBridge { name: name.clone(), mtu, vlan_filtering: false, promisc: false };
+        executor.apply(&Step::EnsureBridge(want))?;
+        executor.apply(&Step::Gateway(Gateway { bridge: name.clone(), addresses: self.gateways(), force: true }))?;
+        let sysctl = Sysctl::default();
+        // A pod that is told of a shorter way would go past the node's rules.
+        repairs += u64::from(sysctl.set(&format!("ipv4/conf/{name}/send_redirects"), "0")?);
+        // The bridge takes no part in what routers announce on it.
+        sysctl.set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+        nft::enable_route_localnet(name)?;
+        Ok(repairs)
+    }
+
+    /// What is missing before anything is mended.
+    fn bridge_faults(&self) -> Result<u64> {
+        let mut socket = Socket::open()?;
+        let Some(bridge) = link::find(&mut socket, &self.config.bridge.name)? else { return Ok(1) };
+        let has = addr::list(&mut socket, bridge.index)?;
+        let missing = self.gateways().into_iter().filter(|g| !has.contains(g)).count() as u64;
+        Ok(missing + u64::from(!bridge.up))
+    }
+}

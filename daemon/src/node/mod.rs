@@ -1,0 +1,142 @@
+//! This node: what the daemon decides with. The records and the index over them change together, under one lock;
+//! what waits for the kernel happens outside of it.
+
+mod attach;
+mod bridge;
+mod firewall;
+mod status;
+pub use status::NodeProbe;
+mod wishes;
+
+use crate::allocator::Allocator;
+use crate::config::{Config, Source};
+use crate::metrics::Metrics;
+use crate::status::Health;
+use offramp_core::cni::CniError;
+use offramp_core::ids::Mtu;
+use offramp_core::ipam::Range;
+use offramp_core::peer::{Peer, Problem};
+use offramp_ledger::Store;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Shared by all parts of the daemon.
+pub struct Node {
+    /// The configuration.
+    pub config: Config,
+    /// The records.
+    pub store: Store,
+    /// For Prometheus.
+    pub metrics: Arc<Metrics>,
+    started: u64,
+    allocator: Mutex<Allocator>,
+    view: Mutex<View>,
+}
+
+/// What the loops have found out, for planning and for the command line.
+#[derive(Default)]
+pub struct View {
+    /// Of new pods; none: the kernel's default.
+    pub pod_mtu: Option<Mtu>,
+    /// The last run of each loop.
+    pub loops: BTreeMap<&'static str, Run>,
+    /// The other nodes.
+    pub peers: Vec<Peer>,
+    /// Those left out, and why.
+    pub left_out: Vec<Problem>,
+    /// Why the peers' file cannot be read.
+    pub peers_fault: Option<String>,
+    /// What the overlay last said.
+    pub overlay: Option<crate::status::OverlayStatus>,
+    /// The underlay, as it was last found.
+    pub uplink: Option<crate::status::LinkStatus>,
+    /// This node's addresses on it.
+    pub underlay: Vec<std::net::IpAddr>,
+    /// Record files that are none.
+    pub unreadable: Vec<String>,
+}
+
+/// How a loop's last run ended.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// Since the daemon started.
+    pub repairs: u64,
+    /// Whether it did what it should.
+    pub health: Health,
+}
+
+impl Node {
+    /// A node whose index is empty until [`Node::load`].
+    pub fn new(config: Config, metrics: Arc<Metrics>) -> Self {
+        let Source::Standalone(source) = &config.source;
+        Self {
+            store: Store::at(&config.paths.state_dir),
+            allocator: Mutex::new(Allocator::new(source.range_sets())),
+            metrics,
+            started: now(),
+            view: Mutex::default(),
+            config,
+        }
+    }
+
+    /// Reads the records into the index. Called before the first request is served.
+    pub fn load(&self) -> Result<(), CniError> {
+        self.store.create_dirs()?;
+        self.refresh()
+    }
+
+    /// Brings the index up to what is on disk: a plugin may have detached without us.
+    pub fn refresh(&self) -> Result<(), CniError> {
+        let mut allocator = self.allocator();
+        let listing = self.store.list()?;
+        for id in allocator.ids() {
+            if !listing.records.iter().any(|r| r.attachment == id) {
+                allocator.forget(&id);
+            }
+        }
+        listing.records.iter().for_each(|r| allocator.hold(r));
+        drop(allocator);
+        self.view().unreadable = listing.unreadable.iter().map(ToString::to_string).collect();
+        Ok(())
+    }
+
+    /// The ranges of this node's pods.
+    pub fn ranges(&self) -> &[Range] {
+        let Source::Standalone(source) = &self.config.source;
+        &source.ranges
+    }
+
+    /// What the loops know.
+    pub fn view(&self) -> MutexGuard<'_, View> {
+        // A panic elsewhere leaves plain values, which are still true.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A loop has run.
+    pub fn ran(&self, name: &'static str, outcome: Result<u64, String>) {
+        use crate::metrics::Outcome;
+        let (repairs, health) = match outcome {
+            Ok(repairs) => (repairs, Health::Ok),
+            Err(reason) => {
+                tracing::warn!(what = name, %reason, "reconcile failed");
+                (0, Health::Failed { reason })
+            }
+        };
+        let kind = if health == Health::Ok { Outcome::Ok } else { Outcome::Error };
+        self.metrics.reconciled(name, kind, repairs);
+        let mut view = self.view();
+        let before = view.loops.get(name).map_or(0, |r| r.repairs);
+        view.loops.insert(name, Run { at: now(), repairs: before + repairs, health });
+    }
+
+    fn allocator(&self) -> MutexGuard<'_, Allocator> {
+        self.allocator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

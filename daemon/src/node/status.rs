@@ -1,0 +1,94 @@
+//! What the command line and the probes see of the node.
+
+use super::{Node, now};
+use crate::http::Probe;
+use crate::metrics::Metrics;
+use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, Status};
+use std::sync::Arc;
+
+impl Node {
+    /// The state, for `offrampd status`.
+    pub fn status(&self) -> Status {
+        let (ranges, attachments) = {
+            let allocator = self.allocator();
+            (allocator.ranges(), allocator.counts())
+        };
+        let problems = self.problems();
+        let view = self.view();
+        let loops = view.loops.iter().map(|(name, run)| LoopStatus {
+            name: (*name).to_owned(),
+            last_run: Some(run.at),
+            repairs: run.repairs,
+            health: run.health.clone(),
+        });
+        let mode = format!("{:?}", self.config.overlay.mode).to_lowercase();
+        Status {
+            node: NodeStatus {
+                name: self.config.node.name.clone(),
+                version: crate::VERSION.to_owned(),
+                started: self.started,
+                now: now(),
+                underlay: view.underlay.clone(),
+                uplink: view.uplink.clone(),
+            },
+            bridge: BridgeStatus {
+                name: self.config.bridge.name.clone(),
+                mtu: view.pod_mtu,
+                gateways: self.gateways(),
+                health: view.loops.get("bridge").map_or(Health::Ok, |run| run.health.clone()),
+            },
+            ranges,
+            overlay: view.overlay.clone().unwrap_or(OverlayStatus { mode, device: None, peers: Vec::new() }),
+            attachments,
+            reconcile: loops.collect(),
+            problems,
+        }
+    }
+
+    /// Everything that an operator should look at.
+    fn problems(&self) -> Vec<String> {
+        let ranges = self.allocator().ranges();
+        let view = self.view();
+        let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {
+            Health::Failed { reason } => Some(format!("{name}: {reason}")),
+            Health::Ok => None,
+        });
+        let short = ranges.iter().filter(|r| r.is_short()).map(|r| {
+            format!("range {} is {} % used ({} of {})", r.subnet, r.percent(), r.used, r.capacity)
+        });
+        let left_out = view.left_out.iter().map(ToString::to_string);
+        failed.chain(short).chain(left_out).chain(view.peers_fault.clone()).chain(view.unreadable.clone()).collect()
+    }
+
+    /// Why a plain pod could not be attached now; empty: it could.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        match self.view().loops.get("bridge") {
+            None => reasons.push("the bridge is not there yet".to_owned()),
+            Some(run) => {
+                if let Health::Failed { reason } = &run.health {
+                    reasons.push(format!("bridge: {reason}"));
+                }
+            }
+        }
+        reasons.extend(self.allocator().pick(&[]).err().map(|e| e.to_string()));
+        reasons
+    }
+}
+
+/// For health checks and Prometheus.
+pub struct NodeProbe(pub Arc<Node>);
+
+impl Probe for NodeProbe {
+    fn not_ready(&self) -> Vec<String> {
+        self.0.not_ready()
+    }
+
+    fn observe(&self, metrics: &Metrics) {
+        let status = self.0.status();
+        metrics.set_attachments(&status.attachments);
+        metrics.set_ranges(&status.ranges);
+        let failed = status.overlay.peers.iter().filter(|p| p.health != Health::Ok).count() as u64;
+        metrics.set_peers(status.overlay.peers.len() as u64 - failed, failed);
+    }
+}

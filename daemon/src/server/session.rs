@@ -1,0 +1,119 @@
+//! One connection: requests and their answers in turn.
+
+use super::uid_of;
+use crate::node::Node;
+use offramp_core::cni::CniError;
+use offramp_core::ids::AttachmentId;
+use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
+use offramp_kernel::crash;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A plugin executes its steps between two requests; the runtime gives it four minutes.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Serves until the caller is gone. What it prepared and did not commit is taken back.
+pub fn serve(node: &Arc<Node>, mut stream: UnixStream) {
+    let mut pending = None;
+    let outcome = stream.set_read_timeout(Some(IDLE)).and_then(|()| converse(node, &mut stream, &mut pending));
+    if let Err(e) = outcome {
+        tracing::debug!(error = %e, "session ended");
+    }
+    drop(stream);
+    if let Some(id) = pending {
+        tracing::info!(attachment = %id, "its plugin went away before the commit");
+        if let Err(e) = node.abandon(&id) {
+            tracing::warn!(attachment = %id, error = %e, "cannot take it back yet, reclaim will");
+        }
+    }
+}
+
+fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<AttachmentId>) -> io::Result<()> {
+    let uid = uid_of(stream)?;
+    if uid != 0 {
+        tracing::warn!(uid, "refused a caller that is not root");
+        let error = CniError::environment(format!("offrampd serves root only, not uid {uid}"));
+        return send(stream, &Response::Refused { error });
+    }
+    while let Some(frame) = receive(stream)? {
+        crash::point("request.received");
+        let envelope = match frame.and_then(|f| Envelope::parse(&f)) {
+            Ok(envelope) => envelope,
+            // Where the next frame begins is not known.
+            Err(error) => return send(stream, &Response::Refused { error }),
+        };
+        let response = answer(node, envelope.request, pending).unwrap_or_else(|error| Response::Refused { error });
+        crash::point("answer.ready");
+        send(stream, &response)?;
+        crash::point("answer.sent");
+    }
+    Ok(())
+}
+
+fn answer(node: &Arc<Node>, request: Request, pending: &mut Option<AttachmentId>) -> Result<Response, CniError> {
+    match request {
+        Request::Prepare(ask) => {
+            let record = node.prepare(&ask)?;
+            *pending = Some(record.attachment.clone());
+            return Ok(Response::Planned { record: Box::new(record) });
+        }
+        Request::Commit(commit) => {
+            node.commit(&commit)?;
+            *pending = None;
+        }
+        Request::Abort { attachment } | Request::Release { attachment } => {
+            node.release(&attachment)?;
+            *pending = None;
+        }
+        Request::Ready => {
+            let reasons = node.not_ready();
+            if !reasons.is_empty() {
+                return Err(CniError::unavailable(reasons.join("; ")));
+            }
+        }
+        Request::Status => {
+            let status = serde_json::to_value(node.status())
+                .map_err(|e| CniError::internal(format!("encode the status: {e}")))?;
+            return Ok(Response::Status { status });
+        }
+        Request::Attachments => {
+            let listing = node.store.list()?;
+            let unreadable = listing.unreadable.iter().map(ToString::to_string).collect();
+            return Ok(Response::Attachments { records: listing.records, unreadable });
+        }
+    }
+    Ok(Response::Done)
+}
+
+/// One frame; none at the end of the stream; an error inside for a frame that is too large.
+fn receive(stream: &mut UnixStream) -> io::Result<Option<Result<Vec<u8>, CniError>>> {
+    let mut header = [0; 4];
+    match stream.read_exact(&mut header) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    match frame_len(header) {
+        Err(e) => Ok(Some(Err(e))),
+        Ok(len) => {
+            let mut frame = vec![0; len];
+            stream.read_exact(&mut frame)?;
+            Ok(Some(Ok(frame)))
+        }
+    }
+}
+
+fn send(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
+    let json = serde_json::to_vec(response)?;
+    // An answer that is too large for a frame is refused like anything else.
+    let json = match frame_header(json.len()) {
+        Ok(_) => json,
+        Err(error) => serde_json::to_vec(&Response::Refused { error })?,
+    };
+    let header = frame_header(json.len()).map_err(io::Error::other)?;
+    let mut frame = Vec::with_capacity(json.len() + header.len());
+    frame.extend(header);
+    frame.extend(json);
+    stream.write_all(&frame)
+}
