@@ -3,6 +3,8 @@
 mod attachments;
 mod client;
 mod explain;
+#[cfg(test)]
+mod fixture;
 mod status;
 mod table;
 mod units;
@@ -179,8 +181,10 @@ fn json(value: &impl serde::Serialize) -> String {
     text + "\n"
 }
 
-/// To standard output; a reader that has seen enough (`| head`) is no error.
+/// To standard output; a reader that has seen enough (`| head`) is no error. Names come from runtimes and files:
+/// what a terminal would take as a command becomes `?`.
 fn print(text: &str) -> Result<(), CliError> {
+    let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
