@@ -28,7 +28,7 @@ fn record(bytes: usize) -> Record {
 #[test]
 fn many_records_take_several_frames_none_too_large() {
     let frames = Response::attachments(vec![record(100_000); 30], vec!["why".into()]);
-    assert!(frames.len() > 6);
+    assert!(frames.len() >= 6);
     let mut total = 0;
     for (i, frame) in frames.iter().enumerate() {
         assert!(frame_header(serde_json::to_vec(frame).unwrap().len()).is_ok());

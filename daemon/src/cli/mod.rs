@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Offramp's node daemon, and the command line that looks into it.
 #[derive(Debug, Parser)]
-#[command(name = "offrampd", version, about, propagate_version = true)]
+#[command(name = "offrampd", version, about)]
 #[command(after_help = "Documentation: docs/configuration.md and docs/architecture.md in the source tree.")]
 pub struct Cli {
     #[command(subcommand)]
