@@ -130,7 +130,40 @@ pub enum Response {
         /// Record files that could not be read, and why.
         #[serde(default)]
         unreadable: Vec<String>,
+        /// Another frame of the same answer follows: a full node's records are larger than one frame.
+        #[serde(default)]
+        more: bool,
     },
+}
+
+impl Response {
+    /// The answer to `Attachments`, as the frames that it takes; at least one.
+    pub fn attachments(records: Vec<Record>, mut unreadable: Vec<String>) -> Vec<Self> {
+        const ROOM: usize = MAX_FRAME / 2;
+        let (mut pages, mut page, mut size) = (Vec::new(), Vec::new(), 0);
+        for record in records {
+            match serde_json::to_vec(&record).map(|json| json.len()) {
+                Ok(len) if len <= ROOM => {
+                    if size + len > ROOM {
+                        pages.push(std::mem::take(&mut page));
+                        size = 0;
+                    }
+                    size += len + 1;
+                    page.push(record);
+                }
+                Ok(len) => unreadable.push(format!("{}: a record of {len} bytes", record.attachment)),
+                Err(e) => unreadable.push(format!("{}: {e}", record.attachment)),
+            }
+        }
+        pages.push(page);
+        let last = pages.len() - 1;
+        let frame = |(i, records)| Self::Attachments {
+            records,
+            unreadable: if i == last { std::mem::take(&mut unreadable) } else { Vec::new() },
+            more: i < last,
+        };
+        pages.into_iter().enumerate().map(frame).collect()
+    }
 }
 
 impl Envelope {
@@ -170,3 +203,7 @@ pub fn frame_len(header: [u8; 4]) -> Result<usize, CniError> {
     let len = u32::from_be_bytes(header) as usize;
     frame_header(len).map(|_| len)
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

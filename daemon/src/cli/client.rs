@@ -80,7 +80,8 @@ impl<'a> Client<'a> {
 
     /// The node's state.
     pub fn status(&self) -> Result<Status, ClientError> {
-        match self.ask(Request::Status)? {
+        let mut connection = self.ask(Request::Status)?;
+        match self.answer(&mut connection)? {
             Response::Status { status } => {
                 serde_json::from_value(status).map_err(|e| ClientError::Protocol(format!("its status: {e}")))
             }
@@ -90,16 +91,32 @@ impl<'a> Client<'a> {
 
     /// All records, and what could not be read.
     pub fn attachments(&self) -> Result<(Vec<Record>, Vec<String>), ClientError> {
-        match self.ask(Request::Attachments)? {
-            Response::Attachments { records, unreadable } => Ok((records, unreadable)),
-            other => Err(unexpected(&other)),
+        let mut connection = self.ask(Request::Attachments)?;
+        let (mut all, mut notes) = (Vec::new(), Vec::new());
+        loop {
+            match self.answer(&mut connection)? {
+                Response::Attachments { records, unreadable, more } => {
+                    all.extend(records);
+                    notes.extend(unreadable);
+                    if !more {
+                        return Ok((all, notes));
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
         }
     }
 
-    fn ask(&self, request: Request) -> Result<Response, ClientError> {
+    /// A connection on which the request was sent.
+    fn ask(&self, request: Request) -> Result<UnixStream, ClientError> {
         let mut stream = UnixStream::connect(self.socket).map_err(|e| self.connect_error(e))?;
-        let answer = self.exchange(&mut stream, &Envelope::new(request)).map_err(|e| self.io_error(e))?;
-        match serde_json::from_slice(&answer) {
+        send(&mut stream, &Envelope::new(request)).map_err(|e| self.io_error(e))?;
+        Ok(stream)
+    }
+
+    fn answer(&self, stream: &mut UnixStream) -> Result<Response, ClientError> {
+        let frame = receive(stream).map_err(|e| self.io_error(e))?;
+        match serde_json::from_slice(&frame) {
             Ok(Response::Refused { error }) if error.code == codes::PROTOCOL => {
                 Err(ClientError::Protocol(error.to_string()))
             }
@@ -107,20 +124,6 @@ impl<'a> Client<'a> {
             Ok(response) => Ok(response),
             Err(e) => Err(ClientError::Protocol(format!("its answer: {e}"))),
         }
-    }
-
-    fn exchange(&self, stream: &mut UnixStream, envelope: &Envelope) -> std::io::Result<Vec<u8>> {
-        let invalid = |e: CniError| std::io::Error::new(ErrorKind::InvalidData, e.to_string());
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        let payload = serde_json::to_vec(envelope)?;
-        stream.write_all(&frame_header(payload.len()).map_err(invalid)?)?;
-        stream.write_all(&payload)?;
-        let mut header = [0; 4];
-        stream.read_exact(&mut header)?;
-        let mut answer = vec![0; frame_len(header).map_err(invalid)?];
-        stream.read_exact(&mut answer)?;
-        Ok(answer)
     }
 
     fn connect_error(&self, source: std::io::Error) -> ClientError {
@@ -139,6 +142,26 @@ impl<'a> Client<'a> {
             _ => ClientError::Io { socket, source },
         }
     }
+}
+
+fn send(stream: &mut UnixStream, envelope: &Envelope) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let payload = serde_json::to_vec(envelope)?;
+    stream.write_all(&frame_header(payload.len()).map_err(invalid)?)?;
+    stream.write_all(&payload)
+}
+
+fn receive(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header)?;
+    let mut frame = vec![0; frame_len(header).map_err(invalid)?];
+    stream.read_exact(&mut frame)?;
+    Ok(frame)
+}
+
+fn invalid(e: CniError) -> std::io::Error {
+    std::io::Error::new(ErrorKind::InvalidData, e.to_string())
 }
 
 fn unexpected(response: &Response) -> ClientError {

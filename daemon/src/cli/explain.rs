@@ -31,14 +31,14 @@ pub enum Target {
 impl FromStr for Target {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            return text.parse().map(Self::Attachment).map_err(|e: offramp_core::ids::Invalid| e.to_string());
+        }
         if let Some((namespace, name)) = text.split_once('/') {
             if namespace.is_empty() || name.is_empty() || name.contains('/') {
                 return Err("a pod is written NAMESPACE/POD".into());
             }
             return Ok(Self::Pod { namespace: namespace.into(), name: name.into() });
-        }
-        if text.contains('@') {
-            return text.parse().map(Self::Attachment).map_err(|e: offramp_core::ids::Invalid| e.to_string());
         }
         if text.is_empty() {
             return Err("write NAMESPACE/POD, CONTAINER@IFNAME, or the beginning of a container's ID".into());
@@ -83,7 +83,8 @@ fn paragraph(r: &Record, now: u64) -> String {
     let age = span(now.saturating_sub(r.created));
     let mut rows = vec![
         ("Path", format!("{}: {}", r.plan.path, r.plan.reason)),
-        ("State", format!("{} (since the ADD: {age})", state(r))),
+        ("State", state(r).to_owned()),
+        ("Age", age),
         ("Container", r.attachment.container.to_string()),
     ];
     rows.extend(r.pod.iter().filter(|p| !p.uid.is_empty()).map(|p| ("Pod UID", p.uid.clone())));

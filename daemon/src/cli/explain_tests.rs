@@ -1,1 +1,54 @@
+use super::*;
+use crate::cli::fixture::record;
 
+#[test]
+fn a_paragraph() {
+    assert_eq!(
+        render(&[record()], 1260),
+        "\
+eth0 of pod default/web-0
+  Path        veth: no offload was asked for
+  State       ready: all steps were executed
+  Age         4m 20s
+  Container   4f1f8a0c9d2e7b6a5c4d3e2f
+  Pod UID     u-1
+  Network     offramp, planned by the daemon
+  Netns       /run/netns/cni-1 (inode 4026532201)
+  Interfaces  offramp0  on the node
+              ofj1xot1xg8z9j2  02:00:00:00:00:01  MTU 1450  on the node
+              eth0  02:00:00:00:00:02  MTU 1450  in the pod
+  Addresses   10.244.1.7/24  gateway 10.244.1.1  from the daemon
+              fd00:244:1::7/64  gateway fd00:244:1::1  from the daemon
+  Routes      0.0.0.0/0 via 10.244.1.1
+              ::/0 via fd00:244:1::1
+  Ports       tcp port 8080 of the node to 10.244.1.7:80
+              tcp port 8080 of the node to [fd00:244:1::7]:80
+  Bandwidth   to the pod: 100 Mbit/s, burst 610.3 KiB
+              from the pod: no limit
+  DNS         servers 10.96.0.10
+  Steps       create-veth, attach-port, shape, neighbours, configure-pod, await-carrier, announce
+"
+    );
+}
+
+#[test]
+fn a_record_without_a_pod_has_its_id_as_title() {
+    let mut r = record();
+    r.pod = None;
+    let text = render(&[r.clone(), r], 1000);
+    assert_eq!(text.matches("\n\n4f1f8a0c9d2e7b6a5c4d3e2f@eth0\n  Path ").count(), 1);
+}
+
+#[test]
+fn targets() {
+    let r = record();
+    for good in ["default/web-0", "4f1f8a0c9d2e7b6a5c4d3e2f@eth0", "4f1f", "4f1f8a0c9d2e7b6a5c4d3e2f"] {
+        assert!(good.parse::<Target>().unwrap().matches(&r), "{good}");
+    }
+    for other in ["default/web-00", "kube-system/web-0", "4f1f8a0c9d2e7b6a5c4d3e2f@net1", "4f1e"] {
+        assert!(!other.parse::<Target>().unwrap().matches(&r), "{other}");
+    }
+    for bad in ["", "/web-0", "default/", "a/b/c", "@eth0", "a@", "a@b/c"] {
+        assert!(bad.parse::<Target>().is_err(), "{bad:?}");
+    }
+}

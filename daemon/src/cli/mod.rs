@@ -3,6 +3,8 @@
 mod attachments;
 mod client;
 mod explain;
+#[cfg(test)]
+mod fixture;
 mod status;
 mod table;
 mod units;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Offramp's node daemon, and the command line that looks into it.
 #[derive(Debug, Parser)]
-#[command(name = "offrampd", version, about, propagate_version = true)]
+#[command(name = "offrampd", version, about)]
 #[command(after_help = "Documentation: docs/configuration.md and docs/architecture.md in the source tree.")]
 pub struct Cli {
     #[command(subcommand)]
@@ -179,8 +181,10 @@ fn json(value: &impl serde::Serialize) -> String {
     text + "\n"
 }
 
-/// To standard output; a reader that has seen enough (`| head`) is no error.
+/// To standard output; a reader that has seen enough (`| head`) is no error. Names come from runtimes and files:
+/// what a terminal would take as a command becomes `?`.
 fn print(text: &str) -> Result<(), CliError> {
+    let text = text.replace(|c: char| c.is_control() && c != '\n', "?");
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),

@@ -67,7 +67,7 @@ fn ranges(ranges: &[RangeStatus]) -> String {
 
 fn peers(o: &OverlayStatus) -> String {
     if o.peers.is_empty() {
-        return "No peers: pods reach this node only.\n".into();
+        return "No peers.\n".into();
     }
     let rows: Vec<_> = o
         .peers

@@ -1,1 +1,165 @@
+use super::*;
+use crate::status::{
+    AttachmentCount, BridgeStatus, DeviceStatus, LinkStatus, LoopStatus, NodeStatus, PeerStatus,
+};
+use offramp_core::Mtu;
+use offramp_core::plan::Path;
+use offramp_core::record::State;
 
+fn status() -> Status {
+    let peer = |name: &str, endpoint: Option<&str>, net: &str, path, health| PeerStatus {
+        name: name.into(),
+        endpoint: endpoint.map(|e| e.parse().unwrap()),
+        pod_cidrs: vec![net.parse().unwrap()],
+        path,
+        health,
+    };
+    let failed = |reason: &str| Health::Failed { reason: reason.into() };
+    Status {
+        node: NodeStatus {
+            name: "node-a".parse().unwrap(),
+            version: "0.1.0".into(),
+            started: 1000,
+            now: 8260,
+            underlay: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            uplink: Some(LinkStatus { name: "eth0".parse().unwrap(), mtu: 1500 }),
+        },
+        bridge: BridgeStatus {
+            name: "offramp0".parse().unwrap(),
+            mtu: Some(Mtu::try_from(1450).unwrap()),
+            gateways: vec!["10.244.1.1/24".parse().unwrap(), "fd00:244:1::1/64".parse().unwrap()],
+            health: Health::Ok,
+        },
+        ranges: vec![
+            RangeStatus { subnet: "10.244.1.0/24".parse().unwrap(), used: 203, capacity: 253 },
+            RangeStatus { subnet: "fd00:244:1::/64".parse().unwrap(), used: 203, capacity: u64::MAX - 1 },
+        ],
+        overlay: OverlayStatus {
+            mode: "auto".into(),
+            device: Some(DeviceStatus {
+                name: "offramp-vxlan".parse().unwrap(),
+                vni: 1,
+                port: 4789,
+                mtu: 1450,
+                local: "192.0.2.1".parse().unwrap(),
+            }),
+            peers: vec![
+                peer("node-b", Some("192.0.2.2"), "10.244.2.0/24", Some(PeerPath::Direct), Health::Ok),
+                peer("node-c", Some("198.51.100.3"), "10.244.3.0/24", Some(PeerPath::Vxlan), Health::Ok),
+                peer("node-d", None, "10.244.1.0/25", None, failed("its podCIDR overlaps ours")),
+            ],
+        },
+        attachments: vec![
+            AttachmentCount { path: Path::Veth, state: State::Ready, count: 202 },
+            AttachmentCount { path: Path::Veth, state: State::Adding, count: 1 },
+            AttachmentCount { path: Path::Veth, state: State::Deleting, count: 0 },
+        ],
+        reconcile: vec![
+            LoopStatus { name: "overlay".into(), last_run: Some(8248), repairs: 2, health: Health::Ok },
+            LoopStatus {
+                name: "reclaim".into(),
+                last_run: None,
+                repairs: 0,
+                health: failed("read /proc: busy"),
+            },
+        ],
+        problems: vec!["peer node-d is left out: its podCIDR overlaps ours".into()],
+    }
+}
+
+#[test]
+fn a_busy_node() {
+    assert_eq!(
+        render(&status()),
+        "\
+Node         node-a (offrampd 0.1.0, up 2h 1m)
+Uplink       eth0, MTU 1500
+Underlay     192.0.2.1, 2001:db8::1
+Bridge       offramp0, MTU 1450: ok
+Gateways     10.244.1.1/24, fd00:244:1::1/64
+Overlay      auto: offramp-vxlan (VNI 1, UDP port 4789, MTU 1450, from 192.0.2.1)
+Attachments  203 veth (202 ready, 1 adding)
+
+RANGE            USED  CAPACITY  %    STATE
+10.244.1.0/24    203   253       80%  nearly exhausted
+fd00:244:1::/64  203   2^64      0%   ok
+
+PEER    ENDPOINT      PODCIDRS       PATH    STATE
+node-b  192.0.2.2     10.244.2.0/24  direct  ok
+node-c  198.51.100.3  10.244.3.0/24  vxlan   ok
+node-d  -             10.244.1.0/25  -       its podCIDR overlaps ours
+
+RECONCILE  LAST RUN  REPAIRS  STATE
+overlay    12s ago   2        ok
+reclaim    not yet   0        read /proc: busy
+
+2 problems:
+  peer node-d is left out: its podCIDR overlaps ours
+  range 10.244.1.0/24 is at 80%: 50 addresses left
+"
+    );
+}
+
+#[test]
+fn a_quiet_node() {
+    let mut s = status();
+    s.node.uplink = None;
+    s.bridge.health = Health::Failed { reason: "it is missing".into() };
+    s.ranges.remove(0);
+    (s.overlay.device, s.overlay.mode) = (None, "none".into());
+    (s.overlay.peers, s.attachments, s.reconcile, s.problems) = (vec![], vec![], vec![], vec![]);
+    assert_eq!(
+        render(&s),
+        "\
+Node         node-a (offrampd 0.1.0, up 2h 1m)
+Uplink       not found
+Underlay     192.0.2.1, 2001:db8::1
+Bridge       offramp0, MTU 1450: it is missing
+Gateways     10.244.1.1/24, fd00:244:1::1/64
+Overlay      none
+Attachments  none
+
+RANGE            USED  CAPACITY  %   STATE
+fd00:244:1::/64  203   2^64      0%  ok
+
+No peers.
+
+No problems.
+"
+    );
+}
+
+#[test]
+fn what_is_read_is_what_was_written() {
+    let s = status();
+    assert_eq!(serde_json::from_value::<Status>(serde_json::to_value(&s).unwrap()).unwrap(), s);
+}
+
+/// Others read this: keys may be added, but not renamed.
+#[test]
+fn the_json_keys_are_stable() {
+    let json = serde_json::to_value(status()).unwrap();
+    for (pointer, value) in [
+        ("/node/uplink/name", serde_json::json!("eth0")),
+        ("/overlay/device/vni", 1.into()),
+        ("/overlay/peers/0/podCIDRs/0", "10.244.2.0/24".into()),
+        ("/overlay/peers/0/path", "direct".into()),
+        ("/overlay/peers/2/health/state", "failed".into()),
+        ("/overlay/peers/2/health/reason", "its podCIDR overlaps ours".into()),
+        ("/bridge/health/state", "ok".into()),
+        ("/ranges/0/capacity", 253.into()),
+        ("/attachments/0/state", "ready".into()),
+        ("/reconcile/0/lastRun", 8248.into()),
+    ] {
+        assert_eq!(json.pointer(pointer), Some(&value), "{pointer}");
+    }
+}
+
+#[test]
+fn percent_and_the_warning() {
+    let range = |used, capacity| RangeStatus { subnet: "10.0.0.0/24".parse().unwrap(), used, capacity };
+    assert_eq!((range(202, 253).percent(), range(202, 253).is_short()), (79, false));
+    assert_eq!((range(203, 253).percent(), range(203, 253).is_short()), (80, true));
+    assert_eq!((range(253, 253).percent(), range(0, 0).percent(), range(9, 3).percent()), (100, 0, 100));
+    assert_eq!(range(u64::MAX, u64::MAX).percent(), 100);
+}
