@@ -10,6 +10,7 @@ pub mod link;
 pub mod neigh;
 pub mod netlink;
 pub mod netns;
+pub mod nft;
 pub mod random;
 pub mod route;
 mod steps;
