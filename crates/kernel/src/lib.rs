@@ -19,16 +19,3 @@ pub mod sysctl;
 pub use error::{Error, Result};
 pub use executor::Executor;
 pub use netns::Netns;
-
-#[allow(missing_docs)]
-pub mod nft {
-    pub fn add(_: &offramp_core::firewall::Rules) -> crate::Result<()> {
-        Ok(())
-    }
-    pub fn remove(_: &offramp_core::firewall::Rules) -> crate::Result<()> {
-        Ok(())
-    }
-    pub fn enable_route_localnet(_: &offramp_core::ids::IfName) -> crate::Result<()> {
-        Ok(())
-    }
-}

@@ -13,6 +13,6 @@ use offramp_core::ids::IfName;
 ///
 /// # Errors
 /// [`crate::Error::Refused`]
-pub fn enable_route_localnet(sysctl: &Sysctl, bridge: &IfName) -> Result<()> {
-    sysctl.set(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map(|_| ())
+pub fn enable_route_localnet(bridge: &IfName) -> Result<()> {
+    Sysctl::default().set(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map(|_| ())
 }

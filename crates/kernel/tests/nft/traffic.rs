@@ -5,7 +5,6 @@ use crate::{frame, host_port, pod_a};
 use offramp_core::firewall::{Masquerade, NodeRules, Rules, SpoofCheck};
 use offramp_core::spec::Protocol;
 use offramp_kernel::nft;
-use offramp_kernel::sysctl::Sysctl;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -36,7 +35,7 @@ fn the_node_itself_reaches_the_pod() {
     let lab = Lab::new();
     lab.serve("a", 80);
     add(&pod_a());
-    inside("node", || nft::enable_route_localnet(&Sysctl::default(), &"br0".parse().unwrap())).unwrap();
+    inside("node", || nft::enable_route_localnet(&"br0".parse().unwrap())).unwrap();
     for ask in BOTH {
         assert_eq!(ask("node", "192.0.2.1:8080").unwrap(), "a 192.0.2.1");
         assert_eq!(ask("node", "[2001:db8::1]:8080").unwrap(), "a 2001:db8::1");
@@ -103,10 +102,10 @@ fn the_daemon_masquerades_by_subnet() {
     for ask in BOTH {
         assert_eq!(ask("a", "192.0.2.2:7").unwrap(), "out 192.0.2.1");
         assert_eq!(ask("a", "[2001:db8::2]:7").unwrap(), "out 2001:db8::1");
-        assert_eq!(ask("a", "10.99.0.2:7").unwrap(), "out 10.20.0.11");
-        assert_eq!(ask("a", "[fd99::2]:7").unwrap(), "out fd20::11");
         assert_eq!(ask("a", "10.20.0.12:80").unwrap(), "b 10.20.0.11");
     }
+    assert_eq!(tcp("a", "10.99.0.2:7").unwrap(), "out 10.20.0.11");
+    assert_eq!(tcp("a", "[fd99::2]:7").unwrap(), "out fd20::11");
     // The node's own traffic is none of ours.
     assert_eq!(tcp("node", "10.99.0.2:7").unwrap(), "out 192.0.2.1");
 }
@@ -124,12 +123,12 @@ fn the_plugin_masquerades_pod_by_pod() {
     for ask in BOTH {
         assert_eq!(ask("a", "192.0.2.2:7").unwrap(), "out 192.0.2.1");
         assert_eq!(ask("a", "[2001:db8::2]:7").unwrap(), "out 2001:db8::1");
-        assert_eq!(ask("b", "192.0.2.2:7").unwrap(), "out 10.20.0.12");
-        assert_eq!(ask("b", "[2001:db8::2]:7").unwrap(), "out fd20::12");
-        // To the node itself, by whichever address, nothing is masqueraded.
-        assert_eq!(ask("a", "192.0.2.1:7").unwrap(), "node 10.20.0.11");
-        assert_eq!(ask("a", "[fd20::1]:7").unwrap(), "node fd20::11");
     }
+    assert_eq!(tcp("b", "192.0.2.2:7").unwrap(), "out 10.20.0.12");
+    assert_eq!(tcp("b", "[2001:db8::2]:7").unwrap(), "out fd20::12");
+    // To the node itself, by whichever address, nothing is masqueraded.
+    assert_eq!(tcp("a", "192.0.2.1:7").unwrap(), "node 10.20.0.11");
+    assert_eq!(tcp("a", "[2001:db8::1]:7").unwrap(), "node fd20::11");
 }
 
 /// What the daemon's subnets say goes for a pod in them, even if it is listed by itself.
@@ -191,7 +190,7 @@ fn a_pod_does_not_reach_the_nodes_loopback() {
         bridge.split_whitespace().nth(2).unwrap().split(':').map(|o| u8::from_str_radix(o, 16).unwrap());
     let bridge: frame::Mac = octets.collect::<Vec<u8>>().try_into().unwrap();
     let receiver = inside("node", || {
-        nft::enable_route_localnet(&Sysctl::default(), &"br0".parse().unwrap()).unwrap();
+        nft::enable_route_localnet(&"br0".parse().unwrap()).unwrap();
         UdpSocket::bind("0.0.0.0:9999").unwrap()
     });
     let send = |source: [u8; 4], destination: [u8; 4], text| {
