@@ -1,0 +1,96 @@
+//! nftables: ports of the node that lead to pods, masquerading, MAC checks.
+//!
+//! Two tables are ours: `inet offramp` (nat.nft) and, only where a MAC is checked, `bridge offramp` (spoof.nft).
+//! Their rules never change; attachments come and go as elements of sets and maps, so that the cost of a packet
+//! and of a change does not grow with the pods. Every change is one transaction of the kernel: all or nothing.
+//! Commands are nft's own text, run by `nft` in the calling thread's network namespace.
+//!
+//! Callers serialise their own changes with each other where order matters (a file lock), and remove an attachment's
+//! rules before its addresses may become another's.
+
+mod child;
+mod element;
+mod error;
+mod listing;
+mod localnet;
+mod monitor;
+pub mod script;
+
+use element::{Element, Table};
+pub use error::NftError;
+use error::{Fault, Reason};
+pub use listing::Listing;
+pub use localnet::enable_route_localnet;
+pub use monitor::Monitor;
+use offramp_core::firewall::{NodeRules, Rules};
+
+/// Runs a script as one transaction.
+///
+/// # Errors
+/// [`NftError`]; then nothing was changed.
+pub fn apply(script: &str) -> Result<(), NftError> {
+    child::run(&["-f", "-"], script).map(|_| ())
+}
+
+/// Adds the rules of one attachment; makes the tables if need be. What is there already is no fault. Without
+/// rules nft is not run at all.
+///
+/// # Errors
+/// [`NftError::PortTaken`] if a port leads elsewhere; others. Then nothing was changed.
+pub fn add(rules: &Rules) -> Result<(), NftError> {
+    let elements = Element::all(rules)?;
+    if elements.is_empty() {
+        return Ok(());
+    }
+    let blaming = |script: &str| apply(script).map_err(|e| e.blame(script, &elements));
+    match blaming(&script::add_quick(&elements)) {
+        Err(e) if e.is_missing() => blaming(&script::add(rules)?),
+        done => done,
+    }
+}
+
+/// Removes the rules of one attachment. What is not there, or leads elsewhere by now, is no fault, and the latter stays.
+///
+/// # Errors
+/// [`NftError`]; some rules may be left.
+pub fn remove(rules: &Rules) -> Result<(), NftError> {
+    let mut elements = Element::all(rules)?;
+    while !elements.is_empty() {
+        let script = script::remove_elements(&elements);
+        let Err(error) = apply(&script) else { return Ok(()) };
+        // One fault makes the whole transaction void: go on without what cannot be removed.
+        let NftError::Refused(refusal) = &error else { return Err(error) };
+        let not_ours = |f: &Fault| matches!(f.reason, Reason::Missing | Reason::Exists);
+        let faulty =
+            refusal.faults.iter().map(|f| f.element(&script, &elements).filter(|_| not_ours(f)).cloned());
+        match faulty.collect::<Option<Vec<Element>>>() {
+            Some(faulty) if !faulty.is_empty() => elements.retain(|e| !faulty.contains(e)),
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tables hold exactly this, whatever is there: for the daemon's start and for repairs.
+///
+/// # Errors
+/// [`NftError`]
+pub fn replace(node: &NodeRules, all: &[&Rules]) -> Result<(), NftError> {
+    let checks = all.iter().any(|r| r.spoof_check.is_some());
+    match apply(&script::replace(node, all)?) {
+        // A kernel without the bridge family has no such table to be replaced.
+        Err(e) if e.is_unsupported() && !checks => apply(&script::replace_table(Table::Nat, node, all)?),
+        done => done,
+    }
+}
+
+/// Removes both tables: for the daemon's removal from a node.
+///
+/// # Errors
+/// [`NftError`]
+pub fn drop_tables() -> Result<(), NftError> {
+    match apply(&(script::drop(Table::Nat) + &script::drop(Table::Spoof))) {
+        Err(e) if e.is_unsupported() => apply(&script::drop(Table::Nat)),
+        done => done,
+    }
+}
