@@ -1,12 +1,18 @@
 //! The Offramp node daemon and its command line.
 
+mod allocator;
 mod cli;
 mod config;
 mod http;
 mod logging;
 mod metrics;
+mod node;
+mod reclaim;
+mod reconcile;
 mod run;
+mod server;
 mod status;
+mod watch;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,11 +1,15 @@
 //! `offrampd run`: brings the daemon up and takes it down again.
 
-use crate::config::Config;
-use crate::http::{Probe, Server};
+use crate::config::{Config, Source};
+use crate::http::Server;
 use crate::metrics::Metrics;
+use crate::node::{Node, NodeProbe};
+use crate::reclaim::Reclaim;
+use crate::reconcile::{Reconcile, Waker};
+use crate::{server, watch};
+use offramp_core::cni::CniError;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -13,71 +17,86 @@ pub enum RunError {
     /// The asynchronous runtime.
     #[error("start the runtime: {0}")]
     Runtime(std::io::Error),
+    /// A thread.
+    #[error("start thread {0}: {1}")]
+    Thread(&'static str, std::io::Error),
     /// A signal handler.
     #[error("listen for {0}: {1}")]
     Signal(&'static str, std::io::Error),
+    /// The records.
+    #[error("read the records: {0}")]
+    State(#[from] CniError),
+    /// The plugin's socket.
+    #[error(transparent)]
+    Socket(#[from] server::ServerError),
     /// Health and metrics.
     #[error(transparent)]
     Bind(#[from] crate::http::BindError),
 }
 
-/// Runs the daemon until SIGTERM or SIGINT. Few threads with small stacks: a node has better uses for its memory.
+/// Runs the daemon until SIGTERM or SIGINT. What blocks (netlink, files, nft) has threads of its own; the
+/// asynchronous runtime serves health and metrics.
 pub fn run(config: Config) -> Result<(), RunError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(4)
-        .thread_stack_size(512 << 10)
-        .thread_name("offrampd")
+    tracing::info!(version = crate::VERSION, node = %config.node.name, "starting");
+    let metrics = Arc::new(Metrics::new(crate::VERSION));
+    let listener = server::listen(&config.paths.socket)?;
+    let node = Arc::new(Node::new(config, metrics));
+    node.load()?;
+    start(&node)?;
+    let serving = node.clone();
+    thread("server", move || server::serve(&listener, &serving))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    runtime.block_on(serve(Arc::new(config)))
+    runtime.block_on(until_stopped(node))
 }
 
-async fn serve(config: Arc<Config>) -> Result<(), RunError> {
+/// The loops. The first look comes before the first call is served: an ADD finds the bridge.
+fn start(node: &Arc<Node>) -> Result<(), RunError> {
+    let waker = Waker::new().map_err(|e| RunError::Thread("reconcile", e))?;
+    let mut reconcile = Reconcile::new(node.clone(), waker.clone());
+    reconcile.pass();
+    thread("reconcile", move || reconcile.run())?;
+    let Source::Standalone(source) = &node.config.source;
+    if let Some(path) = source.peers_file.clone() {
+        thread("peers", move || watch::peers_file::run(&path, &waker))?;
+    }
+    let reclaiming = node.clone();
+    thread("reclaim", move || {
+        let mut reclaim = Reclaim::default();
+        loop {
+            reclaiming.ran("reclaim", reclaim.run(&reclaiming).map_err(|e| e.to_string()));
+            std::thread::sleep(reclaiming.config.reclaim_interval);
+        }
+    })
+}
+
+fn thread(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
+    let spawned = std::thread::Builder::new().name(name.into()).stack_size(1 << 20).spawn(work);
+    spawned.map(drop).map_err(|e| RunError::Thread(name, e))
+}
+
+/// The threads end with the process: whatever they are at can be taken up again.
+async fn until_stopped(node: Arc<Node>) -> Result<(), RunError> {
     let mut terminate = listen("SIGTERM", SignalKind::terminate())?;
     let mut interrupt = listen("SIGINT", SignalKind::interrupt())?;
     // Its default would end the process when the terminal goes; files are watched, so it has no other meaning.
     let _hangup = listen("SIGHUP", SignalKind::hangup())?;
-    let (stop, stopped) = watch::channel(false);
-    let metrics = Arc::new(Metrics::new(crate::VERSION));
-    tracing::info!(version = crate::VERSION, node = %config.node.name, "starting");
-
-    // PLUG-IN POINT: bridge, firewall, ledger, allocator, overlay, socket server and reclaim start here, each
-    // with a clone of `stopped`; the probe below is theirs.
-    let mut http = None;
-    if let Some(address) = config.http {
-        let server = Server::bind(address, Nothing, metrics.clone()).await?;
+    if let Some(address) = node.config.http {
+        let server = Server::bind(address, NodeProbe(node.clone()), node.metrics.clone()).await?;
         tracing::info!(%address, "health and metrics are served");
-        http = Some(tokio::spawn(server.run(until(stopped.clone()))));
+        tokio::spawn(server.run(std::future::pending()));
     }
-
+    tracing::info!(socket = %node.config.paths.socket.display(), "ready");
     tokio::select! {
         _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
         _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
-    }
-    let _ = stop.send(true);
-    if let Some(task) = http {
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), task).await;
     }
     Ok(())
 }
 
 fn listen(name: &'static str, kind: SignalKind) -> Result<Signal, RunError> {
     signal(kind).map_err(|e| RunError::Signal(name, e))
-}
-
-/// Done when the daemon is told to stop.
-async fn until(mut stopped: watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-/// Nothing that could be unready runs yet.
-struct Nothing;
-
-impl Probe for Nothing {
-    fn not_ready(&self) -> Vec<String> {
-        vec!["the daemon has no parts yet".into()]
-    }
-    fn observe(&self, _: &Metrics) {}
 }

@@ -75,7 +75,8 @@ impl Allocator {
             ips.push(ip);
         }
         let plan = &record.plan;
-        let holding = Holding { ips, ports: plan.firewall.host_ports.clone(), path: plan.path, state: record.state };
+        let holding =
+            Holding { ips, ports: plan.firewall.host_ports.clone(), path: plan.path, state: record.state };
         self.holdings.insert(id.clone(), holding);
     }
 

@@ -29,7 +29,8 @@ fn record(id: &str, ips: &[IpAddr], ports: Vec<HostPortRule>) -> Record {
         result: Default::default(),
     };
     plan.firewall.host_ports = ports;
-    plan.result.ips = ips.iter().map(|ip| Ip { address: (*ip).into(), gateway: None, interface: None }).collect();
+    plan.result.ips =
+        ips.iter().map(|ip| Ip { address: (*ip).into(), gateway: None, interface: None }).collect();
     Record {
         format: FORMAT,
         attachment: id.parse().unwrap(),

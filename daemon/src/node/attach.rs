@@ -77,8 +77,12 @@ impl Node {
     }
 
     fn spec(&self, ask: &Prepare, picked: &[(IpAddr, Range)], mac: MacAddr, host_mac: MacAddr) -> Spec {
-        let address = |(ip, range): &(IpAddr, Range)| Address { ip: range.with_prefix(*ip), gateway: Some(range.gateway) };
-        let route = |(ip, range): &(IpAddr, Range)| Route::via(Family::of(*ip).default_route(), Some(range.gateway));
+        let address = |(ip, range): &(IpAddr, Range)| Address {
+            ip: range.with_prefix(*ip),
+            gateway: Some(range.gateway),
+        };
+        let route =
+            |(ip, range): &(IpAddr, Range)| Route::via(Family::of(*ip).default_route(), Some(range.gateway));
         Spec {
             ifname: ask.attachment.ifname.clone(),
             mac,
@@ -86,7 +90,12 @@ impl Node {
             host_ifname: host_ifname(&ask.attachment),
             host_mac,
             mtu: self.view().pod_mtu,
-            bridge: BridgeSpec { name: self.config.bridge.name.clone(), ensure: None, is_gateway: true, force_address: false },
+            bridge: BridgeSpec {
+                name: self.config.bridge.name.clone(),
+                ensure: None,
+                is_gateway: true,
+                force_address: false,
+            },
             port: PortSpec { hairpin: self.config.bridge.hairpin, ..PortSpec::default() },
             addresses: picked.iter().map(address).collect(),
             routes: picked.iter().map(route).collect(),

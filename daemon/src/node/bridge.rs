@@ -30,7 +30,11 @@ impl Node {
         let mut executor = Executor::new(None)?;
         let want = EnsureBridge { name: name.clone(), mtu, vlan_filtering: false, promisc: false };
         executor.apply(&Step::EnsureBridge(want))?;
-        executor.apply(&Step::Gateway(Gateway { bridge: name.clone(), addresses: self.gateways(), force: true }))?;
+        executor.apply(&Step::Gateway(Gateway {
+            bridge: name.clone(),
+            addresses: self.gateways(),
+            force: true,
+        }))?;
         let sysctl = Sysctl::default();
         // A pod that is told of a shorter way would go past the node's rules.
         repairs += u64::from(sysctl.set(&format!("ipv4/conf/{name}/send_redirects"), "0")?);

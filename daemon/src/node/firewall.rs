@@ -1,14 +1,21 @@
-//! The node's nftables table: masquerade for its pods' subnets, and all attachments' rules.
+//! The node's nftables tables: masquerade for its pods' subnets, and all attachments' rules.
 
 use super::Node;
 use crate::config::Source;
 use offramp_core::cni::CniError;
 use offramp_core::firewall::{NodeRules, Rules};
 use offramp_core::record::State;
-use offramp_kernel::nft;
+use offramp_kernel::nft::{self, Listing};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What was last put into the tables, and what nft then said that they hold.
+#[derive(Debug, Default)]
+pub struct Applied {
+    script: String,
+    listing: Option<Listing>,
+}
 
 impl Node {
     /// What goes unmasqueraded: the cluster's pods, and what the operator excepts.
@@ -24,23 +31,25 @@ impl Node {
         NodeRules { pod_subnets, no_masquerade }
     }
 
-    /// Compares the table with what it should hold, and replaces it at once if it differs.
-    pub fn reconcile_firewall(&self) -> Result<u64, CniError> {
+    /// Compares the tables with what they should hold, and replaces them at once if they differ. Says how many
+    /// were not as they were left.
+    pub fn reconcile_firewall(&self, applied: &mut Applied) -> Result<u64, CniError> {
         let _lock = self.store.lock_firewall(PATIENCE)?;
         // Under the lock: what a plugin removes from now on, it removes after us.
         let listing = self.store.list()?;
-        let live: Vec<&Rules> = listing
-            .records
-            .iter()
-            .filter(|r| r.state != State::Deleting)
-            .map(|r| &r.plan.firewall)
-            .filter(|rules| !rules.is_empty())
-            .collect();
-        let start = Instant::now();
-        let replaced = nft::reconcile(&self.node_rules(), &live)?;
-        if replaced {
-            self.metrics.nft(start.elapsed());
+        let live = listing.records.iter().filter(|r| r.state != State::Deleting).map(|r| &r.plan.firewall);
+        let mut live: Vec<&Rules> = live.filter(|rules| !rules.is_empty()).collect();
+        live.sort_by_cached_key(|rules| format!("{rules:?}")); // the directory has no order
+        let node = self.node_rules();
+        let script = nft::script::replace(&node, &live)?;
+        let unchanged = applied.script == script;
+        if unchanged && applied.listing.is_some() && Listing::read().ok() == applied.listing {
+            return Ok(0);
         }
-        Ok(u64::from(replaced))
+        let start = Instant::now();
+        nft::replace(&node, &live)?;
+        self.metrics.nft(start.elapsed());
+        *applied = Applied { script, listing: Some(Listing::read()?) };
+        Ok(u64::from(unchanged))
     }
 }

@@ -5,8 +5,10 @@ mod attach;
 mod bridge;
 mod firewall;
 mod status;
-pub use status::NodeProbe;
 mod wishes;
+
+pub use firewall::Applied;
+pub use status::NodeProbe;
 
 use crate::allocator::Allocator;
 use crate::config::{Config, Source};

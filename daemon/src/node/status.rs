@@ -45,19 +45,15 @@ impl Node {
         }
     }
 
-    /// Everything that an operator should look at.
+    /// What an operator should look at, besides ranges that run short, which the command line tells by itself.
     fn problems(&self) -> Vec<String> {
-        let ranges = self.allocator().ranges();
         let view = self.view();
         let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {
             Health::Failed { reason } => Some(format!("{name}: {reason}")),
             Health::Ok => None,
         });
-        let short = ranges.iter().filter(|r| r.is_short()).map(|r| {
-            format!("range {} is {} % used ({} of {})", r.subnet, r.percent(), r.used, r.capacity)
-        });
         let left_out = view.left_out.iter().map(ToString::to_string);
-        failed.chain(short).chain(left_out).chain(view.peers_fault.clone()).chain(view.unreadable.clone()).collect()
+        failed.chain(left_out).chain(view.peers_fault.clone()).chain(view.unreadable.clone()).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.

@@ -13,7 +13,9 @@ const PASSED_OVER: [&str; 3] = ["offramp.dev/status", "offramp.dev/pool", "offra
 pub fn reason_for_veth(annotations: Option<&BTreeMap<String, String>>) -> Result<String, CniError> {
     let Some(annotations) = annotations else { return Ok("no offload was asked for".into()) };
     let mine = annotations.iter().filter(|(k, _)| k.starts_with("offramp.dev/"));
-    if let Some((key, value)) = mine.into_iter().find(|(k, _)| *k != OFFLOAD && !PASSED_OVER.contains(&k.as_str())) {
+    if let Some((key, value)) =
+        mine.into_iter().find(|(k, _)| *k != OFFLOAD && !PASSED_OVER.contains(&k.as_str()))
+    {
         return Err(CniError::unsupported_field(&format!("annotation {key}"), &json!(value)));
     }
     match annotations.get(OFFLOAD).map_or("none", String::as_str) {

@@ -17,7 +17,8 @@ const IDLE: Duration = Duration::from_secs(300);
 /// Serves until the caller is gone. What it prepared and did not commit is taken back.
 pub fn serve(node: &Arc<Node>, mut stream: UnixStream) {
     let mut pending = None;
-    let outcome = stream.set_read_timeout(Some(IDLE)).and_then(|()| converse(node, &mut stream, &mut pending));
+    let outcome =
+        stream.set_read_timeout(Some(IDLE)).and_then(|()| converse(node, &mut stream, &mut pending));
     if let Err(e) = outcome {
         tracing::debug!(error = %e, "session ended");
     }
@@ -44,20 +45,25 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
             // Where the next frame begins is not known.
             Err(error) => return send(stream, &Response::Refused { error }),
         };
-        let response = answer(node, envelope.request, pending).unwrap_or_else(|error| Response::Refused { error });
+        let responses =
+            answer(node, envelope.request, pending).unwrap_or_else(|error| vec![Response::Refused { error }]);
         crash::point("answer.ready");
-        send(stream, &response)?;
+        responses.iter().try_for_each(|r| send(stream, r))?;
         crash::point("answer.sent");
     }
     Ok(())
 }
 
-fn answer(node: &Arc<Node>, request: Request, pending: &mut Option<AttachmentId>) -> Result<Response, CniError> {
+fn answer(
+    node: &Arc<Node>,
+    request: Request,
+    pending: &mut Option<AttachmentId>,
+) -> Result<Vec<Response>, CniError> {
     match request {
         Request::Prepare(ask) => {
             let record = node.prepare(&ask)?;
             *pending = Some(record.attachment.clone());
-            return Ok(Response::Planned { record: Box::new(record) });
+            return Ok(vec![Response::Planned { record: Box::new(record) }]);
         }
         Request::Commit(commit) => {
             node.commit(&commit)?;
@@ -76,15 +82,15 @@ fn answer(node: &Arc<Node>, request: Request, pending: &mut Option<AttachmentId>
         Request::Status => {
             let status = serde_json::to_value(node.status())
                 .map_err(|e| CniError::internal(format!("encode the status: {e}")))?;
-            return Ok(Response::Status { status });
+            return Ok(vec![Response::Status { status }]);
         }
         Request::Attachments => {
             let listing = node.store.list()?;
             let unreadable = listing.unreadable.iter().map(ToString::to_string).collect();
-            return Ok(Response::Attachments { records: listing.records, unreadable });
+            return Ok(Response::attachments(listing.records, unreadable));
         }
     }
-    Ok(Response::Done)
+    Ok(vec![Response::Done])
 }
 
 /// One frame; none at the end of the stream; an error inside for a frame that is too large.

@@ -1,0 +1,84 @@
+//! Finishes what died half way and frees what is dead. Runtimes hardly ever call GC, so the daemon looks by itself:
+//! at its start and regularly.
+
+use crate::node::Node;
+use offramp_core::cni::CniError;
+use offramp_core::ids::AttachmentId;
+use offramp_core::record::{Mode, Record, State};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::{Netns, link};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// What the last look found.
+#[derive(Debug, Default)]
+pub struct Reclaim {
+    /// Dead at the last look: only what is dead at two looks is freed, since its DEL is probably on its way.
+    dead: HashSet<AttachmentId>,
+}
+
+impl Reclaim {
+    /// Looks once; returns how many attachments were freed.
+    pub fn run(&mut self, node: &Node) -> Result<u64, CniError> {
+        let (mut freed, mut errors, mut dead) = (0, Vec::new(), HashSet::new());
+        for id in node.store.ids()? {
+            // Whoever holds the lock works on it.
+            let Ok(_lock) = node.store.lock(&id, Duration::ZERO) else { continue };
+            let Ok(Some(record)) = node.store.read(&id) else { continue };
+            let why = match record.state {
+                State::Adding => Some("its ADD died"),
+                State::Deleting => Some("its DEL did not finish"),
+                State::Ready if !is_dead(&record)? => None,
+                State::Ready if self.dead.contains(&id) => Some("its namespace and its interface are gone"),
+                State::Ready => {
+                    dead.insert(id.clone());
+                    None
+                }
+            };
+            let Some(why) = why else { continue };
+            match node.release(&id) {
+                Ok(()) => {
+                    tracing::info!(attachment = %id, why, "reclaimed");
+                    freed += 1;
+                }
+                Err(e) => errors.push(e),
+            }
+        }
+        self.dead = dead;
+        errors.extend(orphans(node).err());
+        node.store.remove_torn()?;
+        node.refresh()?;
+        offramp_ledger::detach::joined(errors).map_or(Ok(freed), Err)
+    }
+}
+
+/// Dead is what can serve nobody: the kernel takes a veth away with its namespace. If only one of the two is gone,
+/// somebody is at work, or it is for CHECK to tell.
+fn is_dead(record: &Record) -> Result<bool, CniError> {
+    let same_netns = Netns::open(&record.netns.path).is_ok_and(|ns| ns.inode() == record.netns.inode);
+    if same_netns {
+        return Ok(false);
+    }
+    let Some((name, mac)) = record.plan.host_link() else { return Ok(true) };
+    let found = link::find(&mut Socket::open()?, name)?;
+    Ok(!found.is_some_and(|l| l.has_mac(mac)))
+}
+
+/// Address files of inline networks that no record stands for.
+fn orphans(node: &Node) -> Result<(), CniError> {
+    let networks =
+        node.store.list()?.records.into_iter().filter(|r| r.mode == Mode::Inline).map(|r| r.network);
+    let on_disk = std::fs::read_dir(node.store.root().join("ipam")).into_iter().flatten().flatten();
+    let on_disk = on_disk.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: HashSet<_> = networks.chain(on_disk).collect();
+    for network in all {
+        let addresses = node.store.addresses(&network, None);
+        if addresses.dir().is_dir() {
+            let removed = addresses.lock()?.remove_orphans(&node.store)?;
+            if !removed.is_empty() {
+                tracing::info!(%network, ?removed, "freed addresses that no attachment has");
+            }
+        }
+    }
+    Ok(())
+}

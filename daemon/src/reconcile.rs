@@ -1,0 +1,147 @@
+//! The loop that keeps the node as it should be: bridge, ways to the peers, firewall. It looks when something
+//! happens (netlink and nftables events, a new peers file) and, for what no event tells, regularly.
+
+use crate::config::Source;
+use crate::node::{Applied, Node};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use offramp_kernel::nft;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Events come in swarms; what follows within this is one.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How often the plugin's STATUS is shown that the daemon lives: a third of the time that it is trusted.
+const SEEN: Duration = Duration::from_secs(10);
+
+/// Wakes the loop.
+#[derive(Clone)]
+pub struct Waker(Arc<EventFd>);
+
+impl Waker {
+    /// A new one.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)))
+    }
+
+    /// Has the loop look again.
+    pub fn wake(&self) {
+        let _ = self.0.write(1); // full is woken
+    }
+}
+
+/// The loop's state between two looks.
+pub struct Reconcile {
+    node: Arc<Node>,
+    waker: Waker,
+    nft: Option<nft::Monitor>,
+    applied: Applied,
+    peers: PeersFile,
+}
+
+/// The peers file's text at the last look, so that it is parsed when it has changed.
+#[derive(Default)]
+struct PeersFile {
+    text: Option<String>,
+}
+
+impl Reconcile {
+    /// For `node`, woken by `waker`.
+    pub fn new(node: Arc<Node>, waker: Waker) -> Self {
+        let nft = nft::Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no nftables events")).ok();
+        Self { node, waker, nft, applied: Applied::default(), peers: PeersFile::default() }
+    }
+
+    /// Looks, and puts right what is not as it should be.
+    pub fn pass(&mut self) {
+        self.read_peers();
+        let node = self.node.clone();
+        node.ran("bridge", node.reconcile_bridge().map_err(|e| e.to_string()));
+        node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
+    }
+
+    /// Looks for ever.
+    pub fn run(mut self) {
+        loop {
+            self.wait();
+            self.pass();
+        }
+    }
+
+    /// Until something of ours may have changed, or it is time.
+    fn wait(&mut self) {
+        let due = Instant::now() + self.node.config.reconcile_interval;
+        loop {
+            self.touch_seen();
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            if self.events(left.min(SEEN)) {
+                std::thread::sleep(DEBOUNCE);
+                self.drain();
+                return;
+            }
+        }
+    }
+
+    /// Waits for events; whether one is of concern.
+    fn events(&mut self, patience: Duration) -> bool {
+        let mut fds = vec![PollFd::new(self.waker.0.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.nft.as_ref().map(|m| PollFd::new(m.as_fd(), PollFlags::POLLIN)));
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(n) if n > 0 => self.drain(),
+            _ => false,
+        }
+    }
+
+    /// Reads all events; whether one is of concern.
+    fn drain(&mut self) -> bool {
+        let woken = self.waker.0.read().is_ok();
+        let nft = self.nft.as_mut().is_some_and(|m| m.drain().unwrap_or(true));
+        woken || nft
+    }
+
+    fn touch_seen(&self) {
+        let path = self.node.store.root().join("offrampd.seen");
+        if let Err(e) = std::fs::write(&path, "") {
+            tracing::warn!(path = %path.display(), error = %e, "cannot show that the daemon lives");
+        }
+    }
+
+    /// A file that cannot be used leaves the last good one in force.
+    fn read_peers(&mut self) {
+        let Source::Standalone(source) = &self.node.config.source;
+        let Some(path) = &source.peers_file else { return };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) => {
+                self.node.view().peers_fault = Some(format!("peers file {}: {e}", path.display()));
+                self.peers.text = None;
+                return;
+            }
+        };
+        if self.peers.text.as_ref() == Some(&text) {
+            return;
+        }
+        let own = self.node.config.own(&self.node.view().underlay);
+        let parsed = crate::config::peers::parse(&text, &own);
+        let mut view = self.node.view();
+        match parsed {
+            Ok((peers, left_out)) => {
+                tracing::info!(peers = peers.len(), left_out = left_out.len(), "read the peers file");
+                view.peers = peers;
+                view.left_out = left_out;
+                view.peers_fault = None;
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "the peers file cannot be used, the last good one is in force");
+                view.peers_fault = Some(format!("peers file {}: {fault}", path.display()));
+            }
+        }
+        drop(view);
+        self.peers.text = Some(text);
+    }
+}

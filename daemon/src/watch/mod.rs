@@ -1,0 +1,3 @@
+//! Where the cluster's state comes from.
+
+pub mod peers_file;
