@@ -9,13 +9,16 @@
 //! rules before its addresses may become another's.
 
 mod child;
+mod conntrack;
 mod element;
 mod error;
 mod listing;
 mod localnet;
 mod monitor;
+mod nfnetlink;
 pub mod script;
 
+use conntrack::Forget;
 use element::{Element, Table};
 pub use error::NftError;
 use error::{Fault, Reason};
@@ -36,7 +39,8 @@ pub fn apply(script: &str) -> Result<(), NftError> {
 /// rules nft is not run at all.
 ///
 /// # Errors
-/// [`NftError::PortTaken`] if a port leads elsewhere; others. Then nothing was changed.
+/// [`NftError::PortTaken`] if a port leads elsewhere; others. Then nothing was changed, unless old UDP flows could not be
+/// forgotten: the caller removes the rules after any error.
 pub fn add(rules: &Rules) -> Result<(), NftError> {
     let elements = Element::all(rules)?;
     if elements.is_empty() {
@@ -44,9 +48,10 @@ pub fn add(rules: &Rules) -> Result<(), NftError> {
     }
     let blaming = |script: &str| apply(script).map_err(|e| e.blame(script, &elements));
     match blaming(&script::add_quick(&elements)) {
-        Err(e) if e.is_missing() => blaming(&script::add(rules)?),
-        done => done,
+        Err(e) if e.is_missing() => blaming(&script::add(rules)?)?,
+        done => done?,
     }
+    conntrack::forget(rules, Forget::Elsewhere)
 }
 
 /// Removes the rules of one attachment. What is not there, or leads elsewhere by now, is no fault, and the latter stays.
@@ -57,7 +62,7 @@ pub fn remove(rules: &Rules) -> Result<(), NftError> {
     let mut elements = Element::all(rules)?;
     while !elements.is_empty() {
         let script = script::remove_elements(&elements);
-        let Err(error) = apply(&script) else { return Ok(()) };
+        let Err(error) = apply(&script) else { break };
         // One fault makes the whole transaction void: go on without what cannot be removed.
         let NftError::Refused(refusal) = &error else { return Err(error) };
         let not_ours = |f: &Fault| matches!(f.reason, Reason::Missing | Reason::Exists);
@@ -68,7 +73,7 @@ pub fn remove(rules: &Rules) -> Result<(), NftError> {
             _ => return Err(error),
         }
     }
-    Ok(())
+    conntrack::forget(rules, Forget::ToPod)
 }
 
 /// Makes the tables hold exactly this, whatever is there: for the daemon's start and for repairs.

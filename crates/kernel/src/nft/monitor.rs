@@ -2,6 +2,7 @@
 
 use super::NftError;
 use super::element::Table;
+use super::nfnetlink::{attributes, kind, messages};
 use super::script::TABLE;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
@@ -68,38 +69,16 @@ impl AsRawFd for Monitor {
     }
 }
 
-/// Cuts `bytes` into parts that begin with their length, which `length` reads, and are padded to 4 bytes.
-fn parts(mut bytes: &[u8], length: fn(&[u8]) -> Option<usize>) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let n = length(bytes).filter(|n| *n >= 4)?;
-        let part = bytes.get(..n)?;
-        bytes = bytes.get(n.next_multiple_of(4)..).unwrap_or_default();
-        Some(part)
-    })
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn messages(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
-    parts(datagram, |b| usize::try_from(u32::from_ne_bytes(*b.first_chunk()?)).ok())
-}
-
 /// Whether a message (nlmsghdr, nfgenmsg, attributes) is about an object of our tables.
 fn is_ours(message: &[u8]) -> bool {
-    let kind = u16_at(message, 4).unwrap_or_default();
+    let kind = kind(message);
     if kind >> 8 != NFNL_SUBSYS_NFTABLES || kind & 0xff == NFT_MSG_NEWGEN {
         return false;
     }
-    let (Some(family), Some(attributes)) = (message.get(16), message.get(20..)) else { return false };
-    let ours = [Table::Nat, Table::Spoof].map(Table::number).contains(family);
-    let mut attributes = parts(attributes, |b| u16_at(b, 0).map(usize::from));
-    ours && attributes.any(|a| {
-        // The two upper bits are flags.
-        u16_at(a, 2).is_some_and(|kind| kind & 0x3fff == NFTA_TABLE)
-            && a[4..].strip_suffix(&[0]) == Some(TABLE.as_bytes())
-    })
+    let (Some(family), Some(rest)) = (message.get(16), message.get(20..)) else { return false };
+    [Table::Nat, Table::Spoof].map(Table::number).contains(family)
+        && attributes(rest)
+            .any(|(kind, value)| kind == NFTA_TABLE && value.strip_suffix(&[0]) == Some(TABLE.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "a test: its panic is its report")]
 //! The tables with real traffic, in namespaces of their own: see `hack/lab`.
 
 mod frame;

@@ -1,6 +1,6 @@
 //! What packets do.
 
-use crate::lab::{Lab, inside, run, tcp, udp};
+use crate::lab::{Lab, ask, inside, run, tcp, udp};
 use crate::{frame, host_port, pod_a};
 use offramp_core::firewall::{Masquerade, NodeRules, Rules, SpoofCheck};
 use offramp_core::spec::Protocol;
@@ -148,6 +148,35 @@ fn the_subnets_exemptions_go_before_a_pods() {
     inside("node", || nft::replace(&node, &[&pod])).unwrap();
     assert_eq!(tcp("a", "10.99.0.2:7").unwrap(), "out 10.20.0.11");
     assert_eq!(tcp("a", "192.0.2.2:7").unwrap(), "out 192.0.2.1");
+}
+
+/// A client that never pauses keeps its flow alive, and with it the way that its first packet went.
+#[test]
+fn a_udp_flow_follows_its_port() {
+    let lab = Lab::new();
+    lab.serve("a", 80);
+    lab.serve("b", 80);
+    lab.serve("node", 8080);
+    for (node, a, b, bind) in [
+        ("192.0.2.1:8080", "10.20.0.11", "10.20.0.12", "0.0.0.0:0"),
+        ("[2001:db8::1]:8080", "fd20::11", "fd20::12", "[::]:0"),
+    ] {
+        let client = inside("out", || UdpSocket::bind(bind)).unwrap();
+        let whom = || ask(&client, node.parse().unwrap()).unwrap().split(' ').next().unwrap().to_owned();
+        let to =
+            |pod| Rules { host_ports: vec![host_port(Protocol::Udp, None, 8080, pod)], ..Rules::default() };
+        assert_eq!(whom(), "node");
+        add(&to(a));
+        assert_eq!(whom(), "a");
+        add(&to(a));
+        inside("node", || nft::remove(&to(a))).unwrap();
+        assert_eq!(whom(), "node");
+        add(&to(b));
+        assert_eq!(whom(), "b");
+        // Late, and none of its business.
+        inside("node", || nft::remove(&to(a))).unwrap();
+        assert_eq!(whom(), "b");
+    }
 }
 
 const A: frame::Mac = [2, 0, 0, 0, 0, 0x0a];
