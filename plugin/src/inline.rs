@@ -147,8 +147,8 @@ fn finish(cx: &mut Context, record: &mut Record) -> Result<(), CniError> {
     if !record.plan.firewall.is_empty() {
         cx.timed("firewall", |cx| {
             let _lock = cx.store.lock_firewall(Duration::from_secs(20))?;
-            allow_loopback_ports(record)?;
-            nft::add(&record.plan.firewall).map_err(CniError::from)
+            nft::add(&record.plan.firewall).map_err(CniError::from)?;
+            allow_loopback_ports(record)
         })?;
     }
     crash::point("rules.added");
@@ -158,7 +158,8 @@ fn finish(cx: &mut Context, record: &mut Record) -> Result<(), CniError> {
     Ok(())
 }
 
-/// 127.0.0.1:PORT on the node leads to the pod only if the bridge may route loopback addresses.
+/// 127.0.0.1:PORT on the node leads to the pod only if the bridge may route loopback addresses. After the rules,
+/// which keep pods from the node's own loopback services.
 fn allow_loopback_ports(record: &Record) -> Result<(), CniError> {
     let bridge = record.plan.result.interfaces.first().map(|i| i.name.as_str());
     match bridge.and_then(|b| b.parse().ok()) {
@@ -211,7 +212,8 @@ fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf) -> 
             force_address: bridge.force_address,
         },
         port: PortSpec {
-            hairpin: bridge.hairpin,
+            // With br_netfilter, a pod reaches itself by the node's port only so.
+            hairpin: bridge.hairpin || !runtime.host_ports.is_empty(),
             isolated: bridge.port_isolation,
             vlan: bridge.vlan,
             trunk: bridge.vlan_trunk.clone(),

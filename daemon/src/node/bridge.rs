@@ -7,7 +7,7 @@ use offramp_core::spec::EnsureBridge;
 use offramp_core::step::{Gateway, Step};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysctl::Sysctl;
-use offramp_kernel::{Executor, Result, addr, link, nft};
+use offramp_kernel::{Executor, Result, addr, link};
 
 impl Node {
     /// The gateways' addresses on the bridge.
@@ -40,7 +40,6 @@ impl Node {
         repairs += u64::from(sysctl.set(&format!("ipv4/conf/{name}/send_redirects"), "0")?);
         // The bridge takes no part in what routers announce on it.
         sysctl.set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
-        nft::enable_route_localnet(name)?;
         Ok(repairs)
     }
 
