@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# Network configurations, of Offramp and of the reference plugins, for the same network.
+
+export POD4=10.88.0.0/24 POD6=fd88::/64 GATEWAY4=10.88.0.1 GATEWAY6=fd88::1 BRIDGE=br-lab
+
+# conflist VERSION [IPAM_TYPE]: the only configuration in $CNI_CONF, network `lab`.
+conflist() {
+    local version=$1 ipam=${2:-$PLUGIN} plugins
+    [[ $ipam != bridge ]] || ipam=host-local
+    plugins=$(plugin_list "$(ipam_section "$ipam")")
+    jq -n --arg version "$version" --argjson plugins "$plugins" \
+        '{cniVersion: $version, name: "lab", plugins: $plugins}' >"$CNI_CONF/10-lab.conflist"
+}
+
+ipam_section() {
+    jq -n --arg type "$1" --arg v4 "$POD4" --arg v6 "$POD6" \
+        '{type: $type, ranges: [[{subnet: $v4}], [{subnet: $v6}]]}'
+}
+
+# Offramp does in one plugin what takes the reference three.
+plugin_list() {
+    jq -n --arg type "$PLUGIN" --arg bridge "$BRIDGE" --argjson ipam "$1" '
+        {type: $type, bridge: $bridge, isGateway: true, isDefaultGateway: true, ipMasq: true,
+         hairpinMode: true, ipam: $ipam} as $main
+        | if $type == "offramp"
+          then [$main + {capabilities: {portMappings: true, bandwidth: true, ips: true, mac: true}}]
+          else [$main + {capabilities: {mac: true, ips: true}},
+                {type: "portmap", capabilities: {portMappings: true}},
+                {type: "bandwidth", capabilities: {bandwidth: true}}]
+          end'
+}
