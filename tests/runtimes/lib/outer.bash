@@ -2,6 +2,7 @@
 # The part of the run that stays outside of the sandboxes: packages, starting cases, counting.
 
 passed=0 failed=0 skipped=0
+CASE_SECONDS=${CASE_SECONDS:-120}
 
 die() {
     echo "tests/runtimes: $*" >&2
@@ -33,7 +34,7 @@ LIST
 }
 
 # Runs one case in a sandbox and counts the lines it prints. The pid namespace dies with its
-# first process, so that no runtime, shim or container outlives the case.
+# first process, so that no runtime, shim or container outlives the case, nor its deadline.
 run_case() {
     local here=$1 name=$2 line status=0 began=$SECONDS
     export CGROUP_PARENT=/offramp-runtimes.$$.$name
@@ -50,7 +51,8 @@ run_case() {
         esac
         printf '%s\n' "$line"
     done < <(
-        unshare --net --mount --pid --ipc --uts --fork --mount-proc --kill-child -- \
+        timeout --foreground "$CASE_SECONDS" \
+            unshare --net --mount --pid --ipc --uts --fork --mount-proc --kill-child -- \
             bash "$here/lib/inner.bash" "$here/cases/$name" 2>&1 </dev/null &&
             echo "exit 0" || echo "exit $?"
     )
@@ -65,6 +67,7 @@ run_case() {
 # Cgroups are not namespaced here: what the killed containers left is removed by name.
 remove_cgroups() {
     local root
+    [[ -n ${CGROUP_PARENT:-} ]] || return 0
     for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
         [[ -d $root$CGROUP_PARENT ]] || continue
         find "$root$CGROUP_PARENT" -depth -type d -exec rmdir {} \; 2>/dev/null ||
