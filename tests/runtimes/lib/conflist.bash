@@ -4,13 +4,15 @@
 export POD4=10.88.0.0/24 POD6=fd88::/64 GATEWAY4=10.88.0.1 GATEWAY6=fd88::1 BRIDGE=br-lab
 export NETWORK=lab
 
-# conflist VERSION [IPAM_TYPE]: writes the configuration of $NETWORK.
+# conflist VERSION [IPAM_TYPE]: writes the configuration of $NETWORK, at once, since containerd
+# reads what it sees.
 conflist() {
     local version=$1 ipam=${2:-$PLUGIN} plugins
     [[ $ipam != bridge ]] || ipam=host-local
     plugins=$(plugin_list "$(ipam_section "$ipam")")
     jq -n --arg version "$version" --arg name "$NETWORK" --argjson plugins "$plugins" \
-        '{cniVersion: $version, name: $name, plugins: $plugins}' >"$CNI_CONF/$NETWORK.conflist"
+        '{cniVersion: $version, name: $name, plugins: $plugins}' >/run/conflist
+    mv /run/conflist "$CNI_CONF/$NETWORK.conflist"
 }
 
 ipam_section() {

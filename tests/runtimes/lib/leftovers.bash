@@ -11,7 +11,7 @@ state_files() {
 
 # Everything on the node that could name a container, as lines of text.
 node_state() {
-    nft list ruleset
+    nft list ruleset 2>/dev/null # it warns of the rules of iptables that it cannot read
     ip route show table all
     ip -6 route show table all
     ip neighbour show nud permanent

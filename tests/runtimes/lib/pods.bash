@@ -50,7 +50,8 @@ pod_is_addressed() {
 fetches() {
     local text=$1 host=$2 got
     shift 2
-    got=$("$@" timeout 3 busybox wget -q -O - "http://$host/" 2>&1) || fail "no answer from $host: $got"
+    got=$("$@" timeout 3 busybox wget -q -O - "http://$host/" 2>&1) ||
+        fail "no answer from $host: $got"
     [[ $got == "$text" ]] || fail "$host answered '$got' instead of '$text'"
 }
 
@@ -80,10 +81,12 @@ port_is_mapped() {
 }
 
 udp_port_is_mapped() {
-    local pid=$1 got
-    in_pod "$pid" socat UDP4-RECVFROM:53 EXEC:'echo pong' >/dev/null &
+    local pid=$1 got server
+    in_pod "$pid" socat UDP4-RECVFROM:53 EXEC:'echo pong' >/dev/null 2>&1 &
+    server=$!
     within 3 udp_listens "$pid"
-    got=$(echo ping | ip netns exec outside socat -T 2 - "UDP4:$NODE4:5353")
+    got=$(echo ping | ip netns exec outside socat -T 2 - "UDP4:$NODE4:5353") || true
+    kill "$server" 2>/dev/null || true
     [[ $got == pong ]] || fail "UDP $NODE4:5353 answered '$got' instead of 'pong'"
 }
 
