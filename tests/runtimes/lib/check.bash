@@ -21,13 +21,15 @@ check() {
     return 0
 }
 
-# As check, but the case cannot go on after a failure: its log follows and the case ends.
+# As check, but the case cannot go on after a failure: the logs follow and the case ends.
 need() {
-    local line
+    local line log
     line=$(check "$@")
     echo "$line"
     [[ $line == ok\ * ]] && return
-    [[ ! -f ${LOG:-} ]] || tail -n 20 "$LOG" | sed 's/^/    /'
+    for log in "$LOG" /run/offramp/offramp.log; do
+        [[ ! -s $log ]] || tail -n 20 "$log" | sed 's/^/    /'
+    done
     exit 1
 }
 

@@ -26,7 +26,7 @@ plugin_list() {
         {type: $type, bridge: $bridge, isGateway: true, isDefaultGateway: true, ipMasq: true,
          hairpinMode: true, ipam: $ipam} as $main
         | if $type == "offramp"
-          then [$main + {capabilities: {portMappings: true, bandwidth: true, ips: true, mac: true}}]
+          then [$main + {logLevel: "debug", capabilities: {portMappings: true, bandwidth: true, ips: true, mac: true}}]
           else [$main + {capabilities: {mac: true, ips: true}},
                 {type: "portmap", capabilities: {portMappings: true}},
                 {type: "bandwidth", capabilities: {bandwidth: true}}]

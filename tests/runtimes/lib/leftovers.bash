@@ -5,7 +5,7 @@ STATE_DIRS=(/var/lib/cni /run/cni /run/offramp /var/lib/offramp)
 
 # State files of plugins and libcni, without those that hosts keep between containers.
 state_files() {
-    find "${STATE_DIRS[@]}" -type f ! -name lock ! -name 'last_reserved_ip*' ! -name '*.log' \
+    find "${STATE_DIRS[@]}" -type f ! -name lock ! -name 'last_reserved_ip*' ! -name '*.log*' \
         2>/dev/null || true
 }
 
