@@ -3,10 +3,11 @@
 
 STATE_DIRS=(/var/lib/cni /run/cni /run/offramp /var/lib/offramp)
 
-# State files of plugins and libcni, without those that hosts keep between containers.
+# State files of plugins and libcni, without what a node keeps: locks, logs, and which address of
+# a range was given last.
 state_files() {
-    find "${STATE_DIRS[@]}" -type f ! -name lock ! -name 'last_reserved_ip*' ! -name '*.log*' \
-        2>/dev/null || true
+    find "${STATE_DIRS[@]}" -type f ! -name lock ! -path '*/locks/*' ! -name 'last_reserved_ip*' \
+        ! -name 'last.[0-9]*' ! -name '*.log*' 2>/dev/null || true
 }
 
 # Everything on the node that could name a container, as lines of text.
