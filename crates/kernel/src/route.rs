@@ -3,7 +3,7 @@
 use crate::addr::family;
 use crate::netlink::Request;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
@@ -66,6 +66,7 @@ pub fn add_pod_route(
         message.attributes.push(RouteAttribute::Metrics(metrics));
     }
     let via = gateway.map(|g| format!(" via {g}")).unwrap_or_default();
+    // Not exclusive, as the reference plugins: a pod on two networks may get a default route from each.
     Request::new(format!("add route {}{via} dev {name}", route.dst), RouteNetlinkMessage::NewRoute(message))
-        .flags(NLM_F_CREATE | NLM_F_EXCL)
+        .flags(NLM_F_CREATE)
 }
