@@ -3,7 +3,7 @@
 set -euo pipefail
 
 LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in check sandbox conflist image pods leftovers containerd; do
+for part in check sandbox conflist image pods leftovers containerd cri daemon; do
     # shellcheck source=/dev/null
     source "$LIB/$part.bash"
 done

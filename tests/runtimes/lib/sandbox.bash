@@ -32,6 +32,7 @@ sandbox_plugins() {
     cp /usr/lib/cni/{host-local,static,loopback} "$CNI_BIN"
     if [[ $PLUGIN == offramp ]]; then
         cp "$PLUGIN_DIR/offramp" "$CNI_BIN"
+        [[ ! -x $PLUGIN_DIR/offrampd ]] || cp "$PLUGIN_DIR/offrampd" /opt
     else
         cp /usr/lib/cni/{bridge,portmap,bandwidth} "$CNI_BIN"
     fi
