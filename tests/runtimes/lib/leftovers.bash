@@ -3,11 +3,11 @@
 
 STATE_DIRS=(/var/lib/cni /run/cni /run/offramp /var/lib/offramp)
 
-# State files of plugins and libcni, without what a node keeps: locks, logs, and which address of
-# a range was given last.
+# State files of plugins and libcni, without what a node keeps: locks, logs, which address of a
+# range was given last, and when the daemon was there last.
 state_files() {
     find "${STATE_DIRS[@]}" -type f ! -name lock ! -path '*/locks/*' ! -name 'last_reserved_ip*' \
-        ! -name 'last.[0-9]*' ! -name '*.log*' 2>/dev/null || true
+        ! -name 'last.[0-9]*' ! -name '*.log*' ! -name offrampd.seen 2>/dev/null || true
 }
 
 # Everything on the node that could name a container, as lines of text.
