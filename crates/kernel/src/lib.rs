@@ -15,6 +15,7 @@ pub mod random;
 pub mod route;
 mod steps;
 pub mod sysctl;
+pub mod tc;
 
 pub use error::{Error, Result};
 pub use executor::Executor;
