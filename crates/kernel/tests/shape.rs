@@ -1,5 +1,7 @@
 //! Bandwidth limits, with real traffic through a real bridge. A functional test: the bounds are wide.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod lab;
 
 use lab::{Pod, apply, has_link, ip, json, plan_of, run, spec, undo};

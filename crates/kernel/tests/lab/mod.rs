@@ -1,5 +1,6 @@
 //! A node and its pods: the test's thread in a network namespace of its own, and named ones beside it.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use nix::sched::{CloneFlags, unshare};
 use offramp_core::ids::{AttachmentId, MacAddr};
