@@ -5,7 +5,7 @@ use crate::link::{self, Link, info, named, numbered};
 use crate::netlink::Socket;
 use crate::{Error, Result, addr, neigh, random};
 use ipnetwork::IpNetwork;
-use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags};
+use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use netlink_packet_route::neighbour::NeighbourState;
 use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr};
@@ -55,11 +55,9 @@ fn create(socket: &mut Socket, want: &EnsureBridge) -> Result<()> {
 fn correct(socket: &mut Socket, want: &EnsureBridge, is: &Link) -> Result<()> {
     let (name, mut requests) = (want.name.as_str(), Vec::new());
     if want.vlan_filtering && !has_vlan_filtering(is) {
-        let mut message = numbered(is.index);
-        message
-            .attributes
-            .push(info(InfoKind::Bridge, Some(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]))));
-        requests.push(link::set(format!("set {name} vlan_filtering on"), message));
+        let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]);
+        let infos = vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(data)];
+        requests.push(link::set_info(format!("set {name} vlan_filtering on"), numbered(is.index), infos));
     }
     if let Some(mtu) = want.mtu.filter(|m| m.get() != is.mtu) {
         requests.push(link::set_mtu(name, numbered(is.index), mtu.get()));

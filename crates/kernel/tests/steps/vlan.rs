@@ -24,7 +24,7 @@ fn add(n: u8, port: PortSpec) -> (Pod, Value) {
     wanted.port = port;
     wanted.bridge.ensure.as_mut().unwrap().vlan_filtering = true;
     apply(&mut pod.executor(), &plan_of(n, &wanted).steps).unwrap();
-    let shown = json(&format!("bridge -j vlan show dev {}", wanted.host_ifname));
+    let shown = json(&format!("bridge -j -compressvlans vlan show dev {}", wanted.host_ifname));
     (pod, shown[0]["vlans"].clone())
 }
 
@@ -58,12 +58,12 @@ fn vlan_trunks_are_set() {
         return;
     }
     let port = PortSpec { trunk: vec![trunk(101, 101), trunk(200, 299)], ..PortSpec::default() };
-    assert_eq!(add(2, port.clone()).1, json!([{"vlan": 101}, {"vlan": 200, "vlanEnd": 299}]));
+    assert_eq!(add(2, port.clone()).1, json!([{"vlan": 101}, {"vlan": 200, "vlanEnd": 299, "flags": []}]));
     let both = PortSpec { trunk: port.trunk, ..untagged(100) };
     let flags = json!(["PVID", "Egress Untagged"]);
     assert_eq!(
         add(3, both).1,
-        json!([{"vlan": 100, "flags": flags}, {"vlan": 101}, {"vlan": 200, "vlanEnd": 299}])
+        json!([{"vlan": 100, "flags": flags}, {"vlan": 101}, {"vlan": 200, "vlanEnd": 299, "flags": []}])
     );
 }
 
