@@ -16,6 +16,7 @@ pub mod route;
 mod steps;
 pub mod sysctl;
 pub mod tc;
+mod wait;
 
 pub use error::{Error, Result};
 pub use executor::Executor;

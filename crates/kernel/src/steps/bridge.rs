@@ -12,6 +12,7 @@ use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::Family;
 use offramp_core::spec::EnsureBridge;
 use offramp_core::step::{Gateway, Neighbours};
+use std::net::IpAddr;
 
 /// A link that must be a bridge.
 pub(crate) fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {
@@ -97,6 +98,8 @@ pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
         requests.push(addr::add(name, bridge.index, *address, false).accept(&[Errno::EEXIST as i32]));
     }
     executor.host.batch(requests)?;
+    let ips: Vec<IpAddr> = want.addresses.iter().map(IpNetwork::ip).collect();
+    addr::settle(&mut executor.host, name, &ips)?;
     for family in Family::ALL {
         if want.addresses.iter().any(|a| Family::of(a.ip()) == family) {
             executor.sysctl.forward(family)?;
@@ -107,7 +110,7 @@ pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
 
 /// Whether an address of the bridge claims (part of) the gateway's subnet.
 fn in_the_way(has: IpNetwork, want: IpNetwork) -> bool {
-    let link_local = matches!(has.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let link_local = matches!(has.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
     !link_local && offramp_core::net::overlaps(has, want)
 }
 

@@ -113,13 +113,15 @@ fn a_route_has_all_that_was_asked_for() {
 }
 
 #[test]
-fn duplicate_address_detection_is_left_to_the_kernel_when_asked_for() {
+fn duplicate_address_detection_is_waited_for_when_it_is_asked_for() {
     lab::enter();
     let (pod, mut wanted) = (Pod::new(), spec(2));
     wanted.enable_dad = true;
     apply(&mut pod.executor(), &plan_of(2, &wanted).steps).unwrap();
     let inside = &pod.ip("-d addr show dev eth0")[0];
-    assert_eq!(address(inside, "fd88::2")["nodad"], Value::Null);
+    let v6 = address(inside, "fd88::2");
+    assert_eq!((&v6["nodad"], &v6["tentative"]), (&Value::Null, &Value::Null));
+    run("ping -n -c 1 -W 0.9 fd88::2");
 }
 
 #[test]
