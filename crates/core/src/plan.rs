@@ -142,6 +142,7 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
         steps.push(Step::AwaitCarrier(AwaitCarrier {
             host: spec.host_ifname.clone(),
             pod: spec.ifname.clone(),
+            ips: ips.clone(),
         }));
         if !ips.is_empty() {
             steps.push(Step::Announce(Announce { link: spec.ifname.clone(), mac: spec.mac, ips }));

@@ -26,7 +26,7 @@ pub enum Step {
     ConfigurePod(ConfigurePod),
     /// The node knows the pod's MAC: nothing stale of an earlier holder of the address is in the way.
     Neighbours(Neighbours),
-    /// Both ends have carrier, the port forwards: the first packet will pass. Bounded.
+    /// Both ends have carrier, the port forwards, the addresses are usable: the first packet will pass. Bounded.
     AwaitCarrier(AwaitCarrier),
     /// The neighbours hear of the pod's addresses (gratuitous ARP, unsolicited NA).
     Announce(Announce),
@@ -117,6 +117,8 @@ pub struct AwaitCarrier {
     pub host: IfName,
     /// The pod's end.
     pub pod: IfName,
+    /// The pod's addresses.
+    pub ips: Vec<IpAddr>,
 }
 
 /// See [`Step::Announce`].

@@ -1,7 +1,7 @@
 //! Addresses of links.
 
-use crate::Result;
 use crate::netlink::{Request, Socket};
+use crate::{Result, route, wait};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
@@ -68,6 +68,16 @@ pub fn remove(name: &str, index: u32, ip: IpNetwork) -> Request {
         RouteNetlinkMessage::DelAddress(message(index, ip)),
     )
     .accept(&[Errno::EADDRNOTAVAIL as i32, Errno::ENODEV as i32])
+}
+
+/// Waits until packets to these addresses are taken in. A worker puts an IPv6 address in the routing table some
+/// time after the acknowledgement, be it `nodad` (`addrconf_dad_work`, net/ipv6/addrconf.c); after duplicate address
+/// detection, otherwise.
+pub fn settle(socket: &mut Socket, name: &str, ips: &[IpAddr]) -> Result<()> {
+    for ip in ips {
+        wait::until(|| format!("address {ip} usable on {name}"), || route::is_local(socket, *ip))?;
+    }
+    Ok(())
 }
 
 /// The addresses of a link.

@@ -15,6 +15,8 @@ pub mod random;
 pub mod route;
 mod steps;
 pub mod sysctl;
+pub mod tc;
+mod wait;
 
 pub use error::{Error, Result};
 pub use executor::Executor;

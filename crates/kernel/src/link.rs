@@ -146,6 +146,13 @@ pub fn set(what: impl Into<String>, message: LinkMessage) -> Request {
     Request::new(what, RouteNetlinkMessage::SetLink(message))
 }
 
+/// Changes settings of a link's kind, or of the link as a port: they are read of RTM_NEWLINK only, RTM_SETLINK
+/// passes over them without a word (do_setlink, net/core/rtnetlink.c).
+pub fn set_info(what: impl Into<String>, mut message: LinkMessage, infos: Vec<LinkInfo>) -> Request {
+    message.attributes.push(LinkAttribute::LinkInfo(infos));
+    Request::new(what, RouteNetlinkMessage::NewLink(message))
+}
+
 /// Brings a link up, or down.
 pub fn set_up(name: &str, mut message: LinkMessage, up: bool) -> Request {
     message.header.change_mask = LinkFlags::Up;

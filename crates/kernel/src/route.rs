@@ -1,7 +1,8 @@
 //! Routes.
 
 use crate::addr::family;
-use crate::netlink::Request;
+use crate::netlink::{Request, Socket};
+use crate::{Error, Result};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -9,6 +10,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
 };
+use nix::errno::Errno;
 use offramp_core::cni::result::Route;
 use offramp_core::net::Family;
 use std::net::IpAddr;
@@ -34,6 +36,23 @@ pub fn message(dst: IpNetwork, link: u32, protocol: RouteProtocol) -> RouteMessa
     }
     message.attributes.push(RouteAttribute::Oif(link));
     message
+}
+
+/// Whether the namespace takes in packets to `ip` itself.
+pub fn is_local(socket: &mut Socket, ip: IpAddr) -> Result<bool> {
+    let what = format!("look up the route to {ip}");
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(Family::of(ip));
+    message.header.destination_prefix_length = Family::of(ip).host_prefix();
+    message.attributes.push(RouteAttribute::Destination(address(ip)));
+    match socket.get(&what, RouteNetlinkMessage::GetRoute(message)) {
+        Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(route.header.kind == RouteType::Local),
+        Ok(_) => Err(Error::Decode { what, why: "it is not a route".into() }),
+        Err(e) if [Errno::ENETUNREACH, Errno::EHOSTUNREACH].map(|n| Some(n as i32)).contains(&e.errno()) => {
+            Ok(false)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// A pod's route. `gateway` is its next hop; `on_link` says that the next hop is in no subnet of the link.

@@ -5,13 +5,14 @@ use crate::link::{self, Link, info, named, numbered};
 use crate::netlink::Socket;
 use crate::{Error, Result, addr, neigh, random};
 use ipnetwork::IpNetwork;
-use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags};
+use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use netlink_packet_route::neighbour::NeighbourState;
 use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::Family;
 use offramp_core::spec::EnsureBridge;
 use offramp_core::step::{Gateway, Neighbours};
+use std::net::IpAddr;
 
 /// A link that must be a bridge.
 pub(crate) fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {
@@ -55,11 +56,9 @@ fn create(socket: &mut Socket, want: &EnsureBridge) -> Result<()> {
 fn correct(socket: &mut Socket, want: &EnsureBridge, is: &Link) -> Result<()> {
     let (name, mut requests) = (want.name.as_str(), Vec::new());
     if want.vlan_filtering && !has_vlan_filtering(is) {
-        let mut message = numbered(is.index);
-        message
-            .attributes
-            .push(info(InfoKind::Bridge, Some(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]))));
-        requests.push(link::set(format!("set {name} vlan_filtering on"), message));
+        let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]);
+        let infos = vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(data)];
+        requests.push(link::set_info(format!("set {name} vlan_filtering on"), numbered(is.index), infos));
     }
     if let Some(mtu) = want.mtu.filter(|m| m.get() != is.mtu) {
         requests.push(link::set_mtu(name, numbered(is.index), mtu.get()));
@@ -99,6 +98,8 @@ pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
         requests.push(addr::add(name, bridge.index, *address, false).accept(&[Errno::EEXIST as i32]));
     }
     executor.host.batch(requests)?;
+    let ips: Vec<IpAddr> = want.addresses.iter().map(IpNetwork::ip).collect();
+    addr::settle(&mut executor.host, name, &ips)?;
     for family in Family::ALL {
         if want.addresses.iter().any(|a| Family::of(a.ip()) == family) {
             executor.sysctl.forward(family)?;
@@ -109,7 +110,7 @@ pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
 
 /// Whether an address of the bridge claims (part of) the gateway's subnet.
 fn in_the_way(has: IpNetwork, want: IpNetwork) -> bool {
-    let link_local = matches!(has.ip(), std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let link_local = matches!(has.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
     !link_local && offramp_core::net::overlaps(has, want)
 }
 

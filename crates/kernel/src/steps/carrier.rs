@@ -5,31 +5,18 @@
 
 use crate::executor::Executor;
 use crate::link::{self, Link};
-use crate::{Error, Result};
+use crate::{Result, addr, wait};
 use offramp_core::step::AwaitCarrier;
-use std::time::{Duration, Instant};
 
-const BOUND: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_micros(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
-
-/// Both ends have carrier and are operational, and the port forwards.
-pub(crate) fn wait(executor: &mut Executor, links: &AwaitCarrier) -> Result<()> {
-    let deadline = Instant::now() + BOUND;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let pod = link::require(&mut executor.pod("await-carrier")?.socket, &links.pod)?;
-        let host = link::require(&mut executor.host, &links.host)?;
-        if ready(&pod) && ready(&host) {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            let what = format!("carrier of {} and {}", links.host, links.pod);
-            return Err(Error::Timeout { what, after: BOUND });
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+/// Both ends have carrier and are operational, the port forwards, and the pod takes in packets to its addresses.
+pub(crate) fn wait(executor: &mut Executor, want: &AwaitCarrier) -> Result<()> {
+    let what = || format!("carrier of {} and {}", want.host, want.pod);
+    wait::until(what, || {
+        let pod = link::require(&mut executor.pod("await-carrier")?.socket, &want.pod)?;
+        let host = link::require(&mut executor.host, &want.host)?;
+        Ok(ready(&pod) && ready(&host))
+    })?;
+    addr::settle(&mut executor.pod("await-carrier")?.socket, want.pod.as_str(), &want.ips)
 }
 
 fn ready(link: &Link) -> bool {

@@ -53,13 +53,9 @@ fn port_settings(want: &AttachPort) -> Option<Request> {
     if data.is_empty() {
         return None;
     }
-    let mut message = named(&want.link);
-    message.attributes.push(LinkAttribute::LinkInfo(vec![
-        LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(data)),
-    ]));
-    // IFLA_INFO_SLAVE_DATA is read of RTM_NEWLINK only.
-    Some(Request::new(format!("set bridge port {}", want.link), RouteNetlinkMessage::NewLink(message)))
+    let infos =
+        vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(data))];
+    Some(link::set_info(format!("set bridge port {}", want.link), named(&want.link), infos))
 }
 
 /// VLAN 1 is the default that every port starts in.

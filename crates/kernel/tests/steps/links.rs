@@ -1,0 +1,38 @@
+//! Deletion that waits for the notification only.
+
+use crate::lab::{self, BRIDGE, Pod, apply, attempt, has_link, plan_of, spec, undo};
+use offramp_kernel::delete::Patience;
+
+#[test]
+fn a_link_is_gone_at_the_notification_and_its_name_is_free() {
+    lab::enter();
+    let (pod, wanted) = (Pod::new(), spec(2));
+    let plan = plan_of(2, &wanted);
+    let mut executor = pod.executor().with_patience(Patience::Notification);
+    for round in 0..30 {
+        apply(&mut executor, &plan.steps).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        undo(&mut executor, &plan.steps);
+        assert!(!has_link(wanted.host_ifname.as_str()), "round {round}: the host end is still there");
+        let inside = attempt(&format!("ip -n {} link show dev eth0", pod.name)).0;
+        assert!(!inside, "round {round}: the pod's end is still there");
+    }
+    assert!(has_link(BRIDGE));
+}
+
+#[test]
+fn many_links_can_be_deleted_at_once() {
+    lab::enter();
+    let pods: Vec<(u8, Pod)> = (2..22).map(|n| (n, Pod::new())).collect();
+    for (n, pod) in &pods {
+        apply(&mut pod.executor(), &plan_of(*n, &spec(*n)).steps).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for (n, pod) in &pods {
+            scope.spawn(move || {
+                let mut executor = pod.executor().with_patience(Patience::Notification);
+                undo(&mut executor, &plan_of(*n, &spec(*n)).steps);
+                assert!(!has_link(spec(*n).host_ifname.as_str()), "pod {n}");
+            });
+        }
+    });
+}

@@ -1,0 +1,13 @@
+//! The steps of an inline plan on a real kernel: what they leave behind, how they fail, how they are taken back.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod bridge;
+mod errors;
+mod links;
+mod netns;
+mod pod;
+mod undo;
+mod vlan;
