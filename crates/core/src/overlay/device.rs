@@ -47,8 +47,8 @@ pub struct Found {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
-    /// It learns addresses from what it hears.
-    pub learning: bool,
+    /// It learns addresses from what it hears, or has a TTL, TOS or DF of its own.
+    pub drifted: bool,
     /// It makes itself IPv6 addresses.
     pub autoconf: bool,
     /// A setting that no device of ours has and that cannot be changed, by name.
@@ -71,7 +71,7 @@ pub enum Fix {
 /// Something that can be changed on a living device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
-    /// Source, uplink and learning, which the kernel changes together.
+    /// Source, uplink, learning, TTL, TOS and DF: one message sets them all.
     Tunnel,
     /// The hardware address.
     Mac,
@@ -113,7 +113,7 @@ impl Device {
     }
 
     fn adjustments(&self, found: &Found) -> Vec<Setting> {
-        let tunnel = found.local != Some(self.local) || found.uplink != Some(self.uplink) || found.learning;
+        let tunnel = found.local != Some(self.local) || found.uplink != Some(self.uplink) || found.drifted;
         // The tunnel before the MTU, whose bound follows the uplink's; "no autoconf" before "up".
         [
             (tunnel, Setting::Tunnel),

@@ -1,5 +1,8 @@
 use super::*;
 
+/// Makes one thing wrong.
+type Spoil = fn(&mut Found);
+
 fn device() -> Device {
     Device {
         name: "offramp-vxlan".parse().unwrap(),
@@ -36,10 +39,10 @@ fn a_good_one_is_left_alone() {
 
 #[test]
 fn what_can_be_changed_is_changed() {
-    let cases: [(fn(&mut Found), Setting); 7] = [
+    let cases: [(Spoil, Setting); 7] = [
         (|f| f.local = "192.0.2.9".parse().ok(), Setting::Tunnel),
         (|f| f.uplink = None, Setting::Tunnel),
-        (|f| f.learning = true, Setting::Tunnel),
+        (|f| f.drifted = true, Setting::Tunnel),
         (|f| f.mac[5] ^= 1, Setting::Mac),
         (|f| f.mtu = 1430, Setting::Mtu),
         (|f| f.autoconf = true, Setting::NoAutoconf),
@@ -58,7 +61,7 @@ fn what_can_be_changed_is_changed() {
 
 #[test]
 fn what_cannot_be_changed_is_made_anew() {
-    let cases: [(fn(&mut Found), &str); 4] = [
+    let cases: [(Spoil, &str); 4] = [
         (|f| f.vni = Some(8), "its VNI is 8, not 7"),
         (|f| f.port = Some(8472), "its port is 8472, not 4789"),
         (|f| f.local = "2001:db8::1".parse().ok(), "its local address is 2001:db8::1, not 192.0.2.1"),
