@@ -82,8 +82,8 @@ impl Builder<'_> {
         Ok(Path::Direct { endpoint })
     }
 
-    /// A route by way of the podCIDR's own network address, which is neighbour to the peer's tunnel MAC, which
-    /// the forwarding database sends to the peer: no packet ever has to ask for an address.
+    /// A route to a next hop that is neighbour to the peer's tunnel MAC, which the forwarding database sends to
+    /// the peer: no packet ever has to ask for an address.
     fn tunnel(&self, desired: &mut Desired, peer: &Peer, pod_cidr: IpNetwork) -> Result<Path, String> {
         let family = self.underlay.family(self.settings);
         if desired.device.is_none() {
@@ -101,9 +101,9 @@ impl Builder<'_> {
             })?;
         let mac = peer.mac.unwrap_or_else(|| tunnel_mac(&peer.name));
         self.claim_mac(desired, mac, endpoint)?;
-        let next_hop = pod_cidr.network();
+        let next_hop = next_hop(pod_cidr, mac);
         let mut route = self.route(pod_cidr, Dev::Tunnel, next_hop, self.underlay.tunnel_mtu(self.settings));
-        route.onlink = true;
+        route.onlink = next_hop.is_ipv4();
         enter(desired, route)?;
         desired.neighbours.insert(next_hop, mac);
         desired.fdb.insert(mac, endpoint);
@@ -134,6 +134,16 @@ impl Builder<'_> {
             metric: Route::usual_metric(family),
             table: MAIN_TABLE,
         }
+    }
+}
+
+/// An address that stands for the peer's end of the tunnel; nobody has to have it. For IPv6 a link-local one: of
+/// others the kernel demands that no route leads to them by another link (ip6_route_check_nh_onlink,
+/// net/ipv6/route.c), and a node may have one to all pods. For IPv4 the podCIDR's own network address.
+fn next_hop(pod_cidr: IpNetwork, mac: MacAddr) -> IpAddr {
+    match pod_cidr {
+        IpNetwork::V4(net) => net.network().into(),
+        IpNetwork::V6(_) => mac.link_local().into(),
     }
 }
 

@@ -96,12 +96,12 @@ fn a_tunnelled_pod_cidr_has_route_neighbour_and_forwarding_entry() {
         desired(&settings(Mode::Vxlan), &node(), &underlay(&DUAL), &[peer("n2", &["192.0.2.2"], &PODS)]);
     let mac = tunnel_mac(&"n2".parse().unwrap());
     assert_eq!(state.fdb.into_iter().collect::<Vec<_>>(), [(mac, "192.0.2.2".parse().unwrap())]);
-    let hops: [IpAddr; 2] = ["10.244.2.0".parse().unwrap(), "fd44:2::".parse().unwrap()];
+    let hops: [IpAddr; 2] = ["10.244.2.0".parse().unwrap(), mac.link_local().into()];
     assert_eq!(state.neighbours.into_iter().collect::<Vec<_>>(), hops.map(|ip| (ip, mac)));
     for (route, hop) in state.routes.values().zip(hops) {
         assert_eq!(
             (route.next_hop, route.onlink, route.dev, route.mtu),
-            (Some(hop), true, Dev::Tunnel, None)
+            (Some(hop), hop.is_ipv4(), Dev::Tunnel, None)
         );
     }
     let device = state.device.unwrap();

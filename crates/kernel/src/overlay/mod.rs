@@ -96,7 +96,8 @@ fn put_right(socket: &mut Socket, settings: &Settings, wanted: &Desired, report:
     Ok(())
 }
 
-/// The device's number; none if it could not be made, and then the direct routes are made all the same.
+/// The device's number; none if it could not be made, and then the direct routes are made all the same. One that
+/// could not be put right in everything still carries what it can.
 fn ensure_device(socket: &mut Socket, device: &Device, wanted: &Desired, report: &mut Report) -> Option<u32> {
     let carries_v6 =
         wanted.routes.values().any(|r| r.dev == Dev::Tunnel && Family::of(r.dst.ip()) == Family::V6);
@@ -108,5 +109,9 @@ fn ensure_device(socket: &mut Socket, device: &Device, wanted: &Desired, report:
         }
         Ok(index)
     };
-    ensure().map_err(|e| report.errors.push(e)).ok()
+    let ensured = ensure();
+    ensured.or_else(|e| {
+        report.errors.push(e);
+        device::index_of(socket, &device.name).map(|index| index.ok_or(())).map_err(drop).flatten()
+    }).ok()
 }
