@@ -130,7 +130,7 @@ impl Builder<'_> {
             next_hop: Some(next_hop),
             onlink: false,
             source: self.node.gateways.iter().copied().find(|ip| Family::of(*ip) == family),
-            mtu: Some(path_mtu).filter(|mtu| *mtu < self.node.pod_mtu.get()),
+            mtu: Some(path_mtu).filter(|mtu| self.node.pod_mtu.is_some_and(|pods| *mtu < pods.get())),
             metric: Route::usual_metric(family),
             table: MAIN_TABLE,
         }

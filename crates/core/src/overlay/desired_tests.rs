@@ -12,7 +12,7 @@ fn node() -> Node {
         name: "n1".parse().unwrap(),
         mac: None,
         gateways: vec!["10.244.1.1".parse().unwrap(), "fd44:1::1".parse().unwrap()],
-        pod_mtu: Mtu::try_from(1450).unwrap(),
+        pod_mtu: Mtu::try_from(1450).ok(),
     }
 }
 
@@ -117,7 +117,7 @@ fn mtu_follows_mode_and_family() {
     assert_eq!(pod_mtu(&settings(Mode::Direct), &dual), 1500);
     assert_eq!(pod_mtu(&settings(Mode::None), &dual), 1500);
     // Pods that may send more than the tunnel carries are told by the route.
-    let greedy = Node { pod_mtu: Mtu::try_from(1500).unwrap(), ..node() };
+    let greedy = Node { pod_mtu: Mtu::try_from(1500).ok(), ..node() };
     let peers = [peer("n2", &["192.0.2.2"], &PODS[..1]), peer("n3", &["198.51.100.3"], &["10.244.3.0/24"])];
     let mtus: Vec<_> =
         desired(&settings(Mode::Auto), &greedy, &dual, &peers).routes.values().map(|r| r.mtu).collect();

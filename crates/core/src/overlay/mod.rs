@@ -72,8 +72,8 @@ pub struct Node {
     /// Its addresses inside its podCIDRs, on its bridge: the source of packets from the node itself to remote
     /// pods, so that the answers find back. They must be there before the routes are.
     pub gateways: Vec<IpAddr>,
-    /// The MTU of its pods.
-    pub pod_mtu: Mtu,
+    /// The MTU of its pods; none: not known, and no route says how much its path carries.
+    pub pod_mtu: Option<Mtu>,
 }
 
 /// What carries traffic between nodes.

@@ -57,6 +57,7 @@ pub fn reconcile(
                 report.underlay = Some(underlay);
                 wanted
             }
+            Err(_) if peers.is_empty() => return report,
             // What there is stays: an uplink may come back, and until then nothing can be reached anyway.
             Err(e) => {
                 report.paths = all_unreachable(peers, &e);
@@ -110,8 +111,10 @@ fn ensure_device(socket: &mut Socket, device: &Device, wanted: &Desired, report:
         Ok(index)
     };
     let ensured = ensure();
-    ensured.or_else(|e| {
-        report.errors.push(e);
-        device::index_of(socket, &device.name).map(|index| index.ok_or(())).map_err(drop).flatten()
-    }).ok()
+    ensured
+        .or_else(|e| {
+            report.errors.push(e);
+            device::index_of(socket, &device.name).map(|index| index.ok_or(())).map_err(drop).flatten()
+        })
+        .ok()
 }

@@ -93,7 +93,7 @@ impl Lab {
             name: format!("n{n}").parse().unwrap(),
             mac: None,
             gateways: vec![format!("10.244.{n}.1").parse().unwrap(), format!("fd44:{n}::1").parse().unwrap()],
-            pod_mtu: Mtu::try_from(u64::from(self.pod_mtu)).unwrap(),
+            pod_mtu: Mtu::try_from(u64::from(self.pod_mtu)).ok(),
         }
     }
 
