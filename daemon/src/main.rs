@@ -7,6 +7,7 @@ mod http;
 mod logging;
 mod metrics;
 mod node;
+mod overlay;
 mod reclaim;
 mod reconcile;
 mod run;

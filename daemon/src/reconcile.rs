@@ -3,8 +3,10 @@
 
 use crate::config::Source;
 use crate::node::{Applied, Node};
+use crate::overlay::Overlay;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use offramp_core::peer::Own;
 use offramp_kernel::nft;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -36,29 +38,59 @@ pub struct Reconcile {
     node: Arc<Node>,
     waker: Waker,
     nft: Option<nft::Monitor>,
+    overlay: Option<Overlay>,
     applied: Applied,
     peers: PeersFile,
 }
 
-/// The peers file's text at the last look, so that it is parsed when it has changed.
+/// The peers file's text at the last look and what no peer may claim, so that it is parsed when either changed.
 #[derive(Default)]
 struct PeersFile {
-    text: Option<String>,
+    seen: Option<(String, Own)>,
 }
 
 impl Reconcile {
     /// For `node`, woken by `waker`.
     pub fn new(node: Arc<Node>, waker: Waker) -> Self {
         let nft = nft::Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no nftables events")).ok();
-        Self { node, waker, nft, applied: Applied::default(), peers: PeersFile::default() }
+        let overlay = Overlay::new(&node.config);
+        let overlay = overlay.map_err(|e| node.ran("overlay", Err(e.to_string()))).ok();
+        Self { node, waker, nft, overlay, applied: Applied::default(), peers: PeersFile::default() }
     }
 
     /// Looks, and puts right what is not as it should be.
     pub fn pass(&mut self) {
-        self.read_peers();
         let node = self.node.clone();
+        self.find_place();
+        self.read_peers();
         node.ran("bridge", node.reconcile_bridge().map_err(|e| e.to_string()));
         node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
+        // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
+        // pods before the first packet leaves: a connection once masqueraded stays so.
+        self.reconcile_overlay();
+    }
+
+    /// Where the node is on the underlay decides which peers can be believed, and the pods' MTU.
+    fn find_place(&mut self) {
+        let place = self.overlay.as_mut().and_then(|overlay| overlay.place().ok());
+        let mut view = self.node.view();
+        let configured = self.node.config.bridge.mtu;
+        view.pod_mtu = configured.or(place.as_ref().map_or(view.pod_mtu, |p| p.pod_mtu));
+        if let Some(place) = &place {
+            view.underlay.clone_from(&place.addresses);
+        }
+        view.uplink = place.map(|p| p.uplink);
+    }
+
+    fn reconcile_overlay(&mut self) {
+        let Some(overlay) = &mut self.overlay else { return };
+        let (pod_mtu, peers, left_out) = {
+            let view = self.node.view();
+            (view.pod_mtu, view.peers.clone(), view.left_out.clone())
+        };
+        let outcome = overlay.reconcile(&self.node.gateways(), pod_mtu, &peers, &left_out);
+        self.node.view().overlay = Some(outcome.status);
+        self.node.ran("overlay", outcome.repairs);
     }
 
     /// Looks for ever.
@@ -90,6 +122,7 @@ impl Reconcile {
     fn events(&mut self, patience: Duration) -> bool {
         let mut fds = vec![PollFd::new(self.waker.0.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.nft.as_ref().map(|m| PollFd::new(m.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.overlay.as_ref().and_then(Overlay::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Ok(n) if n > 0 => self.drain(),
@@ -101,7 +134,8 @@ impl Reconcile {
     fn drain(&mut self) -> bool {
         let woken = self.waker.0.read().is_ok();
         let nft = self.nft.as_mut().is_some_and(|m| m.drain().unwrap_or(true));
-        woken || nft
+        let overlay = self.overlay.as_mut().is_some_and(Overlay::drain);
+        woken || nft || overlay
     }
 
     fn touch_seen(&self) {
@@ -119,15 +153,18 @@ impl Reconcile {
             Ok(text) => text,
             Err(e) => {
                 self.node.view().peers_fault = Some(format!("peers file {}: {e}", path.display()));
-                self.peers.text = None;
+                self.peers.seen = None;
                 return;
             }
         };
-        if self.peers.text.as_ref() == Some(&text) {
+        let own = self.node.config.own(&self.node.view().underlay);
+        let now = Some((text, own));
+        if self.peers.seen == now {
             return;
         }
-        let own = self.node.config.own(&self.node.view().underlay);
-        let parsed = crate::config::peers::parse(&text, &own);
+        self.peers.seen = now;
+        let Some((text, own)) = &self.peers.seen else { return };
+        let parsed = crate::config::peers::parse(text, own);
         let mut view = self.node.view();
         match parsed {
             Ok((peers, left_out)) => {
@@ -141,7 +178,5 @@ impl Reconcile {
                 view.peers_fault = Some(format!("peers file {}: {fault}", path.display()));
             }
         }
-        drop(view);
-        self.peers.text = Some(text);
     }
 }

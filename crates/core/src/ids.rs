@@ -132,9 +132,13 @@ pub struct AttachmentId {
 impl AttachmentId {
     /// A stable 64-bit hash (FNV-1a): names of host interfaces and lock files derive from it.
     pub fn hash64(&self) -> u64 {
-        let bytes = self.container.as_str().bytes().chain([0]).chain(self.ifname.as_str().bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+        fnv1a(self.container.as_str().bytes().chain([0]).chain(self.ifname.as_str().bytes()))
     }
+}
+
+/// A hash that is the same on every node and in every version: FNV-1a, 64 bits.
+pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl fmt::Display for AttachmentId {
@@ -287,6 +291,10 @@ macro_rules! number_type {
 number_type!(
     /// An 802.1Q VLAN ID.
     VlanId, u16, "VLAN ID", 1..=4094, "a VLAN ID is 1 to 4094"
+);
+number_type!(
+    /// A VXLAN network identifier (RFC 7348: 24 bits; 0 is left out, as the kernel reads it as "any").
+    Vni, u32, "VNI", 1..=0xff_ffff, "a VNI is 1 to 16777215"
 );
 number_type!(
     /// A link's MTU in bytes. At least 68 (RFC 791), at most what the kernel lets veth and bridge have.

@@ -7,6 +7,7 @@ pub mod firewall;
 pub mod ids;
 pub mod ipam;
 pub mod net;
+pub mod overlay;
 pub mod peer;
 pub mod plan;
 pub mod record;
@@ -15,4 +16,4 @@ pub mod step;
 pub mod wire;
 
 pub use cni::error::CniError;
-pub use ids::{AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, NodeName, VlanId};
+pub use ids::{AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, NodeName, VlanId, Vni};

@@ -11,6 +11,7 @@ pub mod neigh;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod overlay;
 pub mod random;
 pub mod route;
 mod steps;

@@ -1,0 +1,175 @@
+//! Hearing of changes. The kernel tells everything that happens in the namespace; what is of interest is told
+//! from the rest by the first bytes of a message, since a busy node has thousands a second. What we change
+//! ourselves is heard too: the look that follows finds nothing to do, changes nothing, and is the last.
+
+use crate::link::Link;
+use crate::{Error, Result};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::link::InfoData;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use offramp_core::overlay::ROUTE_PROTOCOL;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+/// Groups of include/uapi/linux/rtnetlink.h (enum rtnetlink_groups): links, neighbours, and the addresses and
+/// routes of both families.
+const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+/// Message types of the same file: RTM_NEW*, the deletion is the next.
+const NEW_LINK: u16 = 16;
+const NEW_ADDRESS: u16 = 20;
+const NEW_ROUTE: u16 = 24;
+const NEW_NEIGHBOUR: u16 = 28;
+/// Room for bursts, in bytes; what does not fit costs one look.
+const RECEIVE_BUFFER: usize = 1 << 20;
+const HEADER: usize = 16;
+
+/// What changes matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interest {
+    /// Links of these names coming, going and changing: the tunnel, the uplink, the bridge.
+    pub names: Vec<String>,
+    /// The number of the link whose neighbours and forwarding entries matter: the tunnel.
+    pub tunnel: Option<u32>,
+    /// The numbers of the links whose addresses matter: the uplink, the bridge.
+    pub addressed: Vec<u32>,
+    /// The uplink is told by the default route.
+    pub default_route: bool,
+}
+
+/// A link as far as it matters: a bridge tells of itself at each pod, and mostly it has not changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Digest {
+    name: String,
+    up: bool,
+    mtu: u32,
+    mac: Vec<u8>,
+    /// Of a VXLAN device; a bridge's settings hold timers, which never are the same.
+    data: Option<InfoData>,
+}
+
+/// A socket that hears of changes in one namespace; never blocks.
+pub struct Monitor {
+    raw: RawSocket,
+    buffer: Vec<u8>,
+    interest: Interest,
+    known: BTreeMap<u32, Digest>,
+}
+
+impl Monitor {
+    /// Opens one in the calling thread's namespace. It hears from now on, so: first this, then a look at all.
+    pub fn open() -> Result<Self> {
+        let fail = |e: std::io::Error| Error::io("open a netlink monitor", &e);
+        let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(fail)?;
+        raw.bind(&SocketAddr::new(0, 0)).map_err(fail)?;
+        for group in GROUPS {
+            raw.add_membership(group).map_err(fail)?;
+        }
+        raw.set_non_blocking(true).map_err(fail)?;
+        // Only root may go over the system's bound; others have its default.
+        let _ = setsockopt(&raw, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+        Ok(Self { raw, buffer: vec![0; 32 << 10], interest: Interest::default(), known: BTreeMap::new() })
+    }
+
+    /// Says what matters from now on.
+    pub fn follow(&mut self, interest: Interest) {
+        self.interest = interest;
+    }
+
+    /// Reads all that is there; whether something that matters may have changed.
+    pub fn drain(&mut self) -> Result<bool> {
+        let mut changed = false;
+        loop {
+            match recv(self.raw.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC) {
+                Ok(len) if len > self.buffer.len() => changed = true,
+                Ok(len) => {
+                    let bytes = std::mem::take(&mut self.buffer);
+                    changed |= self.matters(&bytes[..len]);
+                    self.buffer = bytes;
+                }
+                Err(Errno::EAGAIN) => return Ok(changed),
+                Err(Errno::EINTR) => {}
+                // Some are lost: anything may have happened.
+                Err(Errno::ENOBUFS) => changed = true,
+                Err(e) => return Err(Error::sys("read from a netlink monitor", e)),
+            }
+        }
+    }
+
+    fn matters(&mut self, mut rest: &[u8]) -> bool {
+        let mut changed = false;
+        while rest.len() > HEADER {
+            let len = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+            let Some(message) = rest.get(..len).filter(|m| m.len() > HEADER) else { return true };
+            changed |= self.one_matters(message);
+            rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        }
+        changed
+    }
+
+    fn one_matters(&mut self, message: &[u8]) -> bool {
+        let kind = u16::from_ne_bytes([message[4], message[5]]);
+        let body = &message[HEADER..];
+        // The even number makes, the next one deletes.
+        match kind & !1 {
+            NEW_LINK => self.link_matters(message),
+            // struct ifaddrmsg and struct ndmsg both have the link's number at byte 4.
+            NEW_ADDRESS => index(body).is_some_and(|i| self.interest.addressed.contains(&i)),
+            NEW_NEIGHBOUR => index(body).is_some_and(|i| self.interest.tunnel == Some(i)),
+            // struct rtmsg: byte 1 is the destination's prefix length, byte 5 the protocol.
+            NEW_ROUTE => {
+                body.get(5) == Some(&ROUTE_PROTOCOL)
+                    || (self.interest.default_route && body.get(1) == Some(&0))
+            }
+            _ => false,
+        }
+    }
+
+    fn link_matters(&mut self, message: &[u8]) -> bool {
+        let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) else { return false };
+        // Bridges speak of their ports in a family of their own.
+        match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))
+                if link.header.interface_family == AddressFamily::Unspec =>
+            {
+                let Link { index, name, mac, mtu, up, data, .. } = link.into();
+                let data = data.filter(|data| matches!(data, InfoData::Vxlan(_)));
+                let digest = Digest { name, up, mtu, mac, data };
+                let followed = |d: &Digest| self.interest.names.contains(&d.name);
+                let before = self.known.get(&index);
+                let changed = before != Some(&digest) && (followed(&digest) || before.is_some());
+                if followed(&digest) {
+                    self.known.insert(index, digest);
+                } else {
+                    self.known.remove(&index);
+                }
+                changed
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
+                if link.header.interface_family == AddressFamily::Unspec =>
+            {
+                let link = Link::from(link);
+                self.known.remove(&link.index).is_some() || self.interest.names.contains(&link.name)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn index(body: &[u8]) -> Option<u32> {
+    body.get(4..8)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw.as_raw_fd()
+    }
+}

@@ -1,0 +1,94 @@
+//! The monitor hears what matters, and only that.
+
+use crate::lab::*;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use offramp_core::overlay::Mode;
+use offramp_kernel::overlay::{Interest, Monitor, Report};
+use std::os::fd::AsFd;
+
+fn interest(report: &Report) -> Interest {
+    Interest {
+        names: [DEVICE, "eth0", "br0"].map(str::to_owned).into(),
+        tunnel: report.tunnel,
+        addressed: report.underlay.iter().map(|u| u.index).collect(),
+        default_route: true,
+    }
+}
+
+/// Waits until something is heard.
+fn heard(monitor: &mut Monitor) -> bool {
+    let mut fds = [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
+    let ready = poll(&mut fds, PollTimeout::from(5000u16)).unwrap() == 1;
+    ready && monitor.drain().unwrap()
+}
+
+#[test]
+fn every_breakage_is_heard_and_nothing_else() {
+    let lab = Lab::new(Mode::Vxlan);
+    let mut monitor = inside("n1", || Monitor::open().unwrap());
+    let report = lab.settle(1, &peers_of(1));
+    monitor.follow(interest(&report));
+    monitor.drain().unwrap();
+    for command in [
+        "ip -n n1 route del 10.244.2.0/24",
+        "ip -n n1 -6 route del fd44:2::/64",
+        "ip -n n1 neigh del 10.244.2.0 dev offramp-vxlan",
+        "ip -n n1 -6 neigh flush dev offramp-vxlan nud permanent",
+        "bridge -n n1 fdb add 02:00:00:00:00:99 dev offramp-vxlan dst 10.99.0.77",
+        "ip -n n1 link set offramp-vxlan mtu 1280",
+        "ip -n n1 link set offramp-vxlan down",
+        "ip -n n1 link del offramp-vxlan",
+        "ip -n n1 link set eth0 mtu 1400",
+        "ip -n n1 addr add 10.99.0.66/24 dev eth0",
+        "ip -n n1 -6 addr add fd99::66/64 dev eth0 nodad",
+        "ip -n n1 route del default",
+        "ip -n n1 route add default via 10.99.0.254",
+        "ip -n n1 link set br0 mtu 1300",
+    ] {
+        run(command);
+        assert!(heard(&mut monitor), "{command}");
+        let report = lab.look(1, &peers_of(1));
+        monitor.follow(interest(&report));
+        // What we did ourselves is heard as well; the look that follows is the last.
+        monitor.drain().unwrap();
+        let report = lab.look(1, &peers_of(1));
+        assert_eq!(report.changes, Vec::<String>::new(), "{command}");
+        assert!(!monitor.drain().unwrap(), "{command}: a look that changes nothing is not heard");
+    }
+    for command in [
+        "ip -n n1 link add other type veth peer name other2",
+        "ip -n n1 link set other master br0 up",
+        "ip -n n1 neigh add 10.99.0.50 lladdr 02:00:00:00:00:50 dev eth0",
+        "ip -n n1 addr add 192.0.2.1/24 dev other2",
+        "ip -n n1 route add 203.0.113.0/24 via 10.99.0.254",
+        "ip -n n1 link del other",
+    ] {
+        run(command);
+        assert!(!monitor.drain().unwrap(), "{command}");
+    }
+}
+
+#[test]
+fn what_was_lost_counts_as_a_change() {
+    let lab = Lab::new(Mode::Vxlan);
+    let mut monitor = inside("n1", || Monitor::open().unwrap());
+    let report = lab.settle(1, &peers_of(1));
+    monitor.follow(interest(&report));
+    monitor.drain().unwrap();
+    // More than fits: neighbours of no interest, until the kernel drops some.
+    let lines: String = (0..20_000)
+        .map(|n| {
+            format!("neigh replace 10.99.{}.{} lladdr 02:00:00:00:00:50 dev eth0\n", 1 + n / 250, n % 250)
+        })
+        .collect();
+    let file = tempfile(&lines);
+    attempt(&format!("ip -n n1 -force -batch {file}"));
+    assert!(monitor.drain().unwrap());
+    assert!(!monitor.drain().unwrap());
+}
+
+fn tempfile(text: &str) -> String {
+    let path = format!("/run/batch-{}", std::process::id());
+    std::fs::write(&path, text).unwrap();
+    path
+}
