@@ -7,11 +7,10 @@
 //!   mac: 02:00:5e:10:00:02    # optional
 //! ```
 
-use super::fault::{Fault, FileError};
+use super::fault::Fault;
 use super::yaml::{self, Checker, Text};
 use offramp_core::peer::{Own, Peer, Problem, accept};
 use serde::Deserialize;
-use std::path::Path;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -25,15 +24,8 @@ struct RawPeer {
     mac: Option<Text>,
 }
 
-/// Reads a peers file. The error means that nothing of the file can be used: keep the last good one.
+/// Reads a peers file's text. The error means that nothing of the file can be used: keep the last good one.
 /// Otherwise a peer with a mistake, or one that claims what another has, is left out and reported.
-pub fn load(path: &Path, own: &Own) -> Result<(Vec<Peer>, Vec<Problem>), FileError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    parse(&text, own).map_err(|fault| FileError::Invalid { path: path.to_owned(), faults: vec![fault] })
-}
-
-/// As [`load`], from the file's text.
 pub fn parse(text: &str, own: &Own) -> Result<(Vec<Peer>, Vec<Problem>), Fault> {
     let raw: Option<Vec<RawPeer>> = yaml::parse(text)?;
     let (mut peers, mut problems) = (Vec::new(), Vec::new());

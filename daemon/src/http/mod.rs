@@ -60,6 +60,7 @@ impl Server {
     }
 
     /// The address, with the port that the kernel chose if it was 0.
+    #[cfg(test)]
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
