@@ -41,6 +41,7 @@ fn a_plan_becomes_links_addresses_routes_and_neighbours() {
     for pod_ip in ["10.88.0.2", "fd88::2"] {
         let entry = &ip(&format!("neigh show to {pod_ip} dev {BRIDGE}"))[0];
         assert_eq!(entry["lladdr"], wanted.mac.to_string(), "{pod_ip}");
+        assert_ne!(entry["state"][0], "PERMANENT", "a pod's MAC could never be learnt anew");
     }
     for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
         assert_eq!(std::fs::read_to_string(format!("/proc/sys/net/{key}")).unwrap().trim(), "1", "{key}");
