@@ -1,13 +1,15 @@
 //! Addresses of links.
 
+use crate::message::{self, Message, RTM_NEWADDR};
 use crate::netlink::{Request, Socket};
 use crate::{Result, route, wait};
 use ipnetwork::IpNetwork;
+use netlink_packet_core::Parseable;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use offramp_core::net::Family;
 use std::net::{IpAddr, Ipv4Addr};
@@ -52,7 +54,7 @@ pub fn add(name: &str, index: u32, ip: IpNetwork, dad: bool) -> Request {
         }
         IpNetwork::V4(_) => {}
     }
-    Request::new(format!("add address {ip} to {name}"), RouteNetlinkMessage::NewAddress(message))
+    Request::new(format!("add address {ip} to {name}"), message::new_address(message))
         .flags(NLM_F_CREATE | NLM_F_EXCL)
 }
 
@@ -63,11 +65,8 @@ pub fn ensure(name: &str, index: u32, ip: IpNetwork) -> Request {
 
 /// Removes an address; one that is not there is removed.
 pub fn remove(name: &str, index: u32, ip: IpNetwork) -> Request {
-    Request::new(
-        format!("remove address {ip} from {name}"),
-        RouteNetlinkMessage::DelAddress(message(index, ip)),
-    )
-    .accept(&[Errno::EADDRNOTAVAIL as i32, Errno::ENODEV as i32])
+    Request::new(format!("remove address {ip} from {name}"), message::del_address(message(index, ip)))
+        .accept(&[Errno::EADDRNOTAVAIL as i32, Errno::ENODEV as i32])
 }
 
 /// Waits until packets to these addresses are taken in. A worker puts an IPv6 address in the routing table some
@@ -84,14 +83,12 @@ pub fn settle(socket: &mut Socket, name: &str, ips: &[IpAddr]) -> Result<()> {
 pub fn list(socket: &mut Socket, index: u32) -> Result<Vec<IpNetwork>> {
     let mut message = AddressMessage::default();
     message.header.index = index;
-    let replies = socket.dump("list addresses", &RouteNetlinkMessage::GetAddress(message))?;
-    Ok(replies
-        .iter()
-        .filter_map(|m| if let RouteNetlinkMessage::NewAddress(a) = m { network(a, index) } else { None })
-        .collect())
+    let replies = socket.dump_raw("list addresses", message::get_address(message))?;
+    Ok(replies.iter().filter_map(|m| network(m, index)).collect())
 }
 
-fn network(message: &AddressMessage, index: u32) -> Option<IpNetwork> {
+fn network(message: &Message, index: u32) -> Option<IpNetwork> {
+    let message = AddressMessage::parse(&message.body).ok().filter(|_| message.kind == RTM_NEWADDR)?;
     let find = |local: bool| -> Option<IpAddr> {
         message.attributes.iter().find_map(|a| match a {
             AddressAttribute::Local(ip) if local => Some(*ip),

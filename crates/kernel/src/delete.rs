@@ -3,10 +3,9 @@
 //! A long-lived process can wait for that; a process that ends with a thread in the barrier does not die, so
 //! the plugin waits for the acknowledgement.
 
+use crate::message::{self, RTM_DELLINK, half, word};
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result, link};
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,7 +37,7 @@ pub fn link(socket: &mut Socket, name: &IfName, index: u32, patience: Patience) 
 }
 
 fn request(name: &IfName, index: u32) -> Request {
-    Request::new(format!("delete link {name}"), RouteNetlinkMessage::DelLink(link::numbered(index)))
+    Request::new(format!("delete link {name}"), message::del_link(link::numbered(index)))
         .accept(&[Errno::ENODEV as i32])
 }
 
@@ -114,10 +113,11 @@ fn notification(monitor: &RawSocket, index: u32) -> bool {
         Err(Errno::ENOBUFS) => return true,
         Err(_) => return false,
     };
-    let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&buffer[..len]) else {
-        return false;
-    };
-    // A bridge tells of its port's end, in family AF_BRIDGE, before the link's.
-    matches!(message.payload, NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(l))
-        if l.header.index == index && l.header.interface_family == AddressFamily::Unspec)
+    // struct nlmsghdr, then struct ifinfomsg. A bridge tells of its port's end, in family AF_BRIDGE, before the
+    // link's.
+    let message = &buffer[..len];
+    let (kind, family) = (half(message, 4), message.get(16).copied());
+    kind == Some(RTM_DELLINK)
+        && family == Some(nix::libc::AF_UNSPEC as u8)
+        && word(message, 20) == Some(index)
 }

@@ -7,6 +7,7 @@ pub mod delete;
 pub mod error;
 pub mod executor;
 pub mod link;
+pub mod message;
 pub mod neigh;
 pub mod netlink;
 pub mod netns;

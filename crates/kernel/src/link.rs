@@ -1,12 +1,12 @@
 //! Links: what is asked of one, and the requests that make and change one.
 
+use crate::message::{self, RTM_NEWLINK, word};
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NlaBuffer, NlasIterator};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgePortState, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr};
@@ -35,9 +35,9 @@ pub struct Link {
     /// Bridge port state is forwarding; none if it is no bridge port.
     pub forwarding: Option<bool>,
     /// `bridge`, `veth`, `vxlan`, ...; none for physical links.
-    pub kind: Option<InfoKind>,
-    /// The kind's settings.
-    pub data: Option<InfoData>,
+    pub kind: Option<String>,
+    /// A bridge that tells VLANs apart.
+    pub vlan_filtering: bool,
 }
 
 impl Link {
@@ -49,42 +49,93 @@ impl Link {
 
 impl From<LinkMessage> for Link {
     fn from(message: LinkMessage) -> Self {
-        let flags = message.header.flags;
+        Self::parse(&message::new_link(message).body)
+    }
+}
+
+// include/uapi/linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_CARRIER: u16 = 33;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BRPORT_STATE: u16 = 1;
+/// RFC 2863 up (include/uapi/linux/if.h).
+const IF_OPER_UP: u8 = 6;
+/// include/uapi/linux/if_bridge.h
+const BR_STATE_FORWARDING: u8 = 3;
+/// struct ifinfomsg
+const HEADER: usize = 16;
+
+impl Link {
+    /// Reads the dozen fields that matter out of the hundred that the kernel tells.
+    fn parse(body: &[u8]) -> Self {
+        let flags = LinkFlags::from_bits_retain(word(body, 8).unwrap_or_default());
         let mut link = Self {
-            index: message.header.index,
+            index: word(body, 4).unwrap_or_default(),
             up: flags.contains(LinkFlags::Up),
             promisc: flags.contains(LinkFlags::Promisc),
             ..Self::default()
         };
-        for attribute in message.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => link.name = name,
-                LinkAttribute::Address(mac) => link.mac = mac,
-                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-                LinkAttribute::Carrier(on) => link.carrier = on == 1,
-                LinkAttribute::OperState(state) => link.operational = state == State::Up,
-                LinkAttribute::Controller(index) => link.controller = Some(index),
-                LinkAttribute::LinkInfo(infos) => infos.into_iter().for_each(|info| link.take_info(info)),
+        for nla in attributes(body.get(HEADER..).unwrap_or_default()) {
+            let value = nla.value();
+            match nla.kind() {
+                IFLA_IFNAME => link.name = text(value),
+                IFLA_ADDRESS => link.mac = value.to_vec(),
+                IFLA_MTU => link.mtu = word(value, 0).unwrap_or_default(),
+                IFLA_CARRIER => link.carrier = value == [1],
+                IFLA_OPERSTATE => link.operational = value == [IF_OPER_UP],
+                IFLA_MASTER => link.controller = word(value, 0),
+                IFLA_LINKINFO => link.parse_info(value),
                 _ => {}
             }
         }
         link
     }
-}
 
-impl Link {
-    fn take_info(&mut self, info: LinkInfo) {
-        match info {
-            LinkInfo::Kind(kind) => self.kind = Some(kind),
-            LinkInfo::Data(data) => self.data = Some(data),
-            LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
-                let forwarding =
-                    |p: &InfoBridgePort| *p == InfoBridgePort::State(BridgePortState::Forwarding);
-                self.forwarding = Some(port.iter().any(forwarding));
+    fn parse_info(&mut self, info: &[u8]) {
+        let is = |inside: &[u8], kind: u16, value: u8| {
+            attributes(inside).any(|nla| nla.kind() == kind && nla.value() == [value])
+        };
+        for nla in attributes(info) {
+            match nla.kind() {
+                IFLA_INFO_KIND => self.kind = Some(text(nla.value())),
+                // The kind comes before its data.
+                IFLA_INFO_DATA if self.kind.as_deref() == Some("bridge") => {
+                    self.vlan_filtering = is(nla.value(), IFLA_BR_VLAN_FILTERING, 1);
+                }
+                IFLA_INFO_SLAVE_DATA => {
+                    self.forwarding = Some(is(nla.value(), IFLA_BRPORT_STATE, BR_STATE_FORWARDING));
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
+}
+
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(bytes).map_while(|nla| nla.ok())
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
+}
+
+/// The settings of a link's kind, decoded in full.
+pub fn data_of(message: &LinkMessage) -> Option<InfoData> {
+    message.attributes.iter().find_map(|a| match a {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|i| match i {
+            LinkInfo::Data(data) => Some(data.clone()),
+            _ => None,
+        }),
+        _ => None,
+    })
 }
 
 /// A message about the link of this name.
@@ -114,8 +165,8 @@ pub fn find_index(socket: &mut Socket, index: u32) -> Result<Option<Link>> {
 }
 
 fn lookup(socket: &mut Socket, what: &str, message: LinkMessage) -> Result<Option<Link>> {
-    match socket.get(what, RouteNetlinkMessage::GetLink(message)) {
-        Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(link.into())),
+    match socket.get_raw(what, message::get_link(message)) {
+        Ok(link) if link.kind == RTM_NEWLINK => Ok(Some(Link::parse(&link.body))),
         Ok(_) => Err(Error::Decode { what: what.to_owned(), why: "it is not a link".into() }),
         Err(e) if e.errno() == Some(Errno::ENODEV as i32) => Ok(None),
         Err(e) => Err(e),
@@ -131,26 +182,25 @@ pub fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {
 pub fn list(socket: &mut Socket) -> Result<Vec<Link>> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let replies = socket.dump("list links", &RouteNetlinkMessage::GetLink(message))?;
-    let link = |m| if let RouteNetlinkMessage::NewLink(l) = m { Some(l.into()) } else { None };
-    Ok(replies.into_iter().filter_map(link).collect())
+    let replies = socket.dump_raw("list links", message::get_link(message))?;
+    Ok(replies.iter().filter(|m| m.kind == RTM_NEWLINK).map(|m| Link::parse(&m.body)).collect())
 }
 
 /// Makes a link; fails with EEXIST if the name is taken.
 pub fn create(what: impl Into<String>, message: LinkMessage) -> Request {
-    Request::new(what, RouteNetlinkMessage::NewLink(message)).flags(NLM_F_CREATE | NLM_F_EXCL)
+    Request::new(what, message::new_link(message)).flags(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// Changes a link.
 pub fn set(what: impl Into<String>, message: LinkMessage) -> Request {
-    Request::new(what, RouteNetlinkMessage::SetLink(message))
+    Request::new(what, message::set_link(message))
 }
 
 /// Changes settings of a link's kind, or of the link as a port: they are read of RTM_NEWLINK only, RTM_SETLINK
 /// passes over them without a word (do_setlink, net/core/rtnetlink.c).
 pub fn set_info(what: impl Into<String>, mut message: LinkMessage, infos: Vec<LinkInfo>) -> Request {
     message.attributes.push(LinkAttribute::LinkInfo(infos));
-    Request::new(what, RouteNetlinkMessage::NewLink(message))
+    Request::new(what, message::new_link(message))
 }
 
 /// Brings a link up, or down.

@@ -1,10 +1,10 @@
 //! Neighbour entries.
 
 use crate::addr::family;
+use crate::message::{self, RTM_NEWNEIGH};
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -29,28 +29,29 @@ pub fn set(name: &str, link: u32, ip: IpAddr, mac: MacAddr, state: NeighbourStat
     let mut message = message(link, ip);
     message.header.state = state;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
-    Request::new(format!("set neighbour {ip} {mac} on {name}"), RouteNetlinkMessage::NewNeighbour(message))
+    Request::new(format!("set neighbour {ip} {mac} on {name}"), message::new_neighbour(message))
         .flags(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// Removes an entry; one that is not there is removed.
 pub fn remove(name: &str, link: u32, ip: IpAddr) -> Request {
-    Request::new(
-        format!("remove neighbour {ip} from {name}"),
-        RouteNetlinkMessage::DelNeighbour(message(link, ip)),
-    )
-    .accept(&[Errno::ENOENT as i32, Errno::ENODEV as i32])
+    Request::new(format!("remove neighbour {ip} from {name}"), message::del_neighbour(message(link, ip)))
+        .accept(&[Errno::ENOENT as i32, Errno::ENODEV as i32])
 }
 
 /// The MAC of an entry; none if there is no entry.
 pub fn mac_of(socket: &mut Socket, name: &str, link: u32, ip: IpAddr) -> Result<Option<Vec<u8>>> {
     let what = format!("look up neighbour {ip} on {name}");
-    match socket.get(&what, RouteNetlinkMessage::GetNeighbour(message(link, ip))) {
-        Ok(RouteNetlinkMessage::NewNeighbour(n)) => Ok(n.attributes.into_iter().find_map(|a| match a {
-            NeighbourAttribute::LinkLayerAddress(mac) => Some(mac),
-            _ => None,
-        })),
-        Ok(_) => Err(Error::Decode { what, why: "it is not a neighbour".into() }),
+    let unreadable = |why: String| Error::Decode { what: what.clone(), why };
+    match socket.get_raw(&what, message::get_neighbour(message(link, ip))) {
+        Ok(reply) if reply.kind == RTM_NEWNEIGH => {
+            let entry = NeighbourMessage::parse(&reply.body).map_err(|e| unreadable(e.to_string()))?;
+            Ok(entry.attributes.into_iter().find_map(|a| match a {
+                NeighbourAttribute::LinkLayerAddress(mac) => Some(mac),
+                _ => None,
+            }))
+        }
+        Ok(_) => Err(unreadable("it is not a neighbour".into())),
         Err(e) if e.errno() == Some(Errno::ENOENT as i32) => Ok(None),
         Err(e) => Err(e),
     }

@@ -1,10 +1,9 @@
 //! A blocking rtnetlink socket. Several requests go in one `sendmsg`, each is acknowledged by its sequence number;
 //! a batch is not a transaction, so the caller learns which requests failed.
 
+use crate::message::{Message, half, word};
 use crate::{Error, Netns, Result};
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -12,6 +11,8 @@ use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+/// struct nlmsghdr (include/uapi/linux/netlink.h).
+const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// `NLM_F_ACK_TLVS`: attributes follow the acknowledgement.
@@ -30,7 +31,7 @@ pub struct Request {
     /// What is tried, on what; for the error.
     pub what: String,
     /// The message.
-    pub message: RouteNetlinkMessage,
+    pub message: Message,
     /// `NLM_F_*` beside REQUEST and ACK.
     pub flags: u16,
     /// Error numbers that mean that it was so already.
@@ -39,8 +40,8 @@ pub struct Request {
 
 impl Request {
     /// A request with no flags of its own, of which no error is accepted.
-    pub fn new(what: impl Into<String>, message: RouteNetlinkMessage) -> Self {
-        Self { what: what.into(), message, flags: 0, accept: &[] }
+    pub fn new(what: impl Into<String>, message: impl Into<Message>) -> Self {
+        Self { what: what.into(), message: message.into(), flags: 0, accept: &[] }
     }
 
     /// With these `NLM_F_*`.
@@ -65,7 +66,7 @@ pub struct Socket {
 
 /// What came back for one message.
 enum Reply {
-    Message { message: RouteNetlinkMessage, interrupted: bool },
+    Message { message: Message, interrupted: bool },
     Ack,
     Failed { errno: i32, extack: Option<String> },
     Done { interrupted: bool },
@@ -104,7 +105,7 @@ impl Socket {
         let mut bytes = Vec::with_capacity(requests.len() * 128);
         let mut notes = Vec::with_capacity(requests.len());
         for request in requests {
-            self.encode(request.message, request.flags | NLM_F_ACK, &mut bytes);
+            self.encode(&request.message, request.flags | NLM_F_ACK, &mut bytes);
             notes.push((request.what, request.accept));
         }
         if notes.is_empty() {
@@ -130,10 +131,15 @@ impl Socket {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    /// Sends one request that is answered by a message, such as RTM_GETLINK.
-    pub fn get(&mut self, what: &str, message: RouteNetlinkMessage) -> Result<RouteNetlinkMessage> {
+    /// Sends one request that is answered by a message, such as RTM_GETLINK; the answer decoded in full.
+    pub fn get(&mut self, what: &str, message: impl Into<Message>) -> Result<RouteNetlinkMessage> {
+        decode(what, &self.get_raw(what, message)?)
+    }
+
+    /// As [`Socket::get`], not decoded.
+    pub fn get_raw(&mut self, what: &str, message: impl Into<Message>) -> Result<Message> {
         let mut bytes = Vec::with_capacity(128);
-        let sequence = self.encode(message, 0, &mut bytes);
+        let sequence = self.encode(&message.into(), 0, &mut bytes);
         self.send(&bytes, what)?;
         loop {
             for (seq, reply) in self.receive(what)? {
@@ -151,8 +157,14 @@ impl Socket {
 
     /// Dumps; begins again when the kernel says that the dump was interrupted by a change.
     pub fn dump(&mut self, what: &str, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
+        self.dump_raw(what, message.clone())?.iter().map(|m| decode(what, m)).collect()
+    }
+
+    /// As [`Socket::dump`], not decoded.
+    pub fn dump_raw(&mut self, what: &str, message: impl Into<Message>) -> Result<Vec<Message>> {
+        let message = message.into();
         for _ in 0..MAX_DUMPS {
-            if let Some(all) = self.dump_once(what, message.clone())? {
+            if let Some(all) = self.dump_once(what, &message)? {
                 return Ok(all);
             }
         }
@@ -162,11 +174,7 @@ impl Socket {
         ))
     }
 
-    fn dump_once(
-        &mut self,
-        what: &str,
-        message: RouteNetlinkMessage,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>> {
+    fn dump_once(&mut self, what: &str, message: &Message) -> Result<Option<Vec<Message>>> {
         let mut bytes = Vec::with_capacity(128);
         let sequence = self.encode(message, NLM_F_DUMP, &mut bytes);
         self.send(&bytes, what)?;
@@ -189,16 +197,17 @@ impl Socket {
         }
     }
 
-    fn encode(&mut self, message: RouteNetlinkMessage, flags: u16, bytes: &mut Vec<u8>) -> u32 {
+    /// Header (struct nlmsghdr) and message, padded; returns its sequence number.
+    fn encode(&mut self, message: &Message, flags: u16, bytes: &mut Vec<u8>) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        message.finalize();
-        let start = bytes.len();
-        bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
-        message.serialize(&mut bytes[start..]);
+        let len = HEADER + message.body.len();
+        bytes.extend((len as u32).to_ne_bytes());
+        bytes.extend(message.kind.to_ne_bytes());
+        bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+        bytes.extend(self.sequence.to_ne_bytes());
+        bytes.extend([0; 4]); // to the kernel
+        bytes.extend(&message.body);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
         self.sequence
     }
 
@@ -230,12 +239,8 @@ impl AsFd for Socket {
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+fn decode(what: &str, message: &Message) -> Result<RouteNetlinkMessage> {
+    message.decode().map_err(|e| Error::Decode { what: what.to_owned(), why: e.to_string() })
 }
 
 /// Cuts a datagram into messages (struct nlmsghdr, include/uapi/linux/netlink.h).
@@ -258,13 +263,9 @@ fn parse_replies(mut rest: &[u8], what: &str) -> Result<Vec<(u32, Reply)>> {
                 0 => Reply::Ack,
                 code => Reply::Failed { errno: -code, extack: extack(message, flags) },
             },
-            _ => match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message)
-                .map_err(|e| wrong(e.to_string()))?
-                .payload
-            {
-                NetlinkPayload::InnerMessage(message) => Reply::Message { message, interrupted },
-                _ => Reply::Ack,
-            },
+            kind => {
+                Reply::Message { message: Message { kind, body: message[HEADER..].to_vec() }, interrupted }
+            }
         };
         replies.push((sequence, reply));
         rest = rest.get((len as usize).next_multiple_of(4)..).unwrap_or_default();

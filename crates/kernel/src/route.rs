@@ -1,11 +1,11 @@
 //! Routes.
 
 use crate::addr::family;
+use crate::message::{self, RTM_NEWROUTE};
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NLM_F_CREATE;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
@@ -45,8 +45,9 @@ pub fn is_local(socket: &mut Socket, ip: IpAddr) -> Result<bool> {
     message.header.address_family = family(Family::of(ip));
     message.header.destination_prefix_length = Family::of(ip).host_prefix();
     message.attributes.push(RouteAttribute::Destination(address(ip)));
-    match socket.get(&what, RouteNetlinkMessage::GetRoute(message)) {
-        Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(route.header.kind == RouteType::Local),
+    match socket.get_raw(&what, message::get_route(message)) {
+        // struct rtmsg: the type is its eighth byte.
+        Ok(route) if route.kind == RTM_NEWROUTE => Ok(route.body.get(7) == Some(&u8::from(RouteType::Local))),
         Ok(_) => Err(Error::Decode { what, why: "it is not a route".into() }),
         Err(e) if [Errno::ENETUNREACH, Errno::EHOSTUNREACH].map(|n| Some(n as i32)).contains(&e.errno()) => {
             Ok(false)
@@ -86,6 +87,6 @@ pub fn add_pod_route(
     }
     let via = gateway.map(|g| format!(" via {g}")).unwrap_or_default();
     // Not exclusive, as the reference plugins: a pod on two networks may get a default route from each.
-    Request::new(format!("add route {}{via} dev {name}", route.dst), RouteNetlinkMessage::NewRoute(message))
+    Request::new(format!("add route {}{via} dev {name}", route.dst), message::new_route(message))
         .flags(NLM_F_CREATE)
 }

@@ -1,8 +1,8 @@
 //! Traffic control: the token bucket, and the redirection of what a link receives to another one.
 
+use crate::message;
 use crate::netlink::Request;
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{
     TcAction, TcActionAttribute, TcActionGeneric, TcActionMirror, TcActionMirrorOption, TcActionOption,
     TcActionType, TcAttribute, TcFilterU32, TcFilterU32Option, TcHandle, TcMessage, TcMirror,
@@ -32,7 +32,7 @@ pub fn hook(name: &str, index: u32) -> Request {
 }
 
 fn new_qdisc(what: String, message: TcMessage) -> Request {
-    Request::new(what, RouteNetlinkMessage::NewQueueDiscipline(message)).flags(NLM_F_CREATE | NLM_F_EXCL)
+    Request::new(what, message::new_qdisc(message)).flags(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// All that the link receives is sent through another one first. The filter is u32, as the reference plugin's is:
@@ -45,7 +45,7 @@ pub fn redirect(name: &str, index: u32, to_name: &str, to: u32) -> Request {
     let options = [TcFilterU32Option::Action(vec![mirred(to)]), TcFilterU32Option::Selector(everything())];
     message.attributes.push(TcAttribute::Options(options.into_iter().map(TcOption::U32).collect()));
     let what = format!("redirect what {name} receives to {to_name}");
-    Request::new(what, RouteNetlinkMessage::NewTrafficFilter(message)).flags(NLM_F_CREATE | NLM_F_EXCL)
+    Request::new(what, message::new_filter(message)).flags(NLM_F_CREATE | NLM_F_EXCL)
 }
 
 fn qdisc(index: u32, parent: TcHandle, handle: TcHandle, kind: &str) -> TcMessage {

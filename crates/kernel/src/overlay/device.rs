@@ -1,6 +1,7 @@
 //! The VXLAN device: reading it, making it, putting it right.
 
-use crate::link::{self, Link, info, named, numbered};
+use crate::link::{self, Link, data_of, info, named, numbered};
+use crate::message;
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 
 /// The number of the VXLAN device of this name; none if there is none, or a link of another kind.
 pub fn index_of(socket: &mut Socket, name: &IfName) -> Result<Option<u32>> {
-    let link = link::find(socket, name)?.filter(|link| link.kind == Some(InfoKind::Vxlan));
+    let link = link::find(socket, name)?.filter(|link| link.kind.as_deref() == Some("vxlan"));
     Ok(link.map(|link| link.index))
 }
 
@@ -51,7 +52,7 @@ pub fn ensure(socket: &mut Socket, device: &Device, changes: &mut Vec<String>) -
 }
 
 fn delete_request(name: &IfName, index: u32) -> Request {
-    let message = RouteNetlinkMessage::DelLink(numbered(index));
+    let message = message::del_link(numbered(index));
     Request::new(format!("delete link {name}"), message).accept(&[Errno::ENODEV as i32])
 }
 
@@ -101,7 +102,7 @@ fn adjust(device: &Device, index: u32, setting: Setting) -> Request {
             message.attributes.push(info(InfoKind::Vxlan, Some(data)));
             let what = format!("set {name} local {} dev {} nolearning", device.local, device.uplink);
             // RTM_SETLINK does not look at a kind's settings (do_setlink, net/core/rtnetlink.c).
-            Request::new(what, RouteNetlinkMessage::NewLink(message))
+            Request::new(what, message::new_link(message))
         }
         Setting::Mac => {
             message.attributes.push(LinkAttribute::Address(device.mac.octets().to_vec()));
@@ -115,7 +116,7 @@ fn adjust(device: &Device, index: u32, setting: Setting) -> Request {
 
 fn find(socket: &mut Socket, name: &IfName) -> Result<Option<Found>> {
     let what = format!("look up link {name}");
-    match socket.get(&what, RouteNetlinkMessage::GetLink(named(name))) {
+    match socket.get(&what, message::get_link(named(name))) {
         Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(found(message))),
         Ok(_) => Err(Error::Decode { what, why: "it is not a link".into() }),
         Err(e) if e.errno() == Some(Errno::ENODEV as i32) => Ok(None),
@@ -128,9 +129,10 @@ fn found(message: LinkMessage) -> Found {
         LinkAttribute::AfSpecUnspec(all) => all.iter().any(makes_addresses),
         _ => false,
     });
+    let data = data_of(&message);
     let link = Link::from(message);
     let mut found = Found {
-        kind: link.kind.map(|kind| kind.to_string()),
+        kind: link.kind,
         index: link.index,
         mac: link.mac,
         mtu: link.mtu,
@@ -138,7 +140,7 @@ fn found(message: LinkMessage) -> Found {
         autoconf,
         ..Found::default()
     };
-    if let Some(InfoData::Vxlan(data)) = link.data {
+    if let Some(InfoData::Vxlan(data)) = data {
         data.into_iter().for_each(|setting| take(&mut found, setting));
     }
     found

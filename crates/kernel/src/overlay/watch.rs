@@ -2,7 +2,7 @@
 //! from the rest by the first bytes of a message, since a busy node has thousands a second. What we change
 //! ourselves is heard too: the look that follows finds nothing to do, changes nothing, and is the last.
 
-use crate::link::Link;
+use crate::link::{Link, data_of};
 use crate::{Error, Result};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::InfoData;
@@ -134,8 +134,8 @@ impl Monitor {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))
                 if link.header.interface_family == AddressFamily::Unspec =>
             {
-                let Link { index, name, mac, mtu, up, data, .. } = link.into();
-                let data = data.filter(|data| matches!(data, InfoData::Vxlan(_)));
+                let data = data_of(&link).filter(|data| matches!(data, InfoData::Vxlan(_)));
+                let Link { index, name, mac, mtu, up, .. } = link.into();
                 let digest = Digest { name, up, mtu, mac, data };
                 let followed = |d: &Digest| self.interest.names.contains(&d.name);
                 let before = self.known.get(&index);

@@ -20,10 +20,10 @@ pub(crate) fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {
 }
 
 fn fit(name: &IfName, link: Link) -> Result<Link> {
-    match &link.kind {
-        Some(InfoKind::Bridge) => Ok(link),
+    match link.kind.as_deref() {
+        Some("bridge") => Ok(link),
         kind => {
-            let is = kind.as_ref().map_or_else(|| "a physical link".to_owned(), |k| format!("of kind {k}"));
+            let is = kind.map_or_else(|| "a physical link".to_owned(), |k| format!("of kind {k}"));
             Err(Error::Unfit { what: format!("link {name}"), why: format!("it is {is}, not a bridge") })
         }
     }
@@ -55,7 +55,7 @@ fn create(socket: &mut Socket, want: &EnsureBridge) -> Result<()> {
 /// Sends only what differs.
 fn correct(socket: &mut Socket, want: &EnsureBridge, is: &Link) -> Result<()> {
     let (name, mut requests) = (want.name.as_str(), Vec::new());
-    if want.vlan_filtering && !has_vlan_filtering(is) {
+    if want.vlan_filtering && !is.vlan_filtering {
         let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]);
         let infos = vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(data)];
         requests.push(link::set_info(format!("set {name} vlan_filtering on"), numbered(is.index), infos));
@@ -73,10 +73,6 @@ fn correct(socket: &mut Socket, want: &EnsureBridge, is: &Link) -> Result<()> {
         requests.push(link::set_up(name, numbered(is.index), true));
     }
     socket.batch(requests)
-}
-
-fn has_vlan_filtering(link: &Link) -> bool {
-    matches!(&link.data, Some(InfoData::Bridge(data)) if data.contains(&InfoBridge::VlanFiltering(true)))
 }
 
 /// Puts the gateways' addresses on the bridge and has the node forward.

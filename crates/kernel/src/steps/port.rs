@@ -2,14 +2,15 @@
 
 use crate::executor::Executor;
 use crate::link::{self, named};
+use crate::message;
 use crate::netlink::Request;
 use crate::steps::bridge;
 use crate::{Error, Result};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridgePort, InfoPortData, InfoPortKind,
     LinkAttribute, LinkInfo, LinkMessage,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use offramp_core::spec::PortSpec;
 use offramp_core::step::AttachPort;
@@ -70,7 +71,7 @@ fn vlans(name: &str, index: u32, port: &PortSpec) -> Vec<Request> {
         );
         requests.push(Request::new(
             format!("remove VLAN {DEFAULT_VLAN} from {name}"),
-            RouteNetlinkMessage::DelLink(message),
+            message::del_link(message),
         ));
     }
     if let Some(id) = port.vlan {
