@@ -6,8 +6,8 @@ use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkMessage,
-    VxlanDf,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo,
+    LinkMessage, VxlanDf,
 };
 use nix::errno::Errno;
 use offramp_core::ids::IfName;
@@ -99,10 +99,9 @@ fn adjust(device: &Device, index: u32, setting: Setting) -> Request {
     match setting {
         Setting::Tunnel => {
             let data = InfoData::Vxlan(changeable(device).into());
-            message.attributes.push(info(InfoKind::Vxlan, Some(data)));
+            let infos = vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(data)];
             let what = format!("set {name} local {} dev {} nolearning", device.local, device.uplink);
-            // RTM_SETLINK does not look at a kind's settings (do_setlink, net/core/rtnetlink.c).
-            Request::new(what, message::new_link(message))
+            link::set_info(what, message, infos)
         }
         Setting::Mac => {
             message.attributes.push(LinkAttribute::Address(device.mac.octets().to_vec()));
