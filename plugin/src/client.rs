@@ -47,19 +47,20 @@ impl Client {
 
     /// Sends a request and returns the daemon's answer; a refusal is an error.
     pub fn ask(&mut self, request: Request) -> Result<Response, Failure> {
-        let json = serde_json::to_vec(&Envelope::new(request))
-            .map_err(|e| Failure::Refused(CniError::internal(format!("encode a request: {e}"))))?;
-        let header = frame_header(json.len()).map_err(Failure::Refused)?;
-        let mut frame = Vec::with_capacity(json.len() + header.len());
-        frame.extend(header);
-        frame.extend(json);
-        let answer = self.exchange(&frame)?;
+        let answer = self.exchange(&frame(request).map_err(Failure::Refused)?)?;
         match serde_json::from_slice(&answer) {
             Ok(Response::Refused { error }) => Err(Failure::Refused(error)),
             Ok(response) => Ok(response),
             Err(e) => {
                 Err(Failure::Refused(CniError::protocol(format!("offrampd's answer is not understood: {e}"))))
             }
+        }
+    }
+
+    /// Sends a request that is not answered; nothing depends on its arrival.
+    pub fn tell(&mut self, request: Request) {
+        if let Ok(frame) = frame(request) {
+            let _ = self.stream.write_all(&frame);
         }
     }
 
@@ -78,6 +79,16 @@ impl Client {
         self.stream.read_exact(&mut answer).map_err(away)?;
         Ok(answer)
     }
+}
+
+fn frame(request: Request) -> Result<Vec<u8>, CniError> {
+    let json = serde_json::to_vec(&Envelope::new(request))
+        .map_err(|e| CniError::internal(format!("encode a request: {e}")))?;
+    let header = frame_header(json.len())?;
+    let mut frame = Vec::with_capacity(json.len() + header.len());
+    frame.extend(header);
+    frame.extend(json);
+    Ok(frame)
 }
 
 /// Connects and asks, and does so again while the daemon is away, until it was for [`RESTART`].

@@ -1,6 +1,6 @@
 //! Node mode: the daemon decides, the plugin executes.
 
-use crate::client::{Client, ask_patiently};
+use crate::client::{Client, Failure, ask_patiently};
 use crate::context::Context;
 use offramp_core::cni::CniError;
 use offramp_core::cni::result::CniResult;
@@ -52,19 +52,22 @@ fn execute_and_commit(
 ) -> Result<(), CniError> {
     let mut executor = Executor::new(Some(netns))?;
     cx.execute(&mut executor, &record.plan.steps)?;
-    let request = Request::Commit(Commit { attachment: record.attachment.clone(), micros: cx.micros() });
+    let commit = Commit { attachment: record.attachment.clone(), micros: cx.micros() };
+    if record.plan.firewall.is_empty() {
+        // Nothing is left to be done: the record says so, and the daemon need not be waited for.
+        cx.store.write(&Record { state: State::Ready, ..record.clone() })?;
+        crash::point("node.ready");
+        client.tell(Request::Committed(commit));
+        return Ok(());
+    }
+    // Ports need the daemon's rules, and if it went away in between, its return.
+    let request = Request::Commit(commit);
     let committed = cx.timed("commit", |_| client.ask(request.clone()));
     crash::point("node.committed");
     match committed {
         Ok(_) => Ok(()),
-        Err(crate::client::Failure::Refused(e)) => Err(e),
-        // The daemon went away in between. A pod without ports needs nothing more of it than the record ...
-        Err(crate::client::Failure::Away(_)) if record.plan.firewall.is_empty() => {
-            let ready = Record { state: State::Ready, ..record.clone() };
-            Ok(cx.store.write(&ready)?)
-        }
-        // ... ports need its rules.
-        Err(crate::client::Failure::Away(_)) => ask_patiently(&cx.conf.local.socket, &request).map(drop),
+        Err(Failure::Refused(e)) => Err(e),
+        Err(Failure::Away(_)) => ask_patiently(&cx.conf.local.socket, &request).map(drop),
     }
 }
 
@@ -82,11 +85,16 @@ fn take_back(cx: &Context, mut record: Record, error: CniError) -> CniError {
 
 /// Has the daemon take the attachment back, or does it without the daemon. The caller holds the lock.
 pub fn release(cx: &Context, record: &mut Record) -> Result<(), CniError> {
-    let request = Request::Release { attachment: record.attachment.clone() };
+    match ask_release(cx, &record.attachment) {
+        true => Ok(()),
+        false => detach(&cx.store, record, Patience::Ack),
+    }
+}
+
+/// Asks the daemon to take back whatever there is of an attachment; false if it is away or cannot.
+pub fn ask_release(cx: &Context, id: &AttachmentId) -> bool {
+    let request = Request::Release { attachment: id.clone() };
     let asked = Client::connect(&cx.conf.local.socket, RELEASE_PATIENCE).and_then(|mut c| c.ask(request));
     crash::point("node.released");
-    match asked {
-        Ok(_) => Ok(()),
-        Err(_) => detach(&cx.store, record, Patience::Ack),
-    }
+    asked.is_ok()
 }

@@ -37,6 +37,9 @@ pub enum Request {
     Prepare(Box<Prepare>),
     /// All steps were executed: the record becomes `ready`. Answered when its ports are mapped.
     Commit(Commit),
+    /// All steps were executed, and the plugin itself has made the record `ready`, since there is no port to map.
+    /// Not answered: the plugin does not wait for it.
+    Committed(Commit),
     /// The plugin has undone its steps: forget the attachment.
     Abort {
         /// Whose.

@@ -80,6 +80,13 @@ impl Allocator {
         self.holdings.insert(id.clone(), holding);
     }
 
+    /// The attachment is made; says how, or none if it holds nothing.
+    pub fn ready(&mut self, id: &AttachmentId) -> Option<Path> {
+        let holding = self.holdings.get_mut(id)?;
+        holding.state = State::Ready;
+        Some(holding.path)
+    }
+
     /// The attachment holds nothing any more; what another one holds stays.
     pub fn forget(&mut self, id: &AttachmentId) {
         let Some(holding) = self.holdings.remove(id) else { return };

@@ -129,6 +129,13 @@ impl Node {
         Ok(())
     }
 
+    /// The plugin has made the record `ready`. Its DEL may be over by now: only what is held is noted as ready.
+    pub fn committed(&self, commit: &Commit) {
+        if let Some(path) = self.allocator().ready(&commit.attachment) {
+            self.metrics.added(path, Outcome::Ok, Some(Duration::from_micros(commit.micros)));
+        }
+    }
+
     /// Takes an attachment back. The caller, or a plugin that waits for us, holds its lock.
     pub fn release(&self, id: &AttachmentId) -> Result<(), CniError> {
         let start = Instant::now();

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// More callers than a runtime starts pods at once have no business here.
 const MAX_CONNECTIONS: usize = 256;
+/// As many threads wait for callers when nobody calls.
+const MAX_IDLE: usize = 4;
 const STACK: usize = 256 << 10;
 
 /// Why the socket cannot be served.
@@ -55,26 +57,57 @@ pub fn listen(path: &Path) -> Result<UnixListener, ServerError> {
     attempt().map_err(|source| ServerError::Listen { path: path.to_owned(), source })
 }
 
-/// Serves for ever.
-pub fn serve(listener: &UnixListener, node: &Arc<Node>) {
-    let open = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming() {
-        let Ok(stream) = stream.inspect_err(|e| tracing::warn!(error = %e, "accept")) else {
-            std::thread::sleep(std::time::Duration::from_millis(10)); // out of descriptors: not in a hot loop
-            continue;
-        };
-        if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
-            open.fetch_sub(1, Ordering::Relaxed);
-            continue; // closed: the plugin tries again
+/// Serves for ever: starts a first thread that waits for callers.
+pub fn serve(listener: UnixListener, node: Arc<Node>) -> io::Result<()> {
+    Arc::new(Server { listener, node, idle: AtomicUsize::new(0), all: AtomicUsize::new(0) }).hire()
+}
+
+/// Threads wait in accept(2) themselves, since handing a connection over costs a tenth of a millisecond. Whoever takes
+/// one sees to it that somebody else waits.
+struct Server {
+    listener: UnixListener,
+    node: Arc<Node>,
+    idle: AtomicUsize,
+    all: AtomicUsize,
+}
+
+impl Server {
+    fn hire(self: &Arc<Self>) -> io::Result<()> {
+        if self.all.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            return Ok(()); // the caller waits until somebody is free
         }
-        let (node, count) = (node.clone(), open.clone());
-        let work = move || {
-            session::serve(&node, stream);
-            count.fetch_sub(1, Ordering::Relaxed);
-        };
-        if let Err(e) = std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(work) {
-            tracing::warn!(error = %e, "start a session");
-            open.fetch_sub(1, Ordering::Relaxed);
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        let server = self.clone();
+        let spawned =
+            std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(move || server.work());
+        if spawned.is_err() {
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            self.all.fetch_sub(1, Ordering::Relaxed);
+        }
+        spawned.map(drop)
+    }
+
+    fn work(self: Arc<Self>) {
+        loop {
+            let accepted = self.listener.accept();
+            if self.idle.fetch_sub(1, Ordering::Relaxed) == 1
+                && let Err(e) = self.hire()
+            {
+                tracing::warn!(error = %e, "start a session thread");
+            }
+            match accepted {
+                Ok((stream, _)) => session::serve(&self.node, stream),
+                Err(e) => {
+                    tracing::warn!(error = %e, "accept");
+                    std::thread::sleep(std::time::Duration::from_millis(10)); // out of descriptors: not in a hot loop
+                }
+            }
+            if self.idle.fetch_add(1, Ordering::Relaxed) >= MAX_IDLE {
+                self.idle.fetch_sub(1, Ordering::Relaxed);
+                self.all.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
         }
     }
 }

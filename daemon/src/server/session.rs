@@ -69,6 +69,11 @@ fn answer(
             node.commit(&commit)?;
             *pending = None;
         }
+        Request::Committed(commit) => {
+            node.committed(&commit);
+            *pending = None;
+            return Ok(Vec::new());
+        }
         Request::Abort { attachment } | Request::Release { attachment } => {
             node.release(&attachment)?;
             *pending = None;

@@ -14,6 +14,10 @@ use offramp_ledger::detach::detach;
 pub fn run(cx: &mut Context) -> Result<(), CniError> {
     let id = cx.id()?;
     let _lock = cx.lock(&id)?;
+    // A daemon that answers has taken back what there was, by whichever mode: no need to look.
+    if cx.conf.mode == ModeConf::Node && node::ask_release(cx, &id) {
+        return Ok(());
+    }
     if release(cx, &id)? {
         return Ok(());
     }
