@@ -5,8 +5,10 @@ use crate::node::{Node, over};
 use crate::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
 use serde_json::{Value, json};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,12 +24,25 @@ impl Node {
     /// Starts a daemon and waits until it serves. `more` is laid over the configuration.
     pub fn daemon(&self, more: Value) -> Daemon<'_> {
         let mut daemon = self.daemon_unready(more, |_| {});
-        wait_for("the daemon's socket", || {
+        wait_for("the daemon's answer", || {
             let ended = daemon.child.try_wait().unwrap();
             assert_eq!(ended, None, "the daemon ended: {}", daemon.log());
-            UnixStream::connect(self.socket()).ok()
+            self.ask_daemon(Request::Ready)
         });
         daemon
+    }
+
+    /// Sends a request to the daemon; none if it is not there. It listens before it has looked at its node, and
+    /// answers after.
+    pub fn ask_daemon(&self, request: Request) -> Option<Response> {
+        let mut stream = UnixStream::connect(self.socket()).ok()?;
+        let json = serde_json::to_vec(&Envelope::new(request)).unwrap();
+        stream.write_all(&[frame_header(json.len()).unwrap().as_slice(), &json].concat()).ok()?;
+        let mut header = [0; 4];
+        stream.read_exact(&mut header).ok()?;
+        let mut answer = vec![0; frame_len(header).unwrap()];
+        stream.read_exact(&mut answer).ok()?;
+        Some(serde_json::from_slice(&answer).unwrap())
     }
 
     /// Starts a daemon, as `change` wants it, and does not wait.

@@ -22,7 +22,7 @@ mod wait;
 pub use daemon::Daemon;
 pub use lab::{Lab, binary};
 pub use netns::Netns;
-pub use node::Node;
+pub use node::{Node, over};
 pub use plugin::{Answer, Call, Failed};
 pub use pod::Pod;
 pub use snapshot::{Snapshot, assert_same};

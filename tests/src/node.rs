@@ -118,12 +118,18 @@ impl Node {
     }
 
     /// Gives the node an uplink to a host outside, `198.51.100.2` and `2001:db8:51::2`, which knows no pods.
+    /// The two know each other from the start, so that traffic changes no snapshot.
     pub fn uplink(&self, outside: &Netns) {
         self.ip(&format!("link add up0 type veth peer name eth0 netns {}", outside.name()));
-        for (netns, link, host) in [(&self.netns, "up0", 1), (outside, "eth0", 2)] {
+        for (netns, link, host, other) in [(&self.netns, "up0", 1, 2), (outside, "eth0", 2, 1)] {
+            netns.ip(&format!("link set {link} address 02:00:00:00:51:0{host} addrgenmode none"));
             netns.ip(&format!("link set {link} up"));
-            netns.ip(&format!("addr add 198.51.100.{host}/24 dev {link}"));
-            netns.ip(&format!("addr add 2001:db8:51::{host}/64 dev {link} nodad"));
+            for (subnet, length) in [("198.51.100.", 24), ("2001:db8:51::", 64)] {
+                let nodad = if length == 64 { "nodad" } else { "" };
+                netns.ip(&format!("addr add {subnet}{host}/{length} dev {link} {nodad}"));
+                let mac = format!("02:00:00:00:51:0{other}");
+                netns.ip(&format!("neigh replace {subnet}{other} dev {link} lladdr {mac} nud permanent"));
+            }
         }
     }
 }

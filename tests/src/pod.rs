@@ -20,7 +20,7 @@ impl Pod {
     }
 
     /// The first address of a family, without its prefix length.
-    pub fn ip(&self, v6: bool) -> String {
+    pub fn address(&self, v6: bool) -> String {
         let ip = self.ips().into_iter().find(|ip| ip.contains(':') == v6);
         ip.expect("an address of that family").split('/').next().unwrap().to_owned()
     }

@@ -111,6 +111,8 @@ fn nft(object: &Value) -> Option<String> {
     let (kind, body) = object.as_object()?.iter().next()?;
     let ours = body["table"] == "offramp" || (kind == "table" && body["name"] == "offramp");
     match kind.as_str() {
+        // The mark of which rules the table has.
+        "set" if ours && plain(&body["name"]).starts_with("rules_") => None,
         "set" | "map" if ours => {
             let elements = body["elem"].as_array().filter(|e| !e.is_empty())?;
             let mut elements: Vec<String> = elements.iter().map(Value::to_string).collect();

@@ -39,7 +39,7 @@ fn inline_mode_and_node_mode_attach_and_leave_nothing() {
         let result = node.add(&pod, &conf).ok();
         assert_eq!(pod.ips().len(), 2);
         for v6 in [false, true] {
-            assert!(traffic::udp(&node, traffic::at(&pod.ip(v6), 80)).is_ok());
+            assert!(traffic::udp(&node, traffic::at(&pod.address(v6), 80)).is_ok());
             assert!(traffic::ping(&pod, &pod.default_gateway(if v6 { "-6" } else { "-4" }).unwrap()));
         }
         node.check(&pod, &conf, &result).ok();
