@@ -2,6 +2,7 @@
 
 use offramp_tests::{Lab, Node, assert_same, traffic, until};
 use serde_json::{Value, json};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime};
 
 /// As if the daemon had last been seen so many seconds ago.
@@ -30,21 +31,55 @@ fn status_is_fine_during_an_upgrade_and_50_after_it() {
     node.status(&conf).ok();
 }
 
+/// Listens where the daemon would.
+fn listener(node: &Node) -> UnixListener {
+    std::fs::create_dir_all(node.state()).unwrap();
+    let _ = std::fs::remove_file(node.socket());
+    UnixListener::bind(node.socket()).unwrap()
+}
+
 #[test]
 fn add_waits_for_a_daemon_that_starts() {
     let lab = Lab::new();
     let (node, pod) = (lab.node("node"), lab.pod("pod"));
     let conf = node.conf(json!({}));
+    let dying = listener(&node);
     std::thread::scope(|scope| {
         let add = scope.spawn(|| node.add(&pod, &conf));
-        // It has the attachment's lock when it asks for the daemon.
-        until("the plugin to wait", || node.state().join("locks").is_dir());
-        assert!(!add.is_finished());
-        std::thread::sleep(Duration::from_secs(2)); // longer than any first try takes
+        for _ in 0..3 {
+            drop(dying.accept().unwrap()); // it asked, and asks again
+        }
+        std::fs::remove_file(node.socket()).unwrap();
+        drop(dying);
         let _daemon = node.daemon(json!({}));
         add.join().unwrap().ok();
         assert!(traffic::ping(&pod, "10.244.1.1"));
     });
+}
+
+#[test]
+fn add_gives_up_on_a_daemon_that_does_not_start() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let before = node.snapshot();
+    let conf = node.conf(json!({}));
+    node.add(&pod, &conf).failed(11, &["offrampd", node.socket().to_str().unwrap(), "offrampd status"]);
+    assert_same(&before, &node.snapshot());
+    node.del(&pod, &conf).ok();
+}
+
+#[test]
+fn a_daemon_that_hangs_keeps_no_pod() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let conf = node.conf(json!({}));
+    let daemon = node.daemon(json!({}));
+    let before = node.snapshot();
+    node.add(&pod, &conf).ok();
+    daemon.kill();
+    let _silent = listener(&node);
+    node.del(&pod, &conf).ok();
+    assert_same(&before, &node.snapshot());
 }
 
 #[test]

@@ -72,6 +72,14 @@ fn addresses_that_are_asked_for_and_the_mac() {
     assert_eq!(pod.ips(), ["10.244.1.77/24", "fd00:244:1::77/64"]);
     assert_eq!(pod.link("eth0").unwrap()["address"], "02:00:00:00:00:77");
     node.add(&second, &conf).failed(11, &["10.244.1.77", "taken"]);
+    let by_args = node
+        .call_for("ADD", &second)
+        .args("IP=10.244.1.78;MAC=02:00:00:00:00:78")
+        .config(&node.conf(json!({})));
+    by_args.run().ok();
+    assert_eq!(second.address(false), "10.244.1.78");
+    assert_eq!(second.link("eth0").unwrap()["address"], "02:00:00:00:00:78");
+    node.del(&second, &conf).ok();
     let outside = node.conf(json!({"runtimeConfig": {"ips": ["10.9.9.9"]}}));
     node.add(&second, &outside).failed(7, &["10.9.9.9", "none of the ranges"]);
 }
