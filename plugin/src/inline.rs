@@ -101,8 +101,8 @@ fn with_delegate(
     bridge: &BridgeConf,
     plugin: &str,
 ) -> Result<(), CniError> {
-    let args = std::env::var("CNI_ARGS").unwrap_or_default();
-    let (config, path) = (cx.conf.raw.clone(), cx.call.path.clone());
+    delegate(cx, plugin).find()?; // before the first change
+    let (config, path, args) = (cx.conf.raw.clone(), cx.call.path.clone(), cx.call.raw_args.clone());
     record.ipam = IpamHold::Delegate { plugin: plugin.to_owned(), config, path, args };
     cx.store.write(record)?;
     crash::point("record.written");
@@ -134,7 +134,7 @@ fn first_of(ip: &offramp_core::cni::result::Ip) -> Option<IpAddr> {
 
 /// Calls to a delegated plugin with this call's configuration.
 pub fn delegate<'a>(cx: &'a Context, plugin: &'a str) -> Delegate<'a> {
-    Delegate { plugin, config: &cx.conf.raw, path: &cx.call.path, args: "" }
+    Delegate { plugin, config: &cx.conf.raw, path: &cx.call.path, args: &cx.call.raw_args }
 }
 
 fn wire(cx: &mut Context, record: &Record, netns: &Netns, from: usize) -> Result<(), CniError> {

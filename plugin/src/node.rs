@@ -24,9 +24,14 @@ pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResu
     };
     crash::point("node.planned");
     match execute_and_commit(cx, client, &record, netns) {
-        Ok(()) => Ok(record.plan.result),
+        Ok(()) => Ok(with_dns(cx, record.plan.result)),
         Err(e) => Err(take_back(cx, *record, e)),
     }
+}
+
+/// DNS is between runtime and configuration: the daemon has no part in it.
+fn with_dns(cx: &Context, result: CniResult) -> CniResult {
+    CniResult { dns: cx.conf.runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()), ..result }
 }
 
 fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Prepare {

@@ -1,1 +1,29 @@
-//! The pure part of Offramp.
+//! The lab of Offramp's tests on a real kernel: nodes and pods as network namespaces, the real binaries in them.
+//!
+//! Build the binaries first; `hack/lab` gives every test process a network of its own:
+//!
+//! ```text
+//! cargo build -p offramp -p offrampd
+//! CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/hack/lab cargo nextest run -p offramp-tests
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's report")]
+
+mod daemon;
+mod lab;
+mod netns;
+mod node;
+mod plugin;
+mod pod;
+mod snapshot;
+pub mod traffic;
+mod wait;
+
+pub use daemon::Daemon;
+pub use lab::{Lab, binary};
+pub use netns::Netns;
+pub use node::{Node, over};
+pub use plugin::{Answer, Call, Failed};
+pub use pod::Pod;
+pub use snapshot::{Snapshot, assert_same};
+pub use wait::{until, wait_for};

@@ -6,6 +6,7 @@ use crate::sysctl::Sysctl;
 use crate::{Netns, Result, link, neigh, steps};
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::step::{Neighbours, Step, Undo};
+use std::net::IpAddr;
 
 /// Sockets into the node's namespace and the pod's.
 pub struct Executor<'a> {
@@ -86,11 +87,13 @@ impl<'a> Executor<'a> {
 
     fn forget(&mut self, n: &Neighbours) -> Result<()> {
         let Some(bridge) = link::find(&mut self.host, &n.bridge)? else { return Ok(()) };
-        for ip in &n.ips {
+        // The pod's router solicitations told this one.
+        let link_local = n.ips.iter().any(IpAddr::is_ipv6).then(|| IpAddr::from(n.mac.link_local()));
+        for ip in n.ips.iter().copied().chain(link_local) {
             // A newer holder of the address has another MAC.
-            let mac = neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge.index, *ip)?;
+            let mac = neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge.index, ip)?;
             if mac.is_none_or(|mac| mac == n.mac.octets()) {
-                self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge.index, *ip)])?;
+                self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge.index, ip)])?;
             }
         }
         Ok(())

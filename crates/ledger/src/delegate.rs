@@ -101,7 +101,8 @@ impl Delegate<'_> {
         }
     }
 
-    fn find(&self) -> Result<PathBuf, CniError> {
+    /// Its program, the first in the path.
+    pub fn find(&self) -> Result<PathBuf, CniError> {
         let found = self.path.iter().map(|dir| Path::new(dir).join(self.plugin)).find(|p| p.is_file());
         found.ok_or_else(|| {
             CniError::config(format!(

@@ -4,6 +4,7 @@
 use super::{Node, now, wishes};
 use crate::metrics::Outcome;
 use offramp_core::cni::CniError;
+use offramp_core::cni::error::codes;
 use offramp_core::cni::result::Route;
 use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::ipam::Range;
@@ -35,6 +36,17 @@ impl Node {
     fn prepare_inner(&self, ask: &Prepare) -> Result<Record, CniError> {
         let reason = wishes::reason_for_veth(ask.annotations.as_ref())?;
         self.settle_earlier(ask)?;
+        match self.reserve(ask, &reason) {
+            // What is in the way may have been detached without us: the records tell.
+            Err(e) if e.code == codes::TRY_AGAIN => {
+                self.refresh()?;
+                self.reserve(ask, &reason)
+            }
+            other => other,
+        }
+    }
+
+    fn reserve(&self, ask: &Prepare, reason: &str) -> Result<Record, CniError> {
         let mac = match ask.mac {
             Some(mac) => mac,
             None => MacAddr::local(random::bits64()?),
@@ -45,7 +57,7 @@ impl Node {
         let mut allocator = self.allocator();
         let picked = allocator.pick(&wanted)?;
         let spec = self.spec(ask, &picked, mac, host_mac);
-        let plan = Plan { reason, ..plan(&ask.attachment, &spec) };
+        let plan = Plan { reason: reason.to_owned(), ..plan(&ask.attachment, &spec) };
         allocator.check_ports(&ask.attachment, &plan.firewall.host_ports)?;
         let record = Record {
             format: FORMAT,

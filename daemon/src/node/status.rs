@@ -67,7 +67,11 @@ impl Node {
                 }
             }
         }
-        reasons.extend(self.allocator().pick(&[]).err().map(|e| e.to_string()));
+        let exhausted = || self.allocator().pick(&[]).err().map(|e| e.to_string());
+        // The plugin may have detached something without us: the records tell.
+        let exhausted =
+            exhausted().and_then(|_| self.refresh().map_or_else(|e| Some(e.to_string()), |()| exhausted()));
+        reasons.extend(exhausted);
         reasons
     }
 }

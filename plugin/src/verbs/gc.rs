@@ -55,8 +55,13 @@ fn collect_addresses(cx: &Context) -> Result<(), CniError> {
     }
 }
 
-/// A delegated plugin of before CNI 1.1.0 does not know the verb (skel answers 1 or 4): nothing to ask of it.
+/// A delegated plugin of before CNI 1.1.0 does not know the verb: nothing to ask of it. Its skel answers 1, 4, or 3
+/// since it wants a container for every verb that it does not know.
 pub fn not_known(e: CniError) -> Result<(), CniError> {
     use offramp_core::cni::error::codes;
-    if matches!(e.code, codes::VERSION | codes::ENVIRONMENT) { Ok(()) } else { Err(e) }
+    if matches!(e.code, codes::VERSION | codes::UNKNOWN_CONTAINER | codes::ENVIRONMENT) {
+        Ok(())
+    } else {
+        Err(e)
+    }
 }

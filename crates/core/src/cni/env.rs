@@ -59,6 +59,8 @@ pub struct Call {
     pub netns: Option<String>,
     /// `CNI_ARGS`; of DEL, GC and STATUS nothing is read, so that a wrong one stops no release.
     pub args: Args,
+    /// `CNI_ARGS` as it came, for delegated plugins.
+    pub raw_args: String,
     /// `CNI_PATH`: where delegated plugins are searched.
     pub path: Vec<String>,
 }
@@ -82,8 +84,9 @@ impl Call {
             Verb::Add | Verb::Del | Verb::Check => Some(attachment(&get)?),
             Verb::Gc | Verb::Status | Verb::Version => None,
         };
+        let raw_args = get("CNI_ARGS").unwrap_or_default();
         let args = match verb {
-            Verb::Add | Verb::Check => Args::parse(&get("CNI_ARGS").unwrap_or_default())?,
+            Verb::Add | Verb::Check => Args::parse(&raw_args)?,
             _ => Args::default(),
         };
         let path = get("CNI_PATH")
@@ -92,7 +95,7 @@ impl Call {
             .filter(|p| !p.is_empty())
             .map(Into::into)
             .collect();
-        Ok(Self { verb, attachment, netns: get("CNI_NETNS"), args, path })
+        Ok(Self { verb, attachment, netns: get("CNI_NETNS"), args, raw_args, path })
     }
 }
 

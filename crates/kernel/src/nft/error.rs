@@ -50,8 +50,7 @@ impl From<NftError> for CniError {
         let text = e.to_string();
         match e {
             NftError::Kernel(e) => e.into(),
-            NftError::Deadline => Self::try_again(text),
-            NftError::PortTaken { .. } => Self::exists(text),
+            NftError::Deadline | NftError::PortTaken { .. } => Self::try_again(text),
             NftError::NotInstalled | NftError::Name(_) | NftError::Refused(_) | NftError::Listing(_) => {
                 Self::kernel(text)
             }

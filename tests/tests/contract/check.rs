@@ -1,0 +1,88 @@
+//! CHECK finds what is not as ADD made it.
+
+use crate::node_and_pod;
+use offramp_tests::{Lab, Node, Pod, over};
+use serde_json::{Value, json};
+
+/// Attaches, lets CHECK pass, breaks something, and expects code 102 with `words`.
+#[track_caller]
+fn broken(node: &Node, pod: &Pod, conf: &Value, damage: impl FnOnce(&str), words: &[&str]) {
+    let result = node.add(pod, conf).ok();
+    node.check(pod, conf, &result).ok();
+    damage(result["interfaces"][1]["name"].as_str().unwrap());
+    node.check(pod, conf, &result).failed(102, words);
+    node.del(pod, conf).ok();
+}
+
+fn damages(node: &Node, pod: &Pod, conf: &Value) {
+    let address = if conf["bridge"].is_null() { "10.244.1." } else { "10.88.0." };
+    let remove = |_: &str| {
+        pod.ip(&format!("addr del {} dev eth0", pod.ips()[0]));
+    };
+    broken(node, pod, conf, remove, &["eth0", "does not have address", address]);
+    let remove_v6 = |_: &str| drop(pod.ip(&format!("addr del {} dev eth0", pod.ips()[1])));
+    broken(node, pod, conf, remove_v6, &["eth0", "does not have address", "fd"]);
+    broken(node, pod, conf, |_| drop(pod.ip("link set eth0 down")), &["eth0", "not up"]);
+    broken(node, pod, conf, |_| drop(pod.ip("link set eth0 address 02:00:00:00:00:99")), &["eth0", "MAC"]);
+    broken(node, pod, conf, |_| drop(pod.ip("link del eth0")), &["is gone"]);
+    broken(node, pod, conf, |host| drop(node.ip(&format!("link set {host} down"))), &["not up as a port"]);
+    broken(
+        node,
+        pod,
+        conf,
+        |host| drop(node.ip(&format!("link set {host} nomaster"))),
+        &["not up as a port"],
+    );
+}
+
+#[test]
+fn of_inline_mode() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    damages(&node, &pod, &node.inline(json!({})));
+}
+
+#[test]
+fn of_node_mode() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let _daemon = node.daemon(json!({}));
+    damages(&node, &pod, &node.conf(json!({})));
+}
+
+#[test]
+fn against_the_runtimes_result() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let conf = node.inline(json!({}));
+    let result = node.add(&pod, &conf).ok();
+    node.check(&pod, &conf, &result).ok();
+    // A later plugin of the chain may have added something.
+    let more = over(result.clone(), json!({"dns": {"nameservers": ["10.0.0.1"]}}));
+    node.check(&pod, &conf, &more).ok();
+    let mut other_ip = result.clone();
+    other_ip["ips"][0]["address"] = "10.88.0.99/24".into();
+    node.check(&pod, &conf, &other_ip).failed(102, &["10.88.0.2/24"]);
+    let mut other_mac = result;
+    other_mac["interfaces"][2]["mac"] = "02:00:00:00:00:99".into();
+    node.check(&pod, &conf, &other_mac).failed(102, &["eth0", "MAC"]);
+    node.call_for("CHECK", &pod).config(&conf).run().failed(7, &["prevResult"]);
+}
+
+#[test]
+fn in_another_namespace_or_of_a_stranger() {
+    let lab = Lab::new();
+    let (node, pod, other) = (lab.node("node"), lab.pod("pod"), lab.pod("other"));
+    let conf = node.inline(json!({}));
+    let result = node.add(&pod, &conf).ok();
+    let with_result = over(conf.clone(), json!({"prevResult": result}));
+    let elsewhere = node.call_for("CHECK", &pod).netns(other.path()).config(&with_result);
+    elsewhere.run().failed(102, &["another namespace"]);
+    node.check(&other, &conf, &result).failed(3, &[&other.container, "not attached"]);
+    node.call_for("CHECK", &pod)
+        .netns("/run/netns/gone")
+        .config(&with_result)
+        .run()
+        .failed(3, &["/run/netns/gone"]);
+    node.check(&pod, &conf, &result).ok();
+}
