@@ -63,7 +63,7 @@ tally() {
 }
 
 # A test that cannot run prints `SKIP NAME: REASON`.
-skips() { sed -n 's/^\(.*>\)\{0,1\} *SKIP \([^ :]*\).*/\2/p' "$1" | sort -u; }
+skips() { sed -n 's|^\(.*[> ]\)\{0,1\}SKIP \([^ ]*\): .*|\2|p' "$1" | sort -u; }
 
 # nextest NAME ARGUMENT...: runs Rust tests by cargo nextest, and counts by its report.
 nextest() {
