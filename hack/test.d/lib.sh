@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What hack/test and its tiers share: counting, and installing what is missing.
+set -o pipefail # a command has failed though its output is piped on
 
 PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 export PATH CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
@@ -10,9 +11,10 @@ say() { printf -- '-- %s\n' "$*"; }
 
 # count passed|failed|skipped N NAME: N results of this tier. What must not be skipped has failed.
 count() {
-    local kind=$1 word
+    local kind=$1 word words
     if [[ $kind == skipped ]]; then
-        for word in ${OFFRAMP_MUST_NOT_SKIP-}; do
+        read -ra words <<<"${OFFRAMP_MUST_NOT_SKIP-}"
+        for word in "${words[@]}"; do
             # shellcheck disable=SC2053 # a pattern is meant
             [[ $TIER == "$word" || $3 == $word ]] || continue
             say "FAILED: $3 was skipped, but must not be (OFFRAMP_MUST_NOT_SKIP has $word)"
