@@ -1,6 +1,6 @@
 //! Errors name what is in the way, and nothing is changed that was not ours.
 
-use crate::lab::{self, BRIDGE, Pod, apply, ip, plan_of, run, spec};
+use crate::lab::{self, BRIDGE, Pod, apply, attempt, ip, plan_of, run, spec};
 use offramp_core::cni::error::CniError;
 use offramp_core::step::Step;
 use offramp_kernel::{Error, Executor};
@@ -80,4 +80,17 @@ fn a_step_within_the_pod_needs_one() {
     let plan = plan_of(2, &spec(2));
     let error = message(&mut Executor::new(None).unwrap(), &plan.steps);
     assert_eq!(error, "create-veth: the pod's netns is not there");
+}
+
+#[test]
+fn a_kernel_without_vlans_says_so() {
+    lab::enter();
+    if attempt("ip link add probe0 type bridge vlan_filtering 1").0 {
+        println!("SKIP a_kernel_without_vlans_says_so: this kernel's bridges have VLAN filtering");
+        return;
+    }
+    let mut wanted = spec(2);
+    wanted.bridge.ensure.as_mut().unwrap().vlan_filtering = true;
+    let error = apply(&mut Pod::new().executor(), &plan_of(2, &wanted).steps).unwrap_err().to_string();
+    assert!(error.starts_with("set br0 vlan_filtering on: Operation not supported"), "{error}");
 }

@@ -37,19 +37,6 @@ fn trunk(min: u64, max: u64) -> VlanTrunk {
 }
 
 #[test]
-fn a_kernel_without_vlans_says_so() {
-    lab::enter();
-    if attempt("ip link add probe0 type bridge vlan_filtering 1").0 {
-        println!("SKIP a_kernel_without_vlans_says_so: this kernel's bridges have VLAN filtering");
-        return;
-    }
-    let mut wanted = spec(2);
-    wanted.bridge.ensure.as_mut().unwrap().vlan_filtering = true;
-    let error = apply(&mut Pod::new().executor(), &plan_of(2, &wanted).steps).unwrap_err().to_string();
-    assert!(error.starts_with("set br0 vlan_filtering on: Operation not supported"), "{error}");
-}
-
-#[test]
 fn vlan_of_a_port_is_set() {
     if !kernel_filters_vlans("vlan_of_a_port_is_set") {
         return;

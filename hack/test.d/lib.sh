@@ -1,0 +1,118 @@
+# shellcheck shell=bash
+# What hack/test and its tiers share: counting, and installing what is missing.
+set -o pipefail # a command has failed though its output is piped on
+
+PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
+export PATH CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+profile=gate
+
+say() { printf -- '-- %s\n' "$*"; }
+
+# count passed|failed|skipped N NAME: N results of this tier. What must not be skipped has failed.
+count() {
+    local kind=$1 word words
+    if [[ $kind == skipped ]]; then
+        read -ra words <<<"${OFFRAMP_MUST_NOT_SKIP-}"
+        for word in "${words[@]}"; do
+            # shellcheck disable=SC2053 # a pattern is meant
+            [[ $TIER == "$word" || $3 == $word ]] || continue
+            say "FAILED: $3 was skipped, but must not be (OFFRAMP_MUST_NOT_SKIP has $word)"
+            kind=failed
+            break
+        done
+    fi
+    echo "$TIER $kind $2 $3" >>"$OFFRAMP_TEST_WORK/counts"
+}
+
+# sum passed|failed|skipped [TIER]
+sum() {
+    awk -v kind="$1" -v tier="${2-}" '$2 == kind && (tier == "" || $1 == tier) { n += $3 } END { print n + 0 }' \
+        "$OFFRAMP_TEST_WORK/counts"
+}
+
+# check NAME COMMAND...: one check; its output is shown if it fails.
+check() {
+    local began=$SECONDS log=$OFFRAMP_TEST_WORK/check.log
+    if "${@:2}" >"$log" 2>&1; then
+        count passed 1 "$1"
+        printf '   ok      %s (%d s)\n' "$1" "$((SECONDS - began))"
+    else
+        count failed 1 "$1"
+        printf '   FAILED  %s (%d s)\n' "$1" "$((SECONDS - began))"
+        sed 's/^/           /' "$log"
+    fi
+}
+
+# tally NAME COMMAND...: a command that counts by itself, as in its last `N passed, N failed[, N skipped]` or, of a
+# Rust test binary, in each `test result:`. One that counted nothing has failed.
+tally() {
+    local log=$OFFRAMP_TEST_WORK/tally.log code=0 passed failed skipped line
+    say "$1"
+    "${@:2}" 2>&1 | tee "$log" || code=$?
+    while read -r line; do count skipped 1 "$line"; done < <(skips "$log")
+    read -r passed failed skipped < <(awk '
+        { gsub(/\033\[[0-9;]*m/, "") }
+        /^test result: / { p += $4; f += $6; s += $8 }
+        /^[0-9]+ passed, [0-9]+ failed/ { ours = 1; op = $1; of = $3; os = $5 }
+        END { if (ours) { p += op; f += of; s += os }; print p + 0, f + 0, s + 0 }' "$log")
+    ((failed == 0)) || count failed "$failed" "$1: $failed of its tests"
+    if ((code != 0 && failed == 0)); then count failed 1 "$1: exit code $code"; fi
+    if ((code == 0 && passed + skipped == 0)); then count failed 1 "$1: it ran no test"; fi
+    # A Rust test that says SKIP has passed, as far as its binary knows.
+    count passed "$((passed - $(skips "$log" | wc -l)))" "$1"
+    ((skipped == 0)) || count skipped "$skipped" "$1"
+}
+
+# A test that cannot run prints `SKIP NAME: REASON`.
+skips() { sed -n 's|^\(.*[> ]\)\{0,1\}SKIP \([^ ]*\): .*|\2|p' "$1" | sort -u; }
+
+# nextest NAME ARGUMENT...: runs Rust tests by cargo nextest, and counts by its report.
+nextest() {
+    local code=0 report=$CARGO_TARGET_DIR/nextest/$profile/junit.xml tests failures skip skipped=0
+    say "$1"
+    rm -f "$report"
+    cargo nextest run --locked --profile "$profile" --status-level fail --no-tests fail "${@:2}" || code=$?
+    if [[ ! -s $report ]]; then
+        count failed 1 "$1: no report, exit code $code"
+        return
+    fi
+    tests=$(grep -c '<testcase ' "$report" || true)
+    failures=$(sed -n 's/.*<testcase name="\([^"]*\)".*/\1/;t keep;b;:keep;h;n;/<failure\|<error/{x;p}' "$report")
+    while read -r skip; do
+        [[ -n $skip ]] || continue
+        count failed 1 "$skip"
+    done <<<"$failures"
+    while read -r skip; do
+        say "skipped: $skip"
+        count skipped 1 "$skip"
+        skipped=$((skipped + 1))
+    done < <(skips "$report")
+    failures=$(grep -c . <<<"$failures" || true)
+    count passed "$((tests - failures - skipped))" "$1"
+    if ((code != 0 && failures == 0)); then count failed 1 "$1: exit code $code"; fi
+}
+
+# need COMMAND:PACKAGE...: installs Debian packages for commands that are missing.
+need() {
+    local pair missing=()
+    for pair; do command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}"); done
+    ((${#missing[@]})) || return 0
+    say "installs with apt: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get -o DPkg::Lock::Timeout=300 -q -y --no-install-recommends install "${missing[@]}" ||
+        { apt-get -q update && apt-get -q -y --no-install-recommends install "${missing[@]}"; }; } \
+        >"$OFFRAMP_TEST_WORK/apt.log" 2>&1 || { tail -n 20 "$OFFRAMP_TEST_WORK/apt.log"; return 1; }
+}
+
+# need_cargo_tool NAME: builds and installs cargo's NAME; minutes, but once for a machine.
+need_cargo_tool() {
+    ! command -v "$1" >/dev/null || return 0
+    say "installs $1 with cargo"
+    CARGO_TARGET_DIR=$OFFRAMP_TEST_WORK/$1 cargo install --quiet --locked "$1"
+    rm -rf "${OFFRAMP_TEST_WORK:?}/$1"
+}
+
+need_root() {
+    ((EUID == 0)) || { say "needs root"; count skipped 1 "$TIER"; exit 0; }
+}
