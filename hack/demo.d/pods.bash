@@ -37,11 +37,13 @@ pod_add() {
 
 # pod_del POD: as runtimes do, with what ADD answered, and once more for the call that comes too late.
 pod_del() {
-    local pod=$1 node=${POD_NODE[$1]}
+    local pod=$1 node=${POD_NODE[$1]} before
     on "$node" ip netns pids "$pod" | xargs kill
+    before=$(milliseconds)
     for _ in once "and again"; do
         cni DEL "$pod" "$(<"$WORK/$pod.runtime")" "$(<"$WORK/$pod.result")" || fail "DEL of $pod failed"
     done
+    echo "$(($(milliseconds) - before)) ms for both"
     on "$node" ip netns delete "$pod"
 }
 
