@@ -64,6 +64,7 @@ impl Reconcile {
         self.find_place();
         self.read_peers();
         node.ran("bridge", node.reconcile_bridge().map_err(|e| e.to_string()));
+        node.ran("ports", node.reconcile_ports().map_err(|e| e.to_string()));
         node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
         // pods before the first packet leaves: a connection once masqueraded stays so.
@@ -152,8 +153,13 @@ impl Reconcile {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) => {
-                self.node.view().peers_fault = Some(format!("peers file {}: {e}", path.display()));
                 self.peers.seen = None;
+                let fault = format!("peers file {}: {e}", path.display());
+                let mut view = self.node.view();
+                if view.peers_fault.as_ref() != Some(&fault) {
+                    tracing::warn!(%fault, "no peers can be read");
+                }
+                view.peers_fault = Some(fault);
                 return;
             }
         };
@@ -169,6 +175,9 @@ impl Reconcile {
         match parsed {
             Ok((peers, left_out)) => {
                 tracing::info!(peers = peers.len(), left_out = left_out.len(), "read the peers file");
+                for problem in &left_out {
+                    tracing::warn!("{problem}");
+                }
                 view.peers = peers;
                 view.left_out = left_out;
                 view.peers_fault = None;

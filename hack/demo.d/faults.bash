@@ -49,9 +49,11 @@ scene_repair() {
     try "the route to far's node" repaired ip route delete "${PODS4[node-c]}"
     try "the route to near's node" repaired ip -6 route delete "${PODS6[node-b]}"
     try "the VXLAN device" repaired ip link delete offramp-vxlan
+    try "the pods' bridge" repaired ip link delete offramp0
     try "a gateway's address" repaired ip address delete 10.244.1.1/24 dev offramp0
     try "all nftables rules" repaired nft flush ruleset
     try "IPv4: client -> far" pings client "$(address far 4)"
+    try "IPv4: client -> web" pings client "$(address web 4)"
     try "IPv6: client -> near" pings client "$(address near 6)"
     try "hostPort" seen_as outside "${NODE4[node-a]}" 8080 web "$OUTSIDE4"
 }
