@@ -6,7 +6,7 @@ for part in report topology nodes pods traffic scenes faults; do
     source "$DEMO/$part.bash"
 done
 export PATH=$DIST:$PATH
-trap nodes_save EXIT
+trap '(($? == 0)) || nodes_save' EXIT
 
 draw
 check "router and the outside world" make_underlay

@@ -11,7 +11,7 @@ lab_start() {
         bash -c 'mount -t tmpfs tmpfs /run && ip link set lo up && exec -a offramp-demo sleep infinity' \
         </dev/null >"$WORK/lab.log" 2>&1 &
     local holder=$!
-    within 10 lab_is_up "$holder"
+    within 10 lab_is_up "$holder" >/dev/null
     lab=$(pgrep --parent "$holder")
 }
 
@@ -33,14 +33,14 @@ lab_node() { pgrep --ns "$lab" --nslist pid --full "^$1 infinity\$"; }
 
 lab_help() {
     local node
-    section "It stands. Look inside:"
+    section "It stands. Look inside"
     for node in node-a node-b node-c; do
         say "nsenter --target $(lab_node "$node") --net --mount --uts --pid    # a shell on $node"
     done
-    say "nsenter --target $lab --net --mount --pid                 # a shell on the router"
+    say "nsenter --target $lab --net --mount --pid          # a shell on the router"
     say "There: $DIST/offrampd status | attachments | explain demo/web"
     say "       ip netns list; ip netns exec web ip address; ip route; nft list ruleset; bridge fdb"
     say "Configurations and logs: $WORK"
-    section "End it:"
+    section "End it"
     say "kill -KILL $lab; rm -r $WORK"
 }

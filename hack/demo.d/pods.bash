@@ -25,25 +25,30 @@ pod_id() { sha256sum <<<"$1" | cut -d ' ' -f 1; }
 
 # pod_add POD [RUNTIME_CONFIG]: prints its addresses and the time that the plugin took.
 pod_add() {
-    local pod=$1 runtime=${2:-} result=$WORK/$1.result before
+    local pod=$1 runtime=${2:-} result=$WORK/$1.result
     on "${POD_NODE[$pod]}" ip netns add "$pod"
     in_pod "$pod" ip link set lo up
-    before=$(milliseconds)
     cni ADD "$pod" "$runtime" >"$result" || fail "ADD: $(jq -r '.msg + " " + (.details // "")' "$result")"
     printf '%s' "$runtime" >"$WORK/$pod.runtime"
-    echo "$(jq -r '[.ips[].address] | join(", ")' "$result") in $(($(milliseconds) - before)) ms"
+    echo "$(jq -r '[.ips[].address] | join(", ")' "$result") in $(took "$pod" 1)"
     pod_serves "$pod"
+}
+
+# took POD CALLS: the time of the plugin's last calls, by its own log.
+took() {
+    local micros
+    micros=$(on "${POD_NODE[$1]}" tail -n "$2" /run/offramp/offramp.log | jq -s 'map(.micros) | add')
+    echo "$(decimal "$micros") ms"
 }
 
 # pod_del POD: as runtimes do, with what ADD answered, and once more for the call that comes too late.
 pod_del() {
-    local pod=$1 node=${POD_NODE[$1]} before
+    local pod=$1 node=${POD_NODE[$1]}
     on "$node" ip netns pids "$pod" | xargs kill
-    before=$(milliseconds)
     for _ in once "and again"; do
         cni DEL "$pod" "$(<"$WORK/$pod.runtime")" "$(<"$WORK/$pod.result")" || fail "DEL of $pod failed"
     done
-    echo "$(($(milliseconds) - before)) ms for both"
+    took "$pod" 2
     on "$node" ip netns delete "$pod"
 }
 

@@ -54,7 +54,7 @@ fail() {
     exit 1
 }
 
-# within SECONDS COMMAND...: tries until the command succeeds; its last output is what a failure shows.
+# within SECONDS COMMAND...: tries until the command succeeds, and prints what it printed last.
 within() {
     local end=$((SECONDS + $1)) out
     shift
@@ -62,12 +62,12 @@ within() {
         ((SECONDS < end)) || fail "gave up waiting for: $* ${out:+($out)}"
         sleep 0.02
     done
+    printf '%s' "$out"
 }
 
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
 closing() {
     section "$((passed + failed)) checks: $passed passed, $failed failed, in $SECONDS s"
-    ((failed == 0)) || say "Logs, configurations and the nodes' state: $WORK"
     ((failed == 0))
 }

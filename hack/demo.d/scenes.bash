@@ -80,11 +80,11 @@ scene_bandwidth() {
 
 # limited MBITS FROM ADDRESS [OPTION...]: what the burst lets pass at first counts too.
 limited() {
-    local limit=$1 mbits
+    local limit=$1 kbits
     shift
-    mbits=$(rate "$@") || fail "$mbits"
-    ((mbits * 100 >= limit * 60 && mbits * 100 <= limit * 125)) || fail "iperf3: $mbits Mbit/s"
-    echo "iperf3: $mbits Mbit/s"
+    kbits=$(rate "$@") || fail "$kbits"
+    ((kbits >= limit * 600 && kbits <= limit * 1250)) || fail "iperf3: $(decimal "$kbits") Mbit/s"
+    echo "iperf3: $(decimal "$kbits") Mbit/s"
 }
 
 scene_looks() {

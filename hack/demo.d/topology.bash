@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the other parts use what is set here
 # The underlay: a router with three subnets. This namespace is the router; it knows no pod.
 
 NODES=(node-a node-b node-c)

@@ -21,7 +21,7 @@ answers_its_name() {
 # listens POD PORT [SOCKETS]
 listens() { (($(in_pod "$1" ss -Hltn "sport = :$2" | wc -l) == ${3:-1})); }
 
-# pings FROM ADDRESS: the first packet counts. The one that does not fit a pod's MTU must not be needed.
+# pings FROM ADDRESS: no packet may be lost, the first neither.
 pings() {
     local out
     out=$(in_pod "$1" ping -c 3 -i 0.02 -W 2 "$2") || fail "$out"
@@ -62,20 +62,23 @@ usual_form() {
     getent ahosts "${address%]}" | awk 'NR == 1 { print $1 }'
 }
 
-# rate FROM ADDRESS [OPTION...]: Mbit/s that arrived in a second of TCP.
+# rate FROM ADDRESS [OPTION...]: kbit/s that arrived in a second of TCP.
 rate() {
     local out
     out=$(in_pod "$1" iperf3 --client "$2" --json --connect-timeout 2000 --time 1 "${@:3}") ||
         fail "iperf3: $(jq -r '.error // .' <<<"$out")"
-    jq '.end.sum_received.bits_per_second / 1e6 | floor' <<<"$out"
+    jq '.end.sum_received.bits_per_second / 1e3 | floor' <<<"$out"
 }
 
 tcp() {
-    local mbits
-    mbits=$(rate "$@") || fail "$mbits"
-    ((mbits > 0)) || fail "nothing arrived"
-    printf 'iperf3: %d.%d Gbit/s\n' $((mbits / 1000)) $((mbits % 1000 / 100))
+    local kbits
+    kbits=$(rate "$@") || fail "$kbits"
+    ((kbits > 0)) || fail "nothing arrived"
+    echo "iperf3: $(decimal "$((kbits / 1000))") Gbit/s"
 }
+
+# decimal THOUSANDTHS: with one decimal.
+decimal() { printf '%d.%d' $(($1 / 1000)) $(($1 % 1000 / 100)); }
 
 # tunnelled NODE: packets that its VXLAN device has sent.
 tunnelled() { on "$1" ip -j -s link show offramp-vxlan | jq '.[0].stats64.tx.packets'; }
