@@ -62,7 +62,7 @@ within() {
         ((SECONDS < end)) || fail "gave up waiting for: $* ${out:+($out)}"
         sleep 0.02
     done
-    printf '%s' "$out"
+    [[ -z $out ]] || echo "$out"
 }
 
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }

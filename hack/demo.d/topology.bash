@@ -58,7 +58,7 @@ machine() {
         ip link set lo up
         exec -a "$0" sleep infinity' "$1" </dev/null >"$WORK/$1/machine.log" 2>&1 &
     echo $! >"$WORK/$1/pid"
-    within 5 machine_is_up "$1"
+    within 5 machine_is_up "$1" >/dev/null
 }
 
 machine_is_up() { pgrep --full "^$1 infinity\$"; }
