@@ -55,6 +55,8 @@ scene_repair() {
     try "IPv4: client -> far" pings client "$(address far 4)"
     try "IPv4: client -> web" pings client "$(address web 4)"
     try "IPv6: client -> near" pings client "$(address near 6)"
+    try "CNI CHECK of web" pod_check web
+    try "CNI CHECK of slow" pod_check slow
     try "hostPort" seen_as outside "${NODE4[node-a]}" 8080 web "$OUTSIDE4"
 }
 

@@ -34,6 +34,14 @@ pod_add() {
     pod_serves "$pod"
 }
 
+# pod_check POD: as runtimes ask whether all is still as ADD left it.
+pod_check() {
+    local answer
+    answer=$(cni CHECK "$1" "$(<"$WORK/$1.runtime")" "$(<"$WORK/$1.result")") ||
+        fail "CHECK: $(jq -r '.msg + " " + (.details // "")' <<<"$answer")"
+    took "$1" 1
+}
+
 # took POD CALLS: the time of the plugin's last calls, by its own log.
 took() {
     local micros
