@@ -75,7 +75,8 @@ nodes_save() {
         {
             offrampd "$node" status
             offrampd "$node" attachments -o wide
-            on "$node" bash -xc 'ip -d address; ip route; ip -6 route; ip neighbour; bridge fdb; nft list ruleset; tc -s qdisc'
+            on "$node" bash -xc 'ip -d address; ip route; ip -6 route; ip neighbour; bridge fdb; tc -s qdisc'
+            on "$node" nft list ruleset
         } >"$WORK/$node/state.txt" 2>&1 || true
         on "$node" cp -a /run/offramp "$WORK/$node/run" 2>/dev/null || true
     done

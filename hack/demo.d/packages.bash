@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the demo needs of Debian: packages, by a command that each brings.
+# What the demo needs of Debian: packages, by a command or a file that each brings.
 
 PACKAGES_RUN='iproute2 ip
 nftables nft
@@ -9,14 +9,15 @@ jq jq
 socat socat
 procps pgrep'
 PACKAGES_BUILD='gcc cc
+libc6-dev /usr/include/stdlib.h
 binutils readelf'
 
 # install_packages [build]: those that are missing.
 install_packages() {
-    local list=$PACKAGES_RUN missing=() package command
+    local list=$PACKAGES_RUN missing=() package brings
     [[ -z ${1-} ]] || list+=$'\n'$PACKAGES_BUILD
-    while read -r package command; do
-        command -v "$command" >/dev/null || missing+=("$package")
+    while read -r package brings; do
+        [[ -e $brings ]] || command -v "$brings" >/dev/null || missing+=("$package")
     done <<<"$list"
     ((${#missing[@]})) || return 0
     section "Packages"
