@@ -41,6 +41,7 @@ pub struct Reconcile {
     overlay: Option<Overlay>,
     applied: Applied,
     peers: PeersFile,
+    looked: bool,
 }
 
 /// The peers file's text at the last look and what no peer may claim, so that it is parsed when either changed.
@@ -55,7 +56,15 @@ impl Reconcile {
         let nft = nft::Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no nftables events")).ok();
         let overlay = Overlay::new(&node.config);
         let overlay = overlay.map_err(|e| node.ran("overlay", Err(e.to_string()))).ok();
-        Self { node, waker, nft, overlay, applied: Applied::default(), peers: PeersFile::default() }
+        Self {
+            node,
+            waker,
+            nft,
+            overlay,
+            applied: Applied::default(),
+            peers: PeersFile::default(),
+            looked: false,
+        }
     }
 
     /// Looks, and puts right what is not as it should be.
@@ -63,11 +72,15 @@ impl Reconcile {
         let node = self.node.clone();
         self.find_place();
         self.read_peers();
-        node.ran("bridge", node.reconcile_bridge().map_err(|e| e.to_string()));
+        // What the first look makes was not broken.
+        let repairs = |n| if self.looked { n } else { 0 };
+        node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));
+        node.ran("ports", node.reconcile_ports().map_err(|e| e.to_string()));
         node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
         // pods before the first packet leaves: a connection once masqueraded stays so.
         self.reconcile_overlay();
+        self.looked = true;
     }
 
     /// Where the node is on the underlay decides which peers can be believed, and the pods' MTU.
@@ -152,8 +165,13 @@ impl Reconcile {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) => {
-                self.node.view().peers_fault = Some(format!("peers file {}: {e}", path.display()));
                 self.peers.seen = None;
+                let fault = format!("peers file {}: {e}", path.display());
+                let mut view = self.node.view();
+                if view.peers_fault.as_ref() != Some(&fault) {
+                    tracing::warn!(%fault, "no peers can be read");
+                }
+                view.peers_fault = Some(fault);
                 return;
             }
         };
@@ -169,6 +187,9 @@ impl Reconcile {
         match parsed {
             Ok((peers, left_out)) => {
                 tracing::info!(peers = peers.len(), left_out = left_out.len(), "read the peers file");
+                for problem in &left_out {
+                    tracing::warn!("{problem}");
+                }
                 view.peers = peers;
                 view.left_out = left_out;
                 view.peers_fault = None;

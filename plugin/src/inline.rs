@@ -194,6 +194,7 @@ fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf) -> 
     };
     let ensure = EnsureBridge {
         name: bridge.bridge.clone(),
+        mac: None,
         mtu: bridge.mtu,
         vlan_filtering: bridge.vlan_filtering(),
         promisc: bridge.promisc,

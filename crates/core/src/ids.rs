@@ -170,6 +170,11 @@ impl MacAddr {
         Self([(a & 0xfc) | 0x02, b, c, d, e, f])
     }
 
+    /// One that is always the same for a name.
+    pub fn of_name(name: &str) -> Self {
+        Self::local(fnv1a(name.bytes()))
+    }
+
     /// The six bytes, first on the wire first.
     pub fn octets(&self) -> [u8; 6] {
         self.0

@@ -9,7 +9,8 @@ fn id() -> AttachmentId {
 
 fn spec(inline: bool, limited: bool, addresses: &[(&str, Option<&str>)]) -> Spec {
     let name: IfName = "br0".parse().unwrap();
-    let ensure = EnsureBridge { name: name.clone(), mtu: None, vlan_filtering: false, promisc: false };
+    let ensure =
+        EnsureBridge { name: name.clone(), mac: None, mtu: None, vlan_filtering: false, promisc: false };
     let egress = limited.then(|| Rate::new(1_000_000, 0));
     Spec {
         ifname: "eth0".parse().unwrap(),

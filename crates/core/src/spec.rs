@@ -65,6 +65,9 @@ pub struct BridgeSpec {
 pub struct EnsureBridge {
     /// Its name.
     pub name: IfName,
+    /// Of a bridge that is made; none: a random one. The pods know their gateway by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
     /// Bytes; none: the kernel's default.
     pub mtu: Option<Mtu>,
     /// Tells VLANs apart.

@@ -2,6 +2,7 @@
 
 use super::Node;
 use ipnetwork::IpNetwork;
+use offramp_core::ids::MacAddr;
 use offramp_core::net::WithPrefix;
 use offramp_core::spec::EnsureBridge;
 use offramp_core::step::{Gateway, Step};
@@ -28,7 +29,10 @@ impl Node {
         let mtu = self.view().pod_mtu;
         let mut repairs = self.bridge_faults()?;
         let mut executor = Executor::new(None)?;
-        let want = EnsureBridge { name: name.clone(), mtu, vlan_filtering: false, promisc: false };
+        // Should the bridge have to be made anew, the pods still find their gateway by the MAC that they know.
+        let mac = MacAddr::of_name(&format!("{name} of {}", self.config.node.name));
+        let want =
+            EnsureBridge { name: name.clone(), mac: Some(mac), mtu, vlan_filtering: false, promisc: false };
         executor.apply(&Step::EnsureBridge(want))?;
         executor.apply(&Step::Gateway(Gateway {
             bridge: name.clone(),

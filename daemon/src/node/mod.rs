@@ -4,6 +4,7 @@
 mod attach;
 mod bridge;
 mod firewall;
+mod ports;
 mod status;
 mod wishes;
 
@@ -120,7 +121,12 @@ impl Node {
     pub fn ran(&self, name: &'static str, outcome: Result<u64, String>) {
         use crate::metrics::Outcome;
         let (repairs, health) = match outcome {
-            Ok(repairs) => (repairs, Health::Ok),
+            Ok(repairs) => {
+                if repairs > 0 {
+                    tracing::info!(what = name, repairs, "repaired");
+                }
+                (repairs, Health::Ok)
+            }
             Err(reason) => {
                 tracing::warn!(what = name, %reason, "reconcile failed");
                 (0, Health::Failed { reason })

@@ -11,7 +11,7 @@ pub use desired::desired;
 pub use diff::{Change, diff};
 pub use state::{Actual, Desired, Dev, Fdb, Path, PeerPath, Route};
 
-use crate::ids::{IfName, MacAddr, Mtu, NodeName, Vni, fnv1a};
+use crate::ids::{IfName, MacAddr, Mtu, NodeName, Vni};
 use crate::net::Family;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ pub fn pod_mtu(settings: &Settings, underlay: &Underlay) -> u32 {
 
 /// The MAC of a node's tunnel device where none is given: every node computes it for every other.
 pub fn tunnel_mac(name: &NodeName) -> MacAddr {
-    MacAddr::local(fnv1a(name.as_str().bytes()))
+    MacAddr::of_name(name.as_str())
 }
 
 #[cfg(test)]

@@ -97,7 +97,8 @@ fn of_default_route(socket: &mut Socket) -> Result<Link> {
             return link::find_index(socket, index)?.ok_or_else(what);
         }
     }
-    Err(Error::Missing { what: "a default route to tell the uplink by".into() })
+    let why = "there is no default route to tell it by, and node.uplink does not name it".into();
+    Err(Error::Unfit { what: "the uplink".into(), why })
 }
 
 /// Metric and link of a default route.

@@ -45,7 +45,8 @@ pub(crate) fn ensure(executor: &mut Executor, want: &EnsureBridge) -> Result<()>
 fn create(socket: &mut Socket, want: &EnsureBridge) -> Result<()> {
     let mut message = named(&want.name);
     // A bridge without a MAC of its own takes the lowest of its ports', anew with every pod: caches would go stale.
-    message.attributes.push(LinkAttribute::Address(MacAddr::local(random::bits64()?).octets().to_vec()));
+    let mac = want.mac.map_or_else(|| random::bits64().map(MacAddr::local), Ok)?;
+    message.attributes.push(LinkAttribute::Address(mac.octets().to_vec()));
     message.attributes.extend(want.mtu.map(|m| LinkAttribute::Mtu(m.get())));
     message.attributes.push(info(InfoKind::Bridge, None));
     let request = link::create(format!("create bridge {}", want.name), message);

@@ -120,6 +120,7 @@ pub fn spec(n: u8) -> Spec {
             name: BRIDGE.parse().unwrap(),
             ensure: Some(EnsureBridge {
                 name: BRIDGE.parse().unwrap(),
+                mac: None,
                 mtu: None,
                 vlan_filtering: false,
                 promisc: false,
