@@ -5,12 +5,9 @@ use crate::{Error, Result};
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::statfs::fstatfs;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-
-/// `NSFS_MAGIC` (include/uapi/linux/magic.h).
-const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 nix::ioctl_none_bad!(
     /// `NS_GET_NSTYPE` (include/uapi/linux/nsfs.h): the CLONE_NEW* flag of a namespace.
@@ -39,7 +36,7 @@ impl Netns {
         })?;
         let fs = fstatfs(&fd).map_err(|e| wrong(format!("fstatfs: {}", e.desc()), false))?;
         // A runtime's leftover: the file that a namespace was once mounted on.
-        if fs.filesystem_type().0 != NSFS_MAGIC {
+        if fs.filesystem_type() != NSFS_MAGIC {
             return Err(wrong("it is not a namespace, but a file".into(), false));
         }
         // SAFETY: the descriptor is open, and this ioctl takes no argument.
