@@ -114,7 +114,8 @@ impl Reconcile {
         }
     }
 
-    /// Until something of ours may have changed, or it is time.
+    /// Until something of ours may have changed, or it is time. Every pod that comes or goes makes a dozen events
+    /// that are none of ours: they are read a swarm at a time, or reading them would cost more than the pod.
     fn wait(&mut self) {
         let due = Instant::now() + self.node.config.reconcile_interval;
         loop {
@@ -123,24 +124,22 @@ impl Reconcile {
             if left.is_zero() {
                 return;
             }
-            if self.events(left.min(SEEN)) {
+            if self.any_event(left.min(SEEN)) {
                 std::thread::sleep(DEBOUNCE);
-                self.drain();
-                return;
+                if self.drain() {
+                    return;
+                }
             }
         }
     }
 
-    /// Waits for events; whether one is of concern.
-    fn events(&mut self, patience: Duration) -> bool {
+    /// Waits for events, of whatever concern.
+    fn any_event(&self, patience: Duration) -> bool {
         let mut fds = vec![PollFd::new(self.waker.0.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.nft.as_ref().map(|m| PollFd::new(m.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.overlay.as_ref().and_then(Overlay::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        match poll(&mut fds, timeout) {
-            Ok(n) if n > 0 => self.drain(),
-            _ => false,
-        }
+        poll(&mut fds, timeout).is_ok_and(|n| n > 0)
     }
 
     /// Reads all events; whether one is of concern.
@@ -151,7 +150,11 @@ impl Reconcile {
         woken || nft || overlay
     }
 
-    fn touch_seen(&self) {
+    fn touch_seen(&mut self) {
+        if self.seen.is_some_and(|at| at.elapsed() < SEEN / 2) {
+            return;
+        }
+        self.seen = Some(Instant::now());
         let path = self.node.store.root().join("offrampd.seen");
         if let Err(e) = std::fs::write(&path, "") {
             tracing::warn!(path = %path.display(), error = %e, "cannot show that the daemon lives");
