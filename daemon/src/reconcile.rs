@@ -42,6 +42,7 @@ pub struct Reconcile {
     applied: Applied,
     peers: PeersFile,
     looked: bool,
+    seen: Option<Instant>,
 }
 
 /// The peers file's text at the last look and what no peer may claim, so that it is parsed when either changed.
