@@ -64,6 +64,7 @@ impl Reconcile {
             overlay,
             applied: Applied::default(),
             peers: PeersFile::default(),
+            seen: None,
             looked: false,
         }
     }
