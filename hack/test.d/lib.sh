@@ -44,8 +44,8 @@ check() {
     fi
 }
 
-# tally NAME COMMAND...: a command that counts by itself, as in its last `N passed, N failed[, N skipped]` or, of a
-# Rust test binary, in each `test result:`. One that counted nothing has failed.
+# tally NAME COMMAND...: a command that counts by itself, by its last `N passed, N failed[, N skipped]` or, a
+# Rust test binary, by each `test result:`. One that counted nothing has failed.
 tally() {
     local log=$OFFRAMP_TEST_WORK/tally.log code=0 passed failed skipped line
     say "$1"
@@ -54,7 +54,10 @@ tally() {
     read -r passed failed skipped < <(awk '
         { gsub(/\033\[[0-9;]*m/, "") }
         /^test result: / { p += $4; f += $6; s += $8 }
-        /^[0-9]+ passed, [0-9]+ failed/ { ours = 1; op = $1; of = $3; os = $5 }
+        match($0, /[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?/) {
+            split(substr($0, RSTART, RLENGTH), n, /[^0-9]+/)
+            ours = 1; op = n[1]; of = n[2]; os = n[3]
+        }
         END { if (ours) { p += op; f += of; s += os }; print p + 0, f + 0, s + 0 }' "$log")
     ((failed == 0)) || count failed "$failed" "$1: $failed of its tests"
     if ((code != 0 && failed == 0)); then count failed 1 "$1: exit code $code"; fi
