@@ -73,6 +73,7 @@ fn record(host: &str, pod: &str) -> Value {
                  "pod_mac": "02:00:00:00:00:02", "mtu": null},
                 {"step": "attach-port", "link": host, "bridge": "offramp0", "port": {
                     "hairpin": true, "isolated": false, "vlan": null, "trunk": [], "keep_default_vlan": false}},
+                {"step": "neighbours", "bridge": "offramp0", "ips": ["10.244.1.2"], "mac": "02:00:00:00:00:02"},
             ],
             "result": {"interfaces": [], "ips": [], "routes": [], "dns": {}},
         },
@@ -87,7 +88,7 @@ fn pods_come_back_when_the_bridge_is_deleted() {
     let gateway = || ip("address show dev offramp0").1.contains("10.244.1.1/24");
     until("the daemon makes the bridge", || gateway() && dir.path().join("offrampd.sock").exists());
     made("netns add pod");
-    made("link add veth-pod type veth peer name eth0 netns pod");
+    made("link add veth-pod type veth peer name eth0 address 02:00:00:00:00:02 netns pod");
     made("link set veth-pod up master offramp0");
     made("-n pod link set eth0 up");
     made("-n pod address add 10.244.1.2/24 dev eth0");
@@ -99,6 +100,8 @@ fn pods_come_back_when_the_bridge_is_deleted() {
     let mac = link("offramp0")["address"].clone();
     made("link delete offramp0");
     until("the pod is plugged in again", || link("veth-pod")["master"] == "offramp0");
+    let known = || ip("neighbour show 10.244.1.2 dev offramp0").1.contains("02:00:00:00:00:02");
+    until("the node knows the pod, unasked", known);
     until("the pod reaches its gateway again", ping);
     assert_eq!(link("offramp0")["address"], mac, "pods know the gateway by its MAC");
 }

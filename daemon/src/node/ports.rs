@@ -28,12 +28,18 @@ impl Node {
         Ok(plugged)
     }
 
-    /// Plugs one in, unless somebody is at work on it.
+    /// Plugs one in, unless somebody is at work on it. What the node knew of the pods' MACs went with the bridge;
+    /// until the new one's link-local address is settled, the node cannot ask for them by IPv6
+    /// (`ndisc_send_ns`, net/ipv6/ndisc.c).
     fn plug(&self, id: &AttachmentId) -> Result<bool, CniError> {
         let Ok(_lock) = self.store.lock(id, Duration::ZERO) else { return Ok(false) };
         let Some(record) = self.store.read(id)? else { return Ok(false) };
         let Some((_, attach)) = port(&record) else { return Ok(false) };
-        Executor::new(None)?.apply(&Step::AttachPort(attach.clone()))?;
+        let mut executor = Executor::new(None)?;
+        let on_the_bridge = |step: &&Step| matches!(step, Step::AttachPort(_) | Step::Neighbours(_));
+        for step in record.plan.steps.iter().filter(on_the_bridge) {
+            executor.apply(step)?;
+        }
         tracing::info!(attachment = %id, link = %attach.link, bridge = %attach.bridge, "plugged in again");
         Ok(true)
     }
