@@ -144,5 +144,5 @@ fn files(dir: &Path, lines: &mut BTreeSet<String>) {
 }
 
 fn is_shared_file(name: &str) -> bool {
-    name == "lock" || name.starts_with("last.") || name.contains(".log") || name.starts_with("offrampd.")
+    name == "lock" || name.starts_with("last") || name.contains(".log") || name.starts_with("offrampd.")
 }
