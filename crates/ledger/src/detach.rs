@@ -37,9 +37,10 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
     }
 }
 
-/// Whoever replaces all rules by the records' must not bring back this one's.
+/// Whoever replaces all rules by the records' must not bring back this one's; and a daemon can finish what dies
+/// half way, though the pod lives.
 fn mark(store: &Store, record: &mut Record) {
-    if record.state != State::Deleting && !record.plan.firewall.is_empty() {
+    if record.state != State::Deleting {
         record.state = State::Deleting;
         note(store, record);
     }
