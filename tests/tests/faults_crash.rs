@@ -128,3 +128,28 @@ fn del_in_node_mode_without_the_daemon() {
     assert!(at > 10, "only {at} points");
     assert_same(&before, &fault.node.snapshot());
 }
+
+/// Rules are known by addresses: a DEL that died behind freeing them must not take those of the next holder.
+#[test]
+fn a_late_del_leaves_the_next_holder_alone() {
+    let lab = Lab::new();
+    let node = lab.node("node");
+    let fault = Fault::new(&lab, &node, false);
+    let conf = inline(&fault);
+    let (old, new) = (lab.pod("old"), lab.pod("new"));
+    node.add(&old, &conf).ok();
+    let killed =
+        node.call_for("DEL", &old).config(&conf).env("OFFRAMP_CRASH_AT", "addresses.released:2").run();
+    assert_eq!(killed.code, None, "{killed:?}");
+    let addresses =
+        json!({"capabilities": {"ips": true}, "runtimeConfig": {"ips": ["10.88.0.2/24", "fd88::2/64"]}});
+    node.add(&new, &over(conf.clone(), addresses)).ok();
+    assert_eq!(new.ips(), ["10.88.0.2/24", "fd88::2/64"]);
+    node.del(&lab.pod("unrelated"), &conf).ok();
+    let without =
+        |s: &str| s.lines().filter(|l| !l.contains("container-old")).map(str::to_owned).collect::<Vec<_>>();
+    let before = without(&node.snapshot().text());
+    assert!(before.iter().any(|l| l.contains("nft") && l.contains("10.88.0.2")), "{before:?}");
+    node.del(&old, &conf).ok();
+    assert_eq!(without(&node.snapshot().text()), before);
+}

@@ -115,7 +115,8 @@ pub fn call(world: &World<'_>, slots: &mut [Slot], rng: &mut Rng) {
         Known::Attached(_) if die < 75 => drop(world.call("CHECK", slot).run().ok()),
         Known::Attached(_) if die < 85 => drop(world.call("ADD", slot).run().failed(101, &[])),
         Known::Attached(_) if die < 90 => slot.lose_sandbox(world),
-        Known::Unknown if die < 60 => del(world, slot, rng),
+        Known::Unknown if die < 50 => del(world, slot, rng),
+        Known::Unknown if die < 60 => at_once(world, slot),
         Known::Unknown if die < 90 => add(world, slot, rng),
         _ => gc(world, slots),
     }
@@ -141,6 +142,15 @@ fn del(world: &World<'_>, slot: &mut Slot, rng: &mut Rng) {
     if answer.code.is_some() {
         answer.ok();
     }
+}
+
+/// The DEL of an ADD that the runtime gave up comes beside the next ADD: whichever is first.
+fn at_once(world: &World<'_>, slot: &mut Slot) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| world.call("DEL", slot).run().ok());
+        let added = world.call("ADD", slot).run();
+        assert!(added.code == Some(0) || [11, 101].contains(&added.error().code), "{added:?}");
+    });
 }
 
 /// All others are valid, and so are one's own that are attached.
