@@ -96,14 +96,19 @@ impl<'a> Fault<'a> {
 
     /// The node is as it was `before`, at once, or when the daemon is through.
     pub fn assert_same_soon(&self, before: &Snapshot, what: &str) {
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while self.node.snapshot() != *before {
-            if Instant::now() > deadline {
-                eprintln!("{what}:");
-                assert_same(before, &self.node.snapshot());
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        assert_soon(before, || self.node.snapshot(), what);
+    }
+}
+
+/// What `look` finds becomes what was `before`.
+pub fn assert_soon(before: &Snapshot, look: impl Fn() -> Snapshot, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while look() != *before {
+        if Instant::now() > deadline {
+            eprintln!("{what}:");
+            assert_same(before, &look());
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -237,7 +237,10 @@ fn without_an_uplink_everything_stays() {
     ip("-n n1 route del default");
     ip("-n n1 -6 route del default");
     let report = lab.look(1, &peers_of(1));
-    assert_eq!(report.errors[0].to_string(), "the uplink: there is no default route to tell it by, and node.uplink does not name it");
+    assert_eq!(
+        report.errors[0].to_string(),
+        "the uplink: there is no default route to tell it by, and node.uplink does not name it"
+    );
     assert_eq!(report.paths.len(), 4);
     assert_eq!(state(1), good);
 }
