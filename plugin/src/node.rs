@@ -18,7 +18,11 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(15);
 /// Attaches, or leaves nothing behind.
 pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResult, CniError> {
     let request = Request::Prepare(Box::new(prepare(cx, id, netns)));
-    let (client, answer) = cx.timed("prepare", |cx| ask_patiently(&cx.conf.local.socket, &request))?;
+    let asked = cx.timed("prepare", |cx| ask_patiently(&cx.conf.local.socket, &request));
+    let (client, answer) = match asked {
+        Ok(answered) => answered,
+        Err(e) => return Err(forget_unanswered(cx, id, e)),
+    };
     let Response::Planned { record } = answer else {
         return Err(CniError::protocol("offrampd answered Prepare with something else than a plan"));
     };
@@ -73,6 +77,14 @@ fn execute_and_commit(
         Ok(_) => Ok(()),
         Err(Failure::Refused(e)) => Err(e),
         Err(Failure::Away(_)) => ask_patiently(&cx.conf.local.socket, &request).map(drop),
+    }
+}
+
+/// A daemon that died before its answer may have written the record.
+fn forget_unanswered(cx: &Context, id: &AttachmentId, error: CniError) -> CniError {
+    match cx.store.read(id) {
+        Ok(Some(record)) if record.state == State::Adding => take_back(cx, record, error),
+        _ => error,
     }
 }
 

@@ -94,6 +94,11 @@ impl Daemon<'_> {
         self.child.wait().unwrap();
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for an end that it comes to by itself.
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the daemon's end", || self.child.try_wait().unwrap())

@@ -95,6 +95,15 @@ impl<'a> Call<'a> {
 
     /// Calls.
     pub fn run(&self) -> Answer {
+        self.run_for(None)
+    }
+
+    /// Calls, and kills the plugin if it takes longer than that.
+    pub fn killed_after(&self, time: Duration) -> Answer {
+        self.run_for(Some(time))
+    }
+
+    fn run_for(&self, time: Option<Duration>) -> Answer {
         let start = Instant::now();
         let mut command = self.node.command(&self.program);
         command.env_clear().envs(self.env.iter().map(|(k, v)| (k, v)));
@@ -108,6 +117,10 @@ impl<'a> Call<'a> {
         // A plugin that refuses early does not read all of it.
         let _ = pipe.write_all(&self.stdin);
         drop(pipe);
+        if let Some(time) = time {
+            std::thread::sleep(time);
+            child.kill().unwrap(); // of one that has ended, but was not waited for, it is nothing
+        }
         let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
         Answer {
             code: status.code(),

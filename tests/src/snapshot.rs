@@ -51,6 +51,12 @@ impl Snapshot {
         self
     }
 
+    /// Without the lines that have this word.
+    pub fn without(mut self, word: &str) -> Self {
+        self.0.retain(|line| !line.contains(word));
+        self
+    }
+
     /// The lines, one below the other.
     pub fn text(&self) -> String {
         self.0.iter().map(|line| format!("{line}\n")).collect()
@@ -144,5 +150,5 @@ fn files(dir: &Path, lines: &mut BTreeSet<String>) {
 }
 
 fn is_shared_file(name: &str) -> bool {
-    name == "lock" || name.starts_with("last.") || name.contains(".log") || name.starts_with("offrampd.")
+    name == "lock" || name.starts_with("last") || name.contains(".log") || name.starts_with("offrampd.")
 }

@@ -68,10 +68,13 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Takes all steps back in reverse, going on past errors; they are returned together.
+    /// Takes all steps back in reverse, going on past errors; they are returned together. Neighbours come last:
+    /// until its link is gone, what the pod says brings them back.
     pub fn undo_all(&mut self, steps: &[Step]) -> Vec<crate::Error> {
+        let (neighbours, others): (Vec<&Step>, Vec<&Step>) =
+            steps.iter().rev().partition(|s| matches!(s, Step::Neighbours(_)));
         let mut errors = Vec::new();
-        for step in steps.iter().rev() {
+        for step in others.into_iter().chain(neighbours) {
             crate::crash::point(step.name());
             errors.extend(self.undo(step).err());
         }

@@ -112,6 +112,7 @@ impl Socket {
             return Ok(Vec::new());
         }
         self.send(&bytes, &notes[0].0)?;
+        crate::crash::point("netlink.sent");
         let mut outcomes: Vec<Option<Result<()>>> = notes.iter().map(|_| None).collect();
         while outcomes.iter().any(Option::is_none) {
             let pending = outcomes.iter().position(Option::is_none).unwrap_or_default();

@@ -60,8 +60,11 @@ impl Addresses {
         let _locked = self.lock()?;
         for ip in ips {
             let path = self.path(ip);
-            if holder(&path)?.is_some_and(|h| h == id.to_string()) {
+            // Under the lock nobody is writing: what names no attachment was torn by a crash, and is nobody's.
+            let is_others = |h: &str| h.parse().is_ok_and(|other: AttachmentId| other != *id);
+            if holder(&path)?.is_some_and(|h| !is_others(&h)) {
                 files::remove(&path)?;
+                offramp_kernel::crash::point("addresses.released");
             }
         }
         Ok(())
@@ -87,7 +90,11 @@ impl Locked<'_> {
         for (set, ip) in ips.iter().enumerate() {
             let path = a.path(*ip);
             let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            let claim = || create().and_then(|mut f| f.write_all(id.to_string().as_bytes()));
+            let claim = || {
+                let mut file = create()?;
+                offramp_kernel::crash::point("addresses.created");
+                file.write_all(id.to_string().as_bytes())
+            };
             with_dir(&a.dir, claim).map_err(Error::io("claim address", &path))?;
             offramp_kernel::crash::point("addresses.claimed");
             let last = a.dir.join(last_name(set));

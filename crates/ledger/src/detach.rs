@@ -2,10 +2,11 @@
 //! undone already is passed over, so that it can be repeated at any point; errors are collected, and while there
 //! are any the record stays.
 
+use crate::Store;
 use crate::addresses::Addresses;
 use crate::delegate::Delegate;
-use crate::{Result, Store};
 use offramp_core::cni::CniError;
+use offramp_core::firewall::Rules;
 use offramp_core::record::{IpamHold, Record, State};
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{Executor, Netns, crash, link, netlink, nft};
@@ -14,9 +15,9 @@ use std::time::Duration;
 const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Undoes what the record plans, frees its addresses, and removes it. The caller holds the attachment's lock.
-pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> std::result::Result<(), CniError> {
+pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<(), CniError> {
     let mut errors: Vec<CniError> = Vec::new();
-    mark(store, record)?;
+    mark(store, record);
     crash::point("detach.marked");
     errors.extend(remove_rules(store, record).err());
     crash::point("detach.rules-removed");
@@ -36,21 +37,32 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> std::re
     }
 }
 
-/// Whoever replaces all rules by the records' must not bring back this one's.
-fn mark(store: &Store, record: &mut Record) -> Result<()> {
-    if record.state == State::Deleting || record.plan.firewall.is_empty() {
-        return Ok(());
+/// Whoever replaces all rules by the records' must not bring back this one's; and a daemon can finish what dies
+/// half way, though the pod lives.
+fn mark(store: &Store, record: &mut Record) {
+    if record.state != State::Deleting {
+        record.state = State::Deleting;
+        note(store, record);
     }
-    record.state = State::Deleting;
-    store.write(record)
 }
 
-fn remove_rules(store: &Store, record: &Record) -> std::result::Result<(), CniError> {
+/// Notes progress. On a full disk without: detaching is what makes room again.
+fn note(store: &Store, record: &Record) {
+    let _ = store.write(record);
+}
+
+/// Rules are known by addresses. Once the addresses are free they are another's, with rules that look the same:
+/// what was removed is struck out before, so that no second attempt removes it again.
+fn remove_rules(store: &Store, record: &mut Record) -> Result<(), CniError> {
     if record.plan.firewall.is_empty() {
         return Ok(());
     }
     let _lock = store.lock_firewall(FIREWALL_PATIENCE)?;
-    Ok(nft::remove(&record.plan.firewall)?)
+    nft::remove(&record.plan.firewall)?;
+    crash::point("detach.rules-gone");
+    record.plan.firewall = Rules::default();
+    note(store, record);
+    Ok(())
 }
 
 fn undo(record: &Record, patience: Patience) -> Vec<CniError> {
@@ -68,7 +80,7 @@ fn undo(record: &Record, patience: Patience) -> Vec<CniError> {
 
 /// A notification precedes the kernel's last work on a link: before the address is anybody else's, it must not be
 /// found in the pod's namespace any more.
-fn still_there(record: &Record) -> std::result::Result<(), CniError> {
+fn still_there(record: &Record) -> Result<(), CniError> {
     const LOOKS: u32 = 50;
     let Ok(netns) = Netns::open(&record.netns.path) else { return Ok(()) };
     if netns.inode() != record.netns.inode {
@@ -92,7 +104,7 @@ fn still_there(record: &Record) -> std::result::Result<(), CniError> {
     )))
 }
 
-fn free_addresses(record: &Record) -> std::result::Result<(), CniError> {
+fn free_addresses(record: &Record) -> Result<(), CniError> {
     match &record.ipam {
         IpamHold::None | IpamHold::Daemon => Ok(()),
         IpamHold::Files { dir } => {

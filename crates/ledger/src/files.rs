@@ -29,15 +29,17 @@ pub(crate) fn with_dir<T>(dir: &Path, work: impl Fn() -> std::io::Result<T>) -> 
     }
 }
 
-/// Replaces `dir/name` as a whole: a reader finds the old content or the new, also after a crash.
-pub(crate) fn replace(dir: &Path, name: &str, content: &[u8]) -> Result<()> {
+/// Replaces `dir/name` as a whole: a reader finds the old content or the new, also after a crash. It is written to
+/// `dir/temporary` first, which a writer that dies leaves behind.
+pub(crate) fn replace(dir: &Path, name: &str, temporary: &str, content: &[u8]) -> Result<()> {
     let path = dir.join(name);
-    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
+    let temporary = dir.join(temporary);
     let write = || -> std::io::Result<()> {
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
         file.sync_data()?;
+        offramp_kernel::crash::point("file.written");
         fs::rename(&temporary, &path)
     };
     with_dir(dir, write).map_err(|source| {

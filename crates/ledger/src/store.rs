@@ -18,6 +18,30 @@ const LOCKS: u64 = 4096;
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    writer: Writer,
+}
+
+/// Who writes a record. Plugin and daemon may both be at it, where one takes the other for dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    Plugin,
+    Daemon,
+}
+
+impl Writer {
+    const ALL: [Self; 2] = [Self::Plugin, Self::Daemon];
+
+    /// Where it writes the record before it moves it in place.
+    fn temporary(self, id: &AttachmentId) -> String {
+        format!(".{}.{}", file_name(id), self.as_str())
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Daemon => "daemon",
+        }
+    }
 }
 
 /// All records, and the files that are none.
@@ -30,9 +54,14 @@ pub struct Listing {
 }
 
 impl Store {
-    /// The state below `root`; directories are made when they are first needed.
+    /// The state below `root`, as the plugin writes it; directories are made when they are first needed.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), writer: Writer::Plugin }
+    }
+
+    /// The state below `root`, as the daemon writes it.
+    pub fn of_daemon(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), writer: Writer::Daemon }
     }
 
     /// The state directory.
@@ -92,12 +121,15 @@ impl Store {
     pub fn write(&self, record: &Record) -> Result<()> {
         let path = self.path(&record.attachment);
         let json = serde_json::to_vec(record).map_err(|e| Error::io("encode", &path)(e.into()))?;
-        files::replace(&self.attachments_dir(), &file_name(&record.attachment), &json)
+        let id = &record.attachment;
+        files::replace(&self.attachments_dir(), &file_name(id), &self.writer.temporary(id), &json)
     }
 
-    /// Removes a record; one that is not there is removed.
+    /// Removes a record, and what writers of it that died left behind; one that is not there is removed.
     pub fn remove(&self, id: &AttachmentId) -> Result<()> {
-        files::remove(&self.path(id))
+        files::remove(&self.path(id))?;
+        let dir = self.attachments_dir();
+        Writer::ALL.into_iter().try_for_each(|w| files::remove(&dir.join(w.temporary(id))))
     }
 
     /// The attachments that have a record, readable or not, in no order.
@@ -124,21 +156,20 @@ impl Store {
         Ok(listing)
     }
 
-    /// Removes what writers that died left behind: temporary files whose process is gone.
+    /// Removes what writers that died left behind of attachments that have no record. Of others the next write
+    /// or removal takes it along.
     pub fn remove_torn(&self) -> Result<usize> {
         let Ok(entries) = fs::read_dir(self.attachments_dir()) else { return Ok(0) };
+        let torn = |name: std::ffi::OsString| -> Option<AttachmentId> {
+            let (name, _writer) = name.to_str()?.strip_prefix('.')?.rsplit_once('.')?;
+            name.strip_suffix(".json")?.parse().ok()
+        };
         let mut removed = 0;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(writer) = name.to_str().filter(|n| n.starts_with('.')).and_then(|n| n.rsplit_once('.'))
-            else {
-                continue;
-            };
-            let alive = writer.1.parse::<u32>().is_ok_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-            // The daemon may live in another PID namespace than the writer: what is fresh is left.
-            let old = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-            if !alive && old.is_some_and(|age| age > Duration::from_secs(60)) {
-                files::remove(&entry.path())?;
+        for id in entries.flatten().filter_map(|e| torn(e.file_name())) {
+            // Whoever holds the lock may be writing.
+            let Ok(_lock) = self.lock(&id, Duration::ZERO) else { continue };
+            if !self.path(&id).exists() {
+                self.remove(&id)?;
                 removed += 1;
             }
         }

@@ -75,3 +75,23 @@ fn a_lock_has_one_holder() {
     drop(lock);
     store.lock(&id, Duration::ZERO).unwrap();
 }
+
+#[test]
+fn what_a_dead_writer_left_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::at(dir.path());
+    let (lost, kept) = (record("lost@eth0"), record("kept@eth0"));
+    store.write(&kept).unwrap();
+    let torn = |r: &Record, w: Writer| store.attachments_dir().join(w.temporary(&r.attachment));
+    for writer in Writer::ALL {
+        fs::write(torn(&lost, writer), "{").unwrap();
+        fs::write(torn(&kept, writer), "{").unwrap();
+    }
+    let lock = store.lock(&lost.attachment, Duration::ZERO).unwrap();
+    assert_eq!(store.remove_torn().unwrap(), 0);
+    drop(lock);
+    assert_eq!(store.remove_torn().unwrap(), 2);
+    assert!(!torn(&lost, Writer::Daemon).exists());
+    store.remove(&kept.attachment).unwrap();
+    assert_eq!(fs::read_dir(store.attachments_dir()).unwrap().count(), 0);
+}

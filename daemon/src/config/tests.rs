@@ -93,8 +93,8 @@ line 5, column 40: masquerade.exceptCIDRs[1]: \"10.0.0.0\" is not a network; all
 line 6, column 17: http.address: \"localhost\" is not allowed; allowed: none, or an address and a port such as 127.0.0.1:9810 or [::1]:9810
 line 7, column 14: log.level: \"loud\" is not allowed; allowed: error, warn, info, debug, trace
 line 7, column 28: log.format: \"xml\" is not allowed; allowed: text, json
-line 8, column 23: reconcile.interval: \"10ms\" is not allowed; allowed: 1s to 86400s, such as 30s, 5m or 1h
-line 9, column 21: reclaim.interval: \"5 minutes\" is not allowed; allowed: 1s to 86400s, such as 30s, 5m or 1h
+line 8, column 23: reconcile.interval: \"10ms\" is not allowed; allowed: 100ms to 86400s, such as 30s, 5m or 1h
+line 9, column 21: reclaim.interval: \"5 minutes\" is not allowed; allowed: 100ms to 86400s, such as 30s, 5m or 1h
 line 10, column 19: paths.stateDir: \"run\" is not an absolute path");
 }
 

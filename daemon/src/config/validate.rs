@@ -235,7 +235,7 @@ fn log(check: &mut Checker, raw: raw::Log) -> Log {
 
 fn interval(check: &mut Checker, key: &str, raw: Option<raw::Interval>, default_secs: u64) -> Duration {
     let raw::Interval { interval } = raw.unwrap_or_default();
-    let bounds = duration(Duration::from_secs(1), Duration::from_hours(24));
+    let bounds = duration(Duration::from_millis(100), Duration::from_hours(24));
     check.opt(key, interval.as_ref(), bounds).unwrap_or(Duration::from_secs(default_secs))
 }
 

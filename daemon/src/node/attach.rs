@@ -26,6 +26,7 @@ const DEAD_PLUGIN_PATIENCE: Duration = Duration::from_secs(2);
 impl Node {
     /// Plans, reserves, and writes the record: from here on the addresses are held, whoever dies.
     pub fn prepare(&self, ask: &Prepare) -> Result<Record, CniError> {
+        let _working = self.exclusively(&ask.attachment);
         let outcome = self.prepare_inner(ask);
         if outcome.is_err() {
             self.metrics.added(Path::Veth, Outcome::Error, None);
@@ -83,7 +84,7 @@ impl Node {
             Some(r) if r.state == State::Ready && r.netns.inode == ask.netns.inode => {
                 Err(CniError::exists(format!("{} is attached already", ask.attachment)))
             }
-            Some(_) => self.release(&ask.attachment),
+            Some(_) => self.release_inner(&ask.attachment),
             None => Ok(()),
         }
     }
@@ -123,6 +124,7 @@ impl Node {
 
     /// All steps were executed: its ports are mapped, and it is ready.
     pub fn commit(&self, commit: &Commit) -> Result<(), CniError> {
+        let _working = self.exclusively(&commit.attachment);
         let Some(mut record) = self.store.read(&commit.attachment)? else {
             return Err(CniError::internal(format!("commit {}: it has no record", commit.attachment)));
         };
@@ -150,6 +152,11 @@ impl Node {
 
     /// Takes an attachment back. The caller, or a plugin that waits for us, holds its lock.
     pub fn release(&self, id: &AttachmentId) -> Result<(), CniError> {
+        let _working = self.exclusively(id);
+        self.release_inner(id)
+    }
+
+    fn release_inner(&self, id: &AttachmentId) -> Result<(), CniError> {
         let start = Instant::now();
         let outcome = match self.store.read(id)? {
             Some(mut record) => detach(&self.store, &mut record, Patience::Notification),
@@ -157,9 +164,8 @@ impl Node {
         };
         let kind = if outcome.is_ok() { Outcome::Ok } else { Outcome::Error };
         self.metrics.released(kind, start.elapsed());
-        outcome?;
-        self.allocator().forget(id);
-        Ok(())
+        self.index(id);
+        outcome
     }
 
     /// A connection ended between Prepare and Commit: if its plugin died, what it began is taken back. One that

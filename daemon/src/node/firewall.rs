@@ -37,9 +37,11 @@ impl Node {
         let _lock = self.store.lock_firewall(PATIENCE)?;
         // Under the lock: what a plugin removes from now on, it removes after us.
         let listing = self.store.list()?;
-        let live = listing.records.iter().filter(|r| r.state != State::Deleting).map(|r| &r.plan.firewall);
-        let mut live: Vec<&Rules> = live.filter(|rules| !rules.is_empty()).collect();
-        live.sort_by_cached_key(|rules| format!("{rules:?}")); // the directory has no order
+        let live = listing.records.iter().filter(|r| r.state != State::Deleting);
+        let mut live: Vec<_> = live.filter(|r| !r.plan.firewall.is_empty()).collect();
+        // Who has a port keeps it: one that is being added is refused by nft, and dies.
+        live.sort_by_cached_key(|r| (r.state != State::Ready, r.created, r.attachment.to_string()));
+        let live: Vec<&Rules> = live.into_iter().map(|r| &r.plan.firewall).collect();
         let node = self.node_rules();
         let script = nft::script::replace(&node, &live)?;
         let unchanged = applied.script == script;

@@ -16,12 +16,15 @@ use crate::config::{Config, Source};
 use crate::metrics::Metrics;
 use crate::status::Health;
 use offramp_core::cni::CniError;
-use offramp_core::ids::Mtu;
+use offramp_core::ids::{AttachmentId, Mtu};
 use offramp_core::ipam::Range;
 use offramp_core::peer::{Peer, Problem};
 use offramp_ledger::Store;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Attachments share these locks by hash; a node works on a few at once.
+const WORKING: usize = 64;
 
 /// Shared by all parts of the daemon.
 pub struct Node {
@@ -32,6 +35,7 @@ pub struct Node {
     /// For Prometheus.
     pub metrics: Arc<Metrics>,
     started: u64,
+    working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
     view: Mutex<View>,
 }
@@ -75,10 +79,11 @@ impl Node {
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Self {
         let Source::Standalone(source) = &config.source;
         Self {
-            store: Store::at(&config.paths.state_dir),
+            store: Store::of_daemon(&config.paths.state_dir),
             allocator: Mutex::new(Allocator::new(source.range_sets())),
             metrics,
             started: now(),
+            working: [const { Mutex::new(()) }; WORKING],
             view: Mutex::default(),
             config,
         }
@@ -93,9 +98,10 @@ impl Node {
     /// Brings the index up to what is on disk: a plugin may have detached without us.
     pub fn refresh(&self) -> Result<(), CniError> {
         let mut allocator = self.allocator();
-        let listing = self.store.list()?;
+        let (there, listing): (HashSet<_>, _) = (self.store.ids()?.into_iter().collect(), self.store.list()?);
         for id in allocator.ids() {
-            if !listing.records.iter().any(|r| r.attachment == id) {
+            // What is there and cannot be read keeps what it held.
+            if !there.contains(&id) {
                 allocator.forget(&id);
             }
         }
@@ -137,6 +143,23 @@ impl Node {
         let mut view = self.view();
         let before = view.loops.get(name).map_or(0, |r| r.repairs);
         view.loops.insert(name, Run { at: now(), repairs: before + repairs, health });
+    }
+
+    /// One thread at a time works on an attachment. Its lock does not see to that: it is its plugin's, and may be
+    /// another's by the time that a thread notices the plugin's death.
+    fn exclusively(&self, id: &AttachmentId) -> MutexGuard<'_, ()> {
+        let shard = (id.hash64() % WORKING as u64) as usize;
+        self.working[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the index up to what is on disk of one attachment. What cannot be read keeps what it held.
+    fn index(&self, id: &AttachmentId) {
+        let mut allocator = self.allocator();
+        match self.store.read(id) {
+            Ok(Some(record)) => allocator.hold(&record),
+            Ok(None) => allocator.forget(id),
+            Err(_) => {}
+        }
     }
 
     fn allocator(&self) -> MutexGuard<'_, Allocator> {

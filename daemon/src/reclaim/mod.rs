@@ -25,13 +25,19 @@ impl Reclaim {
             // Whoever holds the lock works on it.
             let Ok(_lock) = node.store.lock(&id, Duration::ZERO) else { continue };
             let Ok(Some(record)) = node.store.read(&id) else { continue };
-            let why = match record.state {
-                State::Adding => Some("its ADD died"),
-                State::Deleting => Some("its DEL did not finish"),
-                State::Ready if !is_dead(&record)? => None,
-                State::Ready if self.dead.contains(&id) => Some("its namespace and its interface are gone"),
-                State::Ready => {
+            let why = match (record.state, is_dead(&record)) {
+                (State::Adding, _) => Some("its ADD died"),
+                (State::Deleting, _) => Some("its DEL did not finish"),
+                (State::Ready, Ok(false)) => None,
+                (State::Ready, Ok(true)) if self.dead.contains(&id) => {
+                    Some("its namespace and its interface are gone")
+                }
+                (State::Ready, Ok(true)) => {
                     dead.insert(id.clone());
+                    None
+                }
+                (State::Ready, Err(e)) => {
+                    errors.push(e);
                     None
                 }
             };

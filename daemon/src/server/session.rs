@@ -2,11 +2,13 @@
 
 use super::uid_of;
 use crate::node::Node;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
 use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
 use offramp_kernel::crash;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,9 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
             // Where the next frame begins is not known.
             Err(error) => return send(stream, &Response::Refused { error }),
         };
+        if has_left(stream) {
+            return Ok(());
+        }
         let responses =
             answer(node, envelope.request, pending).unwrap_or_else(|error| vec![Response::Refused { error }]);
         crash::point("answer.ready");
@@ -52,6 +57,14 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
         crash::point("answer.sent");
     }
     Ok(())
+}
+
+/// Whether the caller is gone. Then the attachment's lock is no longer its own, and whoever has it now may have
+/// made other plans: a request that nobody waits for is not served.
+fn has_left(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLHUP)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 fn answer(

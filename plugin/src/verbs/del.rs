@@ -35,7 +35,10 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
 
 /// Takes back what has a record; false if there is none. The caller holds the lock.
 pub fn release(cx: &Context, id: &AttachmentId) -> Result<bool, CniError> {
-    let Some(mut record) = cx.store.read(id)? else { return Ok(false) };
+    let Some(mut record) = cx.store.read(id)? else {
+        cx.store.remove(id)?; // what an ADD left that died while it wrote its first record
+        return Ok(false);
+    };
     match record.mode {
         Mode::Node => node::release(cx, &mut record)?,
         Mode::Inline => detach(&cx.store, &mut record, Patience::Ack)?,

@@ -27,6 +27,7 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
             errors.extend(collect(cx, &id).err());
         }
     }
+    errors.extend(cx.store.remove_torn().err().map(Into::into));
     errors.extend(collect_addresses(cx).err());
     joined(errors).map_or(Ok(()), Err)
 }

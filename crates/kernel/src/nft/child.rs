@@ -45,6 +45,7 @@ fn run_program(program: &Path, args: &[&str], script: &str, deadline: Duration) 
         command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
     }
     let mut child = command.spawn().map_err(NftError::io(format!("start {}", program.display())))?;
+    crate::crash::point("nft.started");
     let Output { stdout, stderr } = match collect(&mut child, Instant::now() + deadline) {
         Ok(output) => output,
         Err(e) => {
@@ -53,6 +54,7 @@ fn run_program(program: &Path, args: &[&str], script: &str, deadline: Duration) 
         }
     };
     let status = child.wait().map_err(NftError::io("wait for nft"))?;
+    crate::crash::point("nft.ended");
     if status.success() {
         return Ok(stdout);
     }

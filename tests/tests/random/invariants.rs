@@ -1,0 +1,135 @@
+//! What must hold whenever nobody is at work.
+
+use super::{Known, Slot, World};
+use offramp_tests::{Netns, wait_for};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+
+/// Panics with everything that does not hold. The daemon runs, so that what died is taken back.
+pub fn check<'a>(world: &World<'_>, slots: impl Iterator<Item = &'a Slot>, when: &str) {
+    let records = quiet(world);
+    let mut faults = Vec::new();
+    faults.extend(given_twice(&records));
+    faults.extend(links_without_record(world.node, &records));
+    faults.extend(address_files(world, &records));
+    for slot in slots {
+        let record = records.get(&slot.id());
+        match (&slot.known, record) {
+            (Known::Attached(_), None) => faults.push(format!("{} is attached and has no record", slot.id())),
+            (Known::Detached, Some(_)) => faults.push(format!("{} is detached and has a record", slot.id())),
+            _ => {}
+        }
+        if let Some(record) = record {
+            let missing = kernel_state(world.node, &slot.pod, record);
+            faults.extend(missing.into_iter().map(|m| format!("{}: {m}", slot.id())));
+        }
+    }
+    assert!(faults.is_empty(), "{when}:\n{}", faults.join("\n"));
+}
+
+/// The records, once the daemon has nothing more to take back.
+fn quiet(world: &World<'_>) -> BTreeMap<String, Value> {
+    wait_for("all that died to be taken back", || {
+        let records = records(world);
+        let settled = |r: &Value| r["state"] == "ready" && lives(r);
+        records.values().all(settled).then_some(records)
+    })
+}
+
+fn records(world: &World<'_>) -> BTreeMap<String, Value> {
+    let dir = world.node.state().join("attachments");
+    let names = world.node.records();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let text = std::fs::read_to_string(dir.join(&name)).ok()?; // reclaimed by now
+            let json = serde_json::from_str(&text).unwrap_or(Value::Null); // torn: not settled
+            Some((name.trim_end_matches(".json").to_owned(), json))
+        })
+        .collect()
+}
+
+fn lives(record: &Value) -> bool {
+    let path = record["netns"]["path"].as_str().unwrap_or_default();
+    std::fs::metadata(path).is_ok_and(|m| Some(m.ino()) == record["netns"]["inode"].as_u64())
+}
+
+fn ips(record: &Value) -> Vec<String> {
+    let all = record["plan"]["result"]["ips"].as_array().into_iter().flatten();
+    all.map(|ip| ip["address"].as_str().unwrap().to_owned()).collect()
+}
+
+fn given_twice(records: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut holders: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (id, record) in records {
+        ips(record).into_iter().for_each(|ip| holders.entry(ip).or_default().push(id));
+    }
+    holders.retain(|_, ids| ids.len() > 1);
+    holders.into_iter().map(|(ip, ids)| format!("{ip} is held by {ids:?}")).collect()
+}
+
+/// Host ends and ifbs have names of their own: `of` or `ob` and 13 characters.
+fn links_without_record(node: &Netns, records: &BTreeMap<String, Value>) -> Vec<String> {
+    let known: BTreeSet<&str> = records
+        .values()
+        .flat_map(|r| r["plan"]["steps"].as_array().unwrap())
+        .flat_map(|s| [&s["host"], &s["ifb"]])
+        .filter_map(Value::as_str)
+        .collect();
+    let links = node.ip_json("link show");
+    let names = links.as_array().unwrap().iter().filter_map(|l| l["ifname"].as_str());
+    let ours = names.filter(|n| n.len() == 15 && (n.starts_with("of") || n.starts_with("ob")));
+    ours.filter(|n| !known.contains(n)).map(|n| format!("link {n} has no record")).collect()
+}
+
+/// One file for each address of a record in inline mode, and no other.
+fn address_files(world: &World<'_>, records: &BTreeMap<String, Value>) -> Vec<String> {
+    let inline = records.iter().filter(|(_, r)| r["mode"] == "inline");
+    let wanted: BTreeSet<(String, String)> = inline
+        .flat_map(|(id, r)| {
+            ips(r).into_iter().map(move |ip| (ip.split('/').next().unwrap().to_owned(), id.clone()))
+        })
+        .collect();
+    let files = std::fs::read_dir(world.node.state().join("ipam/inline")).unwrap().map(|e| e.unwrap());
+    let named =
+        files.map(|f| (f.file_name().into_string().unwrap(), std::fs::read_to_string(f.path()).unwrap()));
+    let is: BTreeSet<(String, String)> =
+        named.filter(|(name, _)| name.contains(['.', ':']) && !name.starts_with("last")).collect();
+    is.symmetric_difference(&wanted)
+        .map(|(ip, id)| format!("address {ip} of {id}: in its record or in its file, not in both"))
+        .collect()
+}
+
+/// The host end is up in its bridge, and the pod's end has its MAC and addresses.
+fn kernel_state(node: &Netns, pod: &Netns, record: &Value) -> Vec<String> {
+    let interfaces = record["plan"]["result"]["interfaces"].as_array().unwrap();
+    let [bridge, host, inner] = &interfaces[..] else { panic!("{interfaces:?}") };
+    let mut missing = Vec::new();
+    match node.link(host["name"].as_str().unwrap()) {
+        None => missing.push("its host end is gone".to_owned()),
+        Some(link) => {
+            for (key, want) in
+                [("address", &host["mac"]), ("master", &bridge["name"]), ("operstate", &"UP".into())]
+            {
+                if link[key] != *want {
+                    missing.push(format!("its host end's {key} is {}, not {want}", link[key]));
+                }
+            }
+        }
+    }
+    match pod.link("eth0") {
+        None => missing.push("its pod's end is gone".to_owned()),
+        Some(link) if link["address"] != inner["mac"] => {
+            missing.push("its pod's end has another MAC".to_owned())
+        }
+        Some(_) => {
+            let has: BTreeSet<String> = pod.addresses("eth0").into_iter().collect();
+            let wants: BTreeSet<String> = ips(record).into_iter().collect();
+            if has != wants {
+                missing.push(format!("its pod has {has:?}, not {wants:?}"));
+            }
+        }
+    }
+    missing
+}
