@@ -47,7 +47,8 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
             // Where the next frame begins is not known.
             Err(error) => return send(stream, &Response::Refused { error }),
         };
-        if has_left(stream) {
+        // Who tells of a commit does not wait: it has often left by now.
+        if !matches!(envelope.request, Request::Committed(_)) && has_left(stream) {
             return Ok(());
         }
         let responses =
