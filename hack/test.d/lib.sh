@@ -108,13 +108,16 @@ need() {
         >"$OFFRAMP_TEST_WORK/apt.log" 2>&1 || { tail -n 20 "$OFFRAMP_TEST_WORK/apt.log"; return 1; }
 }
 
-# need_cargo_tool NAME: builds and installs cargo's NAME; minutes, but once for a machine.
+# need_cargo_tool NAME VERSION: unless some version is there, builds and installs this one; minutes, but once for a
+# machine. Unoptimised, since building it would take longer than all its runs.
 need_cargo_tool() {
     ! command -v "$1" >/dev/null || return 0
-    say "installs $1 with cargo"
-    CARGO_TARGET_DIR=$OFFRAMP_TEST_WORK/$1 cargo install --quiet --locked "$1"
+    say "installs $1 $2 with cargo"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$OFFRAMP_TEST_WORK/$1 \
+        cargo install --quiet --locked --debug --version "$2" "$1"
     rm -rf "${OFFRAMP_TEST_WORK:?}/$1"
 }
+need_nextest() { need_cargo_tool cargo-nextest 0.9.143; }
 
 need_root() {
     ((EUID == 0)) || { say "needs root"; count skipped 1 "$TIER"; exit 0; }
