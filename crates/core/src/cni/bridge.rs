@@ -69,7 +69,8 @@ impl BridgeConf {
         conf.checked()
     }
 
-    /// Combinations that contradict each other; the reference plugin refuses the same.
+    /// Combinations that contradict each other. The reference plugin serves `vlan` with `isGateway` by another link,
+    /// `BRIDGE.VLAN`; Offramp does not, and says so.
     fn checked(mut self) -> Result<Self, CniError> {
         self.is_gateway |= self.is_default_gateway;
         if self.hairpin && self.promisc {

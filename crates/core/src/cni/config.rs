@@ -115,13 +115,13 @@ impl NetConf {
             mode => mode?,
         };
         let runtime = or_default(RuntimeConfig::parse(f.take("runtimeConfig")?), lenient)?;
+        let runtime = or_default(with_args(runtime, &mut f), lenient)?;
         let prev_result = or_default(f.take("prevResult")?.map(CniResult::from_json).transpose(), lenient)?;
         let valid_attachments = valid_attachments(&mut f)?;
         let dns = f.take_or("dns", Dns::default())?;
         f.ignore(&[
             "type",
             "capabilities",
-            "args",
             "cni.dev/attachments",
             "cniVersions",
             "disableCheck",
@@ -142,6 +142,19 @@ impl NetConf {
         }
         serde_json::from_slice(stdin).map_or(Version::NEWEST, |v: OnlyVersion| v.cni_version)
     }
+}
+
+/// `args.cni` (CNI conventions): `ips` and `mac`, where no capability says otherwise. What else an orchestrator puts
+/// there is, by the conventions, for others.
+fn with_args(mut runtime: RuntimeConfig, f: &mut Fields) -> Result<RuntimeConfig, CniError> {
+    let Some(mut args) = f.take_object("args")? else { return Ok(runtime) };
+    let Some(mut cni) = args.take_object("cni")? else { return Ok(runtime) };
+    let (ips, mac) = (cni.take("ips")?, cni.take("mac")?);
+    if runtime.ips.is_empty() {
+        runtime.ips = ips.unwrap_or_default();
+    }
+    runtime.mac = runtime.mac.or(mac);
+    Ok(runtime)
 }
 
 fn or_default<T: Default>(result: Result<T, CniError>, lenient: bool) -> Result<T, CniError> {

@@ -86,3 +86,18 @@ fn gc_tells_an_empty_list_from_none() {
     let empty = parse(&with(&json!({"cni.dev/valid-attachments": []}))).unwrap();
     assert_eq!(empty.valid_attachments, Some(vec![]));
 }
+
+#[test]
+fn args_ask_where_no_capability_does() {
+    let args =
+        json!({"args": {"cni": {"ips": ["10.0.0.5"], "mac": "02:00:00:00:00:05", "labels": []}, "other": 1}});
+    let runtime = parse(&with(&args)).unwrap().runtime;
+    assert_eq!((runtime.ips.len(), runtime.mac), (1, Some("02:00:00:00:00:05".parse().unwrap())));
+    let mut both = args.clone();
+    both["runtimeConfig"] = json!({"ips": ["10.0.0.6"], "mac": "02:00:00:00:00:06"});
+    let runtime = parse(&with(&both)).unwrap().runtime;
+    assert_eq!(runtime.ips, ["10.0.0.6".parse().unwrap()]);
+    assert_eq!(runtime.mac, Some("02:00:00:00:00:06".parse().unwrap()));
+    let e = parse(&with(&json!({"args": {"cni": {"mac": "x"}}}))).unwrap_err();
+    assert!(e.code == 7 && e.msg.contains("args.cni.mac"), "{e}");
+}
