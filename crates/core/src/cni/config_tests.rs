@@ -93,7 +93,7 @@ fn args_ask_where_no_capability_does() {
         json!({"args": {"cni": {"ips": ["10.0.0.5"], "mac": "02:00:00:00:00:05", "labels": []}, "other": 1}});
     let runtime = parse(&with(&args)).unwrap().runtime;
     assert_eq!((runtime.ips.len(), runtime.mac), (1, Some("02:00:00:00:00:05".parse().unwrap())));
-    let mut both = args.clone();
+    let mut both = args;
     both["runtimeConfig"] = json!({"ips": ["10.0.0.6"], "mac": "02:00:00:00:00:06"});
     let runtime = parse(&with(&both)).unwrap().runtime;
     assert_eq!(runtime.ips, ["10.0.0.6".parse().unwrap()]);
