@@ -11,12 +11,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// More callers than a runtime starts pods at once have no business here.
 const MAX_CONNECTIONS: usize = 256;
 /// As many threads wait for callers when nobody calls.
 const MAX_IDLE: usize = 4;
 const STACK: usize = 256 << 10;
+/// A daemon that was killed while it started a child keeps its socket until that child is what it shall be, or dead.
+const DEATH: Duration = Duration::from_secs(2);
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +42,12 @@ pub enum ServerError {
 
 /// Takes the socket's path, from a daemon that died too, but from none that lives.
 pub fn listen(path: &Path) -> Result<UnixListener, ServerError> {
-    if UnixStream::connect(path).is_ok() {
-        return Err(ServerError::Taken { path: path.to_owned() });
+    let deadline = Instant::now() + DEATH;
+    while UnixStream::connect(path).is_ok() {
+        if Instant::now() > deadline {
+            return Err(ServerError::Taken { path: path.to_owned() });
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
     let attempt = || -> io::Result<UnixListener> {
         if let Some(dir) = path.parent() {
@@ -100,7 +107,7 @@ impl Server {
                 Ok((stream, _)) => session::serve(&self.node, stream),
                 Err(e) => {
                     tracing::warn!(error = %e, "accept");
-                    std::thread::sleep(std::time::Duration::from_millis(10)); // out of descriptors: not in a hot loop
+                    std::thread::sleep(Duration::from_millis(10)); // out of descriptors: not in a hot loop
                 }
             }
             if self.idle.fetch_add(1, Ordering::Relaxed) >= MAX_IDLE {
