@@ -2,6 +2,7 @@
 //! and takes them back; what to do is decided elsewhere.
 
 pub mod addr;
+pub mod child;
 pub mod crash;
 pub mod delete;
 pub mod error;

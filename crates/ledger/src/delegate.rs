@@ -6,12 +6,12 @@
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use offramp_core::cni::result::CniResult;
 use offramp_core::cni::{CniError, Verb};
 use offramp_core::ids::AttachmentId;
+use offramp_kernel::child::die_with_caller;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs::File;
@@ -86,12 +86,10 @@ impl Delegate<'_> {
             .stdout(Stdio::from(stdout.try_clone().map_err(io)?))
             .stderr(Stdio::from(stderr.try_clone().map_err(io)?))
             .process_group(0);
-        // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
-        unsafe {
-            // The delegate of a plugin that was killed must not take an address after the DEL that follows.
-            command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
-        }
-        let child = command.spawn().map_err(|e| failed(&format!("start {}", program.display()), e))?;
+        // The delegate of a plugin that was killed must not take an address after the DEL that follows.
+        let child = die_with_caller(&mut command)
+            .spawn()
+            .map_err(|e| failed(&format!("start {}", program.display()), e))?;
         offramp_kernel::crash::point("delegate.started");
         let status = self.wait(child).map_err(|e| failed("wait for it", e))?;
         let out = read_back(&mut stdout).map_err(|e| failed("read its answer", e))?;

@@ -2,15 +2,13 @@
 
 use super::NftError;
 use super::error::Refusal;
+use crate::child::die_with_caller;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,12 +37,10 @@ fn run_program(program: &Path, args: &[&str], script: &str, deadline: Duration) 
     command.args(args).stdin(stdin(script)?).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The C locale: its messages are read. Nothing else of the caller's environment is nft's business.
     command.env_clear().env("LC_ALL", "C");
-    // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
-    unsafe {
-        // A killed plugin's nft must not add what the DEL that follows has removed.
-        command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(Into::into));
-    }
-    let mut child = command.spawn().map_err(NftError::io(format!("start {}", program.display())))?;
+    // A killed plugin's nft must not add what the DEL that follows has removed.
+    let mut child = die_with_caller(&mut command)
+        .spawn()
+        .map_err(NftError::io(format!("start {}", program.display())))?;
     crate::crash::point("nft.started");
     let Output { stdout, stderr } = match collect(&mut child, Instant::now() + deadline) {
         Ok(output) => output,
