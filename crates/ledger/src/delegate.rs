@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use offramp_core::cni::error::codes;
 use offramp_core::cni::result::CniResult;
 use offramp_core::cni::{CniError, Verb};
 use offramp_core::ids::AttachmentId;
@@ -56,9 +57,13 @@ impl Delegate<'_> {
         result
     }
 
-    /// DEL; `netns` may be empty.
+    /// DEL; `netns` may be empty. A plugin that does not speak the configuration's version holds nothing: it refused
+    /// the ADD too.
     pub fn del(&self, id: &AttachmentId, netns: &str) -> Result<(), CniError> {
-        self.call(Verb::Del, Some(id), netns).map(drop)
+        match self.call(Verb::Del, Some(id), netns) {
+            Err(e) if e.code == codes::VERSION => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// CHECK, GC or STATUS.

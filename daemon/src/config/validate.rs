@@ -248,7 +248,7 @@ fn cidr(text: &str) -> Result<IpNetwork, String> {
 }
 
 /// The name of a device that Offramp makes. Attachments' devices derive their names from a hash
-/// ([`offramp_core::plan::host_ifname`]), and what has such a name and no record is reclaimed.
+/// ([`offramp_core::plan::host_ifname`]), which must not be mistaken for another link.
 fn device(text: &str) -> Result<IfName, String> {
     let derived = text.len() == 15 && (text.starts_with("of") || text.starts_with("ob"));
     if derived && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
