@@ -61,9 +61,11 @@ fn until_notified(socket: &mut Socket, name: &IfName, index: u32) -> Result<()> 
         if answered {
             return outcome(&acked, &what);
         }
-        // On an overrun nothing is known: look.
-        if notified && notification(&monitor, index) && link::find_index(socket, index)?.is_none() {
-            return Ok(());
+        match if notified { notification(&monitor, index) } else { Heard::Other } {
+            Heard::Gone => return Ok(()),
+            // Nothing is known: look.
+            Heard::Lost if link::find_index(socket, index)?.is_none() => return Ok(()),
+            Heard::Lost | Heard::Other => {}
         }
     }
 }
@@ -105,19 +107,28 @@ fn outcome(mut acked: &UnixStream, what: &str) -> Result<()> {
     }
 }
 
-/// Reads one datagram: whether it tells of the link's end, or was lost.
-fn notification(monitor: &RawSocket, index: u32) -> bool {
+/// What a datagram told.
+enum Heard {
+    /// The link is in no list any more. Looking by netlink would wait for the deletion's lock, milliseconds more.
+    Gone,
+    /// Datagrams were lost.
+    Lost,
+    /// Something else.
+    Other,
+}
+
+/// Reads one datagram.
+fn notification(monitor: &RawSocket, index: u32) -> Heard {
     let mut buffer = [0u8; 8192];
     let len = match recv(monitor.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
         Ok(len) => len,
-        Err(Errno::ENOBUFS) => return true,
-        Err(_) => return false,
+        Err(Errno::ENOBUFS) => return Heard::Lost,
+        Err(_) => return Heard::Other,
     };
     // struct nlmsghdr, then struct ifinfomsg. A bridge tells of its port's end, in family AF_BRIDGE, before the
     // link's.
     let message = &buffer[..len];
     let (kind, family) = (half(message, 4), message.get(16).copied());
-    kind == Some(RTM_DELLINK)
-        && family == Some(nix::libc::AF_UNSPEC as u8)
-        && word(message, 20) == Some(index)
+    let end = kind == Some(RTM_DELLINK) && family == Some(nix::libc::AF_UNSPEC as u8);
+    if end && word(message, 20) == Some(index) { Heard::Gone } else { Heard::Other }
 }

@@ -68,13 +68,13 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Takes all steps back in reverse, going on past errors; they are returned together. Neighbours come last:
-    /// until its link is gone, what the pod says brings them back.
+    /// Takes all steps back in reverse, going on past errors; they are returned together. Neighbours go first, before
+    /// the deletion holds the kernel's lock, and what the pod said until its link was gone goes after it.
     pub fn undo_all(&mut self, steps: &[Step]) -> Vec<crate::Error> {
         let (neighbours, others): (Vec<&Step>, Vec<&Step>) =
             steps.iter().rev().partition(|s| matches!(s, Step::Neighbours(_)));
         let mut errors = Vec::new();
-        for step in others.into_iter().chain(neighbours) {
+        for step in neighbours.iter().copied().chain(others).chain(neighbours.iter().copied()) {
             crate::crash::point(step.name());
             errors.extend(self.undo(step).err());
         }
@@ -89,14 +89,16 @@ impl<'a> Executor<'a> {
     }
 
     fn forget(&mut self, n: &Neighbours) -> Result<()> {
-        let Some(bridge) = link::find(&mut self.host, &n.bridge)? else { return Ok(()) };
+        let Some(bridge) = link::index_of(&n.bridge)? else { return Ok(()) };
         // The pod's router solicitations told this one.
         let link_local = n.ips.iter().any(IpAddr::is_ipv6).then(|| IpAddr::from(n.mac.link_local()));
         for ip in n.ips.iter().copied().chain(link_local) {
-            // A newer holder of the address has another MAC.
-            let mac = neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge.index, ip)?;
-            if mac.is_none_or(|mac| mac == n.mac.octets()) {
-                self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge.index, ip)])?;
+            // A newer holder of the address has another MAC; an entry without one is of nobody.
+            match neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge, ip)? {
+                Some(mac) if mac.is_empty() || mac == n.mac.octets() => {
+                    self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge, ip)])?;
+                }
+                _ => {}
             }
         }
         Ok(())

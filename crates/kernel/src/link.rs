@@ -173,6 +173,16 @@ fn lookup(socket: &mut Socket, what: &str, message: LinkMessage) -> Result<Optio
     }
 }
 
+/// The index of a link, by ioctl: unlike RTM_GETLINK it does not wait for whoever changes links at the moment
+/// (SIOCGIFINDEX in `dev_ioctl`, net/core/dev_ioctl.c, looks under RCU).
+pub fn index_of(name: &IfName) -> Result<Option<u32>> {
+    match nix::net::if_::if_nametoindex(name.as_str()) {
+        Ok(index) => Ok(Some(index)),
+        Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
+        Err(e) => Err(Error::sys(format!("look up link {name}"), e)),
+    }
+}
+
 /// Finds a link that must be there.
 pub fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {
     find(socket, name)?.ok_or_else(|| Error::Missing { what: format!("link {name}") })

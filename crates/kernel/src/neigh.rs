@@ -39,17 +39,18 @@ pub fn remove(name: &str, link: u32, ip: IpAddr) -> Request {
         .accept(&[Errno::ENOENT as i32, Errno::ENODEV as i32])
 }
 
-/// The MAC of an entry; none if there is no entry.
+/// The MAC of an entry, empty if the entry has none (yet); none if there is no entry.
 pub fn mac_of(socket: &mut Socket, name: &str, link: u32, ip: IpAddr) -> Result<Option<Vec<u8>>> {
     let what = format!("look up neighbour {ip} on {name}");
     let unreadable = |why: String| Error::Decode { what: what.clone(), why };
     match socket.get_raw(&what, message::get_neighbour(message(link, ip))) {
         Ok(reply) if reply.kind == RTM_NEWNEIGH => {
             let entry = NeighbourMessage::parse(&reply.body).map_err(|e| unreadable(e.to_string()))?;
-            Ok(entry.attributes.into_iter().find_map(|a| match a {
+            let mac = entry.attributes.into_iter().find_map(|a| match a {
                 NeighbourAttribute::LinkLayerAddress(mac) => Some(mac),
                 _ => None,
-            }))
+            });
+            Ok(Some(mac.unwrap_or_default()))
         }
         Ok(_) => Err(unreadable("it is not a neighbour".into())),
         Err(e) if e.errno() == Some(Errno::ENOENT as i32) => Ok(None),

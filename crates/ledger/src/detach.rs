@@ -86,6 +86,9 @@ fn still_there(record: &Record) -> Result<(), CniError> {
     if netns.inode() != record.netns.inode {
         return Ok(());
     }
+    if netns.inside(|| link::index_of(&record.attachment.ifname))?.is_none() {
+        return Ok(());
+    }
     let ours =
         record.plan.result.interfaces.iter().rfind(|i| i.sandbox.is_some()).and_then(|i| i.mac.as_deref());
     let mut socket = netlink::Socket::open_in(&netns)?;
