@@ -43,7 +43,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
     let node = Arc::new(Node::new(config, metrics));
     node.load()?;
     start(&node)?;
-    server::serve(listener, node.clone()).map_err(|e| RunError::Thread("session", e))?;
+    server::serve(listener, node.clone()).map_err(|e| RunError::Thread("connection", e))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(1)
         .enable_all()

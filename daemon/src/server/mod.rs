@@ -1,7 +1,7 @@
 //! The socket that plugin and command line speak to. A thread a connection: calls are short, and what they do
 //! (files, netlink) blocks.
 
-mod session;
+mod connection;
 
 use crate::node::Node;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -86,8 +86,10 @@ impl Server {
         }
         self.idle.fetch_add(1, Ordering::Relaxed);
         let server = self.clone();
-        let spawned =
-            std::thread::Builder::new().name("session".into()).stack_size(STACK).spawn(move || server.work());
+        let spawned = std::thread::Builder::new()
+            .name("connection".into())
+            .stack_size(STACK)
+            .spawn(move || server.work());
         if spawned.is_err() {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             self.all.fetch_sub(1, Ordering::Relaxed);
@@ -101,10 +103,10 @@ impl Server {
             if self.idle.fetch_sub(1, Ordering::Relaxed) == 1
                 && let Err(e) = self.hire()
             {
-                tracing::warn!(error = %e, "start a session thread");
+                tracing::warn!(error = %e, "start a thread for connections");
             }
             match accepted {
-                Ok((stream, _)) => session::serve(&self.node, stream),
+                Ok((stream, _)) => connection::serve(&self.node, stream),
                 Err(e) => {
                     tracing::warn!(error = %e, "accept");
                     std::thread::sleep(Duration::from_millis(10)); // out of descriptors: not in a hot loop

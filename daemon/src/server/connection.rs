@@ -22,7 +22,7 @@ pub fn serve(node: &Arc<Node>, mut stream: UnixStream) {
     let outcome =
         stream.set_read_timeout(Some(IDLE)).and_then(|()| converse(node, &mut stream, &mut pending));
     if let Err(e) = outcome {
-        tracing::debug!(error = %e, "session ended");
+        tracing::debug!(error = %e, "connection ended");
     }
     drop(stream);
     if let Some(id) = pending {
