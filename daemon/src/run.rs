@@ -11,6 +11,9 @@ use offramp_core::cni::CniError;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// A daemon that is being stopped is gone by then.
+const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -24,7 +27,7 @@ pub enum RunError {
     #[error("listen for {0}: {1}")]
     Signal(&'static str, std::io::Error),
     /// The records.
-    #[error("read the records: {0}")]
+    #[error("take over the state directory: {0}")]
     State(#[from] CniError),
     /// The plugin's socket.
     #[error(transparent)]
@@ -39,8 +42,15 @@ pub enum RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     tracing::info!(version = crate::VERSION, node = %config.node.name, "starting");
     let metrics = Arc::new(Metrics::new(crate::VERSION));
-    let listener = server::listen(&config.paths.socket)?;
     let node = Arc::new(Node::new(config, metrics));
+    // Held until the process ends: two daemons would give the same addresses.
+    let _place = node.store.lock_daemon(PREDECESSOR).map_err(|e| match e {
+        offramp_ledger::Error::Locked { .. } => {
+            RunError::Socket(server::ServerError::Taken { path: node.store.root().to_owned() })
+        }
+        other => RunError::State(other.into()),
+    })?;
+    let listener = server::listen(&node.config.paths.socket)?;
     node.load()?;
     start(&node)?;
     server::serve(listener, node.clone()).map_err(|e| RunError::Thread("connection", e))?;

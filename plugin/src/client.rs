@@ -1,8 +1,10 @@
 //! The plugin's side of the daemon's socket: blocking, one connection a call.
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use offramp_core::cni::CniError;
 use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,7 +39,7 @@ impl Client {
     /// Connects at once or not; an answer is waited for at most `patience`.
     pub fn connect(socket: &Path, patience: Duration) -> Result<Self, Failure> {
         let away = |e: std::io::Error| Failure::Away(format!("{}: {e}", socket.display()));
-        let stream = UnixStream::connect(socket).map_err(away)?;
+        let stream = connect_now(socket).map_err(away)?;
         stream
             .set_read_timeout(Some(patience))
             .and_then(|()| stream.set_write_timeout(Some(patience)))
@@ -79,6 +81,16 @@ impl Client {
         self.stream.read_exact(&mut answer).map_err(away)?;
         Ok(answer)
     }
+}
+
+/// The standard library's connect waits for ever while a daemon that hangs has its queue full; this one fails then.
+fn connect_now(path: &Path) -> std::io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn frame(request: Request) -> Result<Vec<u8>, CniError> {

@@ -6,6 +6,7 @@ use offramp_core::cni::bridge::BridgeConf;
 use offramp_core::cni::config::ModeConf;
 use offramp_core::cni::ipam::{Ipam, OwnIpam};
 use offramp_core::cni::result::{CniResult, Dns, Route};
+use offramp_core::firewall::Rules;
 use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::ipam::{Range, check_disjoint};
 use offramp_core::net::Family;
@@ -25,17 +26,22 @@ pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResu
         return Err(CniError::internal("inline mode without a bridge"));
     };
     let spec = spec(cx, id, netns, &bridge)?;
-    let mut record =
-        record(cx, id, netns, Plan { steps: link_steps(&spec, ifb_name(id)), ..plan(id, &spec) });
+    let mut record = record(
+        cx,
+        id,
+        netns,
+        Plan { steps: link_steps(&spec, ifb_name(id)), firewall: Rules::default(), ..plan(id, &spec) },
+    );
     let outcome = match &*ipam {
         Ipam::Delegate { plugin } => with_delegate(cx, &mut record, spec, netns, &bridge, plugin),
         Ipam::Own(own) => with_own_addresses(cx, &mut record, spec, netns, own, &bridge),
         Ipam::None => {
-            record.plan = plan(id, &spec);
-            cx.store.write(&record).map_err(Into::into).and_then(|()| wire(cx, &record, netns, 0))
+            let rules = plan_without_rules(&mut record, &spec);
+            let written = cx.store.write(&record).map_err(Into::into);
+            written.and_then(|()| wire(cx, &record, netns, 0)).map(|()| rules)
         }
     };
-    let outcome = outcome.and_then(|()| finish(cx, &mut record));
+    let outcome = outcome.and_then(|rules| finish(cx, &mut record, rules));
     if let Err(e) = outcome {
         return Err(take_back(cx, &mut record, e));
     }
@@ -68,7 +74,7 @@ fn with_own_addresses(
     netns: &Netns,
     own: &OwnIpam,
     bridge: &BridgeConf,
-) -> Result<(), CniError> {
+) -> Result<Rules, CniError> {
     let sets = range_sets(cx, own)?;
     let addresses = cx.store.addresses(&cx.conf.name, own.data_dir.as_deref());
     let wanted: Vec<IpAddr> = wanted(cx, own).collect();
@@ -84,12 +90,12 @@ fn with_own_addresses(
         spec.dns = resolv_conf(path)?;
     }
     record.ipam = IpamHold::Files { dir: addresses.dir().to_owned() };
-    record.plan = plan(&record.attachment, &spec);
+    let rules = plan_without_rules(record, &spec);
     cx.store.write(record)?;
     crash::point("record.written");
     locked.claim(&record.attachment, &ips)?;
     crash::point("addresses.held");
-    wire(cx, record, netns, 0)
+    wire(cx, record, netns, 0).map(|()| rules)
 }
 
 /// The link first, since a plugin such as `dhcp` needs it, then its addresses.
@@ -100,7 +106,7 @@ fn with_delegate(
     netns: &Netns,
     bridge: &BridgeConf,
     plugin: &str,
-) -> Result<(), CniError> {
+) -> Result<Rules, CniError> {
     delegate(cx, plugin).find()?; // before the first change
     let (config, path, args) = (cx.conf.raw.clone(), cx.call.path.clone(), cx.call.raw_args.clone());
     record.ipam = IpamHold::Delegate { plugin: plugin.to_owned(), config, path, args };
@@ -121,9 +127,9 @@ fn with_delegate(
     if spec.dns == Dns::default() {
         spec.dns = result.dns;
     }
-    record.plan = plan(&record.attachment, &spec);
+    let rules = plan_without_rules(record, &spec);
     cx.store.write(record)?;
-    wire(cx, record, netns, done)
+    wire(cx, record, netns, done).map(|()| rules)
 }
 
 /// The first usable address of the subnet: the gateway where the IPAM plugin names none.
@@ -142,9 +148,19 @@ fn wire(cx: &mut Context, record: &Record, netns: &Netns, from: usize) -> Result
     cx.execute(&mut executor, &record.plan.steps[from..])
 }
 
+/// The record's plan but for its rules, which are returned. Elements of nftables have no owner: until its addresses are
+/// held, a record must not name any, or its DEL would remove those of whoever holds the addresses by then.
+fn plan_without_rules(record: &mut Record, spec: &Spec) -> Rules {
+    record.plan = plan(&record.attachment, spec);
+    std::mem::take(&mut record.plan.firewall)
+}
+
 /// Rules, then the record is ready.
-fn finish(cx: &mut Context, record: &mut Record) -> Result<(), CniError> {
-    if !record.plan.firewall.is_empty() {
+fn finish(cx: &mut Context, record: &mut Record, rules: Rules) -> Result<(), CniError> {
+    if !rules.is_empty() {
+        record.plan.firewall = rules;
+        cx.store.write(record)?;
+        crash::point("rules.written");
         cx.timed("firewall", |cx| {
             let _lock = cx.store.lock_firewall(Duration::from_secs(20))?;
             nft::add(&record.plan.firewall).map_err(CniError::from)?;

@@ -17,7 +17,7 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Attaches, or leaves nothing behind.
 pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResult, CniError> {
-    let request = Request::Prepare(Box::new(prepare(cx, id, netns)));
+    let request = Request::Prepare(Box::new(prepare(cx, id, netns)?));
     let asked = cx.timed("prepare", |cx| ask_patiently(&cx.conf.local.socket, &request));
     let (client, answer) = match asked {
         Ok(answered) => answered,
@@ -38,9 +38,10 @@ fn with_dns(cx: &Context, result: CniResult) -> CniResult {
     CniResult { dns: cx.conf.runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()), ..result }
 }
 
-fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Prepare {
+fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, CniError> {
     let (runtime, args) = (&cx.conf.runtime, &cx.call.args);
-    Prepare {
+    Ok(Prepare {
+        state: cx.store.identity()?,
         attachment: id.clone(),
         network: cx.conf.name.clone(),
         netns: NetnsRef { path: netns.path().to_owned(), inode: netns.inode() },
@@ -50,7 +51,7 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Prepare {
         host_ports: runtime.host_ports.clone(),
         bandwidth: runtime.bandwidth,
         annotations: Prepare::relevant_annotations(runtime),
-    }
+    })
 }
 
 fn execute_and_commit(

@@ -129,6 +129,27 @@ fn del_in_node_mode_without_the_daemon() {
     assert_same(&before, &fault.node.snapshot());
 }
 
+/// An ADD that died before it held its addresses names them in its record: its DEL must not take the rules of whoever
+/// holds them by then.
+#[test]
+fn an_add_that_died_early_leaves_the_holder_of_its_addresses_alone() {
+    let lab = Lab::new();
+    let node = lab.node("node");
+    let fault = Fault::new(&lab, &node, false);
+    let conf = inline(&fault);
+    let (dead, live) = (lab.pod("dead"), lab.pod("live"));
+    let killed = node.call_for("ADD", &dead).config(&conf).env("OFFRAMP_CRASH_AT", "record.written:1").run();
+    assert_eq!(killed.code, None, "{killed:?}");
+    node.add(&live, &conf).ok();
+    assert_eq!(live.ips(), ["10.88.0.2/24", "fd88::2/64"], "the next ADD is given the same addresses");
+    let without =
+        |s: &str| s.lines().filter(|l| !l.contains("container-dead")).map(str::to_owned).collect::<Vec<_>>();
+    let before = without(&node.snapshot().text());
+    assert!(before.iter().any(|l| l.contains("nft") && l.contains("10.88.0.2")), "{before:?}");
+    node.del(&dead, &conf).ok();
+    assert_eq!(without(&node.snapshot().text()), before);
+}
+
 /// Rules are known by addresses: a DEL that died behind freeing them must not take those of the next holder.
 #[test]
 fn a_late_del_leaves_the_next_holder_alone() {

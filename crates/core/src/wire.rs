@@ -65,6 +65,9 @@ pub struct Prepare {
     pub attachment: AttachmentId,
     /// The network's `name`.
     pub network: NetworkName,
+    /// Where the plugin keeps records and locks, as device and inode: it must be the daemon's directory too, or
+    /// each would take back what the other makes.
+    pub state: (u64, u64),
     /// The pod's netns.
     pub netns: NetnsRef,
     /// The pod, where the runtime told.

@@ -121,6 +121,11 @@ fn free_addresses(record: &Record) -> Result<(), CniError> {
     }
 }
 
+/// Whether the record's link is there: a namespace's inode can be used again, a link's MAC is not.
+pub fn lives(record: &Record) -> bool {
+    record.plan.host_link().is_some_and(|(name, _)| matches!(link::index_of(name), Ok(Some(_))))
+}
+
 /// One error that tells of all.
 pub fn joined(errors: Vec<CniError>) -> Option<CniError> {
     let mut errors = errors.into_iter();

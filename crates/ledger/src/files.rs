@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -46,6 +46,23 @@ pub(crate) fn replace(dir: &Path, name: &str, temporary: &str, content: &[u8]) -
         let _ = fs::remove_file(&temporary); // on a full disk it takes room
         Error::Io { what: "write", path, source }
     })
+}
+
+/// More is no record.
+const MAX_RECORD: u64 = 4 << 20;
+
+/// Reads a regular file: no link, and nothing that would block, such as a FIFO.
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let size = file.metadata().and_then(|m| if m.is_file() { Ok(m.len()) } else { Err(not_a_file()) })?;
+    let mut bytes = Vec::with_capacity(size.min(MAX_RECORD) as usize);
+    file.take(MAX_RECORD).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn not_a_file() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not a regular file")
 }
 
 /// Removes a file; one that is not there is removed.

@@ -69,6 +69,18 @@ impl Store {
         &self.root
     }
 
+    /// The state directory's device and inode: what is the same by whichever path, and in whichever mount namespace.
+    pub fn identity(&self) -> Result<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(&self.root).map_err(Error::io("look at", &self.root))?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// Locks the daemon's place: one serves a state directory.
+    pub fn lock_daemon(&self, patience: Duration) -> Result<Lock> {
+        files::lock(&self.root.join("locks"), "daemon", "the daemon's place", patience)
+    }
+
     /// Where the records are.
     pub fn attachments_dir(&self) -> PathBuf {
         self.root.join("attachments")
@@ -105,7 +117,7 @@ impl Store {
     /// Reads a record; none if there is none.
     pub fn read(&self, id: &AttachmentId) -> Result<Option<Record>> {
         let path = self.path(id);
-        let bytes = match fs::read(&path) {
+        let bytes = match files::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("read", path)(e)),

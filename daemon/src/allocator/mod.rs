@@ -2,6 +2,7 @@
 //! are durable. Every change is made together with the record's, under one lock ([`crate::node::Node`]).
 
 use crate::status::{AttachmentCount, RangeStatus};
+use ipnetwork::IpNetwork;
 use offramp_core::cni::CniError;
 use offramp_core::firewall::HostPortRule;
 use offramp_core::ids::AttachmentId;
@@ -27,6 +28,7 @@ pub struct Allocator {
     last: Vec<Option<IpAddr>>,
     holders: HashMap<IpAddr, AttachmentId>,
     holdings: HashMap<AttachmentId, Holding>,
+    short: Vec<IpNetwork>,
 }
 
 impl Allocator {
@@ -69,15 +71,28 @@ impl Allocator {
         let mut ips = Vec::new();
         for ip in record.plan.ips() {
             self.holders.entry(ip).or_insert_with(|| id.clone());
-            if let Some(set) = self.sets.iter().position(|s| s.iter().any(|r| r.offers(ip))) {
-                self.last[set] = Some(ip);
-            }
             ips.push(ip);
         }
         let plan = &record.plan;
         let holding =
             Holding { ips, ports: plan.firewall.host_ports.clone(), path: plan.path, state: record.state };
         self.holdings.insert(id.clone(), holding);
+    }
+
+    /// These addresses were given last: they rest longest.
+    pub fn given(&mut self, record: &Record) {
+        for ip in record.plan.ips() {
+            if let Some(set) = self.sets.iter().position(|s| s.iter().any(|r| r.offers(ip))) {
+                self.last[set] = Some(ip);
+            }
+        }
+    }
+
+    /// Ranges that have begun to run short since the last question.
+    pub fn newly_short(&mut self) -> Vec<RangeStatus> {
+        let short: Vec<RangeStatus> = self.ranges().into_iter().filter(RangeStatus::is_short).collect();
+        let known = std::mem::replace(&mut self.short, short.iter().map(|r| r.subnet).collect());
+        short.into_iter().filter(|r| !known.contains(&r.subnet)).collect()
     }
 
     /// The attachment is made; says how, or none if it holds nothing.

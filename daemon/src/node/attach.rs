@@ -1,7 +1,7 @@
 //! Prepare, Commit, Release: the life of an attachment, as the daemon sees it. The plugin holds the attachment's
 //! lock during each.
 
-use super::{Node, now, wishes};
+use super::{Caller, Node, now, wishes};
 use crate::metrics::Outcome;
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
@@ -15,7 +15,7 @@ use offramp_core::spec::{Address, BridgeSpec, PortSpec, Spec};
 use offramp_core::wire::{Commit, Prepare};
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{crash, nft, random};
-use offramp_ledger::detach::detach;
+use offramp_ledger::detach::{detach, lives};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,25 @@ const DEAD_PLUGIN_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Plans, reserves, and writes the record: from here on the addresses are held, whoever dies.
-    pub fn prepare(&self, ask: &Prepare) -> Result<Record, CniError> {
-        let _working = self.exclusively(&ask.attachment);
+    pub fn prepare(&self, ask: &Prepare, caller: Caller) -> Result<Record, CniError> {
+        let _working = self.exclusively(&ask.attachment, caller)?;
+        self.check_state_dir(ask)?;
         let outcome = self.prepare_inner(ask);
         if outcome.is_err() {
             self.metrics.added(Path::Veth, Outcome::Error, None);
         }
         outcome
+    }
+
+    /// Records and locks must be the same ones for the plugin.
+    fn check_state_dir(&self, ask: &Prepare) -> Result<(), CniError> {
+        if ask.state == self.store.identity()? {
+            return Ok(());
+        }
+        let ours = self.store.root().display();
+        Err(CniError::config(format!("the plugin's stateDir is not this offrampd's, {ours}")).with_details(
+            "paths.stateDir of the daemon and stateDir of the network configuration must agree",
+        ))
     }
 
     fn prepare_inner(&self, ask: &Prepare) -> Result<Record, CniError> {
@@ -75,13 +87,15 @@ impl Node {
         self.store.write(&record)?;
         crash::point("prepare.written");
         allocator.hold(&record);
+        allocator.given(&record);
+        self.warn_of_short_ranges(&mut allocator);
         Ok(record)
     }
 
     /// A Prepare may be repeated after the daemon's restart, or follow an ADD that died.
     fn settle_earlier(&self, ask: &Prepare) -> Result<(), CniError> {
         match self.store.read(&ask.attachment)? {
-            Some(r) if r.state == State::Ready && r.netns.inode == ask.netns.inode => {
+            Some(r) if r.state == State::Ready && r.netns.inode == ask.netns.inode && lives(&r) => {
                 Err(CniError::exists(format!("{} is attached already", ask.attachment)))
             }
             Some(_) => self.release_inner(&ask.attachment),
@@ -123,8 +137,8 @@ impl Node {
     }
 
     /// All steps were executed: its ports are mapped, and it is ready.
-    pub fn commit(&self, commit: &Commit) -> Result<(), CniError> {
-        let _working = self.exclusively(&commit.attachment);
+    pub fn commit(&self, commit: &Commit, caller: Caller) -> Result<(), CniError> {
+        let _working = self.exclusively(&commit.attachment, caller)?;
         let Some(mut record) = self.store.read(&commit.attachment)? else {
             return Err(CniError::internal(format!("commit {}: it has no record", commit.attachment)));
         };
@@ -151,8 +165,8 @@ impl Node {
     }
 
     /// Takes an attachment back. The caller, or a plugin that waits for us, holds its lock.
-    pub fn release(&self, id: &AttachmentId) -> Result<(), CniError> {
-        let _working = self.exclusively(id);
+    pub fn release(&self, id: &AttachmentId, caller: Caller) -> Result<(), CniError> {
+        let _working = self.exclusively(id, caller)?;
         self.release_inner(id)
     }
 
@@ -174,7 +188,7 @@ impl Node {
         let _lock = self.store.lock(id, DEAD_PLUGIN_PATIENCE)?;
         match self.store.read(id)? {
             Some(record) if record.state != State::Adding => Ok(()),
-            _ => self.release(id),
+            _ => self.release(id, &|| true),
         }
     }
 }

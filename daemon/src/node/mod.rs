@@ -63,6 +63,9 @@ pub struct View {
     pub unreadable: Vec<String>,
 }
 
+/// Whether whoever asks still waits for the answer.
+pub type Caller<'a> = &'a dyn Fn() -> bool;
+
 /// How a loop's last run ended.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -92,7 +95,12 @@ impl Node {
     /// Reads the records into the index. Called before the first request is served.
     pub fn load(&self) -> Result<(), CniError> {
         self.store.create_dirs()?;
-        self.refresh()
+        self.refresh()?;
+        let mut records = self.store.list()?.records;
+        records.sort_by_key(|r| r.created);
+        let mut allocator = self.allocator();
+        records.iter().for_each(|r| allocator.given(r));
+        Ok(())
     }
 
     /// Brings the index up to what is on disk: a plugin may have detached without us.
@@ -147,9 +155,24 @@ impl Node {
 
     /// One thread at a time works on an attachment. Its lock does not see to that: it is its plugin's, and may be
     /// another's by the time that a thread notices the plugin's death.
-    fn exclusively(&self, id: &AttachmentId) -> MutexGuard<'_, ()> {
+    fn exclusively(&self, id: &AttachmentId, caller: Caller) -> Result<MutexGuard<'_, ()>, CniError> {
         let shard = (id.hash64() % WORKING as u64) as usize;
-        self.working[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        let working = self.working[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        // It may have been a long wait, and the attachment may be somebody else's by now.
+        if caller() { Ok(working) } else { Err(CniError::try_again(format!("{id}: its caller has left"))) }
+    }
+
+    /// Tells of ranges that run short, once each time that they begin to.
+    fn warn_of_short_ranges(&self, allocator: &mut Allocator) {
+        for range in allocator.newly_short() {
+            tracing::warn!(
+                range = %range.subnet,
+                used = range.used,
+                capacity = range.capacity,
+                "addresses run short: more than {} % are used",
+                crate::status::RangeStatus::WARN_PERCENT
+            );
+        }
     }
 
     /// Brings the index up to what is on disk of one attachment. What cannot be read keeps what it held.

@@ -42,7 +42,7 @@ impl Reclaim {
                 }
             };
             let Some(why) = why else { continue };
-            match node.release(&id) {
+            match node.release(&id, &|| true) {
                 Ok(()) => {
                     tracing::info!(attachment = %id, why, "reclaimed");
                     freed += 1;

@@ -1,7 +1,7 @@
 //! One connection: requests and their answers in turn.
 
 use super::uid_of;
-use crate::node::Node;
+use crate::node::{Caller, Node};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
@@ -16,11 +16,18 @@ use std::time::Duration;
 /// A plugin executes its steps between two requests; the runtime gives it four minutes.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// Answers fit into the socket's buffer, but for long lists: who does not read them holds a thread.
+const SLOW_READER: Duration = Duration::from_secs(10);
+/// Root need not wait for anybody else.
+const FOREIGN: Duration = Duration::from_secs(1);
+
 /// Serves until the caller is gone. What it prepared and did not commit is taken back.
 pub fn serve(node: &Arc<Node>, mut stream: UnixStream) {
     let mut pending = None;
-    let outcome =
-        stream.set_read_timeout(Some(IDLE)).and_then(|()| converse(node, &mut stream, &mut pending));
+    let outcome = stream
+        .set_read_timeout(Some(IDLE))
+        .and_then(|()| stream.set_write_timeout(Some(SLOW_READER)))
+        .and_then(|()| converse(node, &mut stream, &mut pending));
     if let Err(e) = outcome {
         tracing::debug!(error = %e, "connection ended");
     }
@@ -38,6 +45,9 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
     if uid != 0 {
         tracing::warn!(uid, "refused a caller that is not root");
         let error = CniError::environment(format!("offrampd serves root only, not uid {uid}"));
+        // Or it would be told of a broken pipe while it still speaks.
+        stream.set_read_timeout(Some(FOREIGN))?;
+        let _ = receive(stream);
         return send(stream, &Response::Refused { error });
     }
     while let Some(frame) = receive(stream)? {
@@ -51,8 +61,8 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
         if !matches!(envelope.request, Request::Committed(_)) && has_left(stream) {
             return Ok(());
         }
-        let responses =
-            answer(node, envelope.request, pending).unwrap_or_else(|error| vec![Response::Refused { error }]);
+        let responses = answer(node, envelope.request, pending, &|| !has_left(stream))
+            .unwrap_or_else(|error| vec![Response::Refused { error }]);
         crash::point("answer.ready");
         responses.iter().try_for_each(|r| send(stream, r))?;
         crash::point("answer.sent");
@@ -72,15 +82,16 @@ fn answer(
     node: &Arc<Node>,
     request: Request,
     pending: &mut Option<AttachmentId>,
+    caller: Caller,
 ) -> Result<Vec<Response>, CniError> {
     match request {
         Request::Prepare(ask) => {
-            let record = node.prepare(&ask)?;
+            let record = node.prepare(&ask, caller)?;
             *pending = Some(record.attachment.clone());
             return Ok(vec![Response::Planned { record: Box::new(record) }]);
         }
         Request::Commit(commit) => {
-            node.commit(&commit)?;
+            node.commit(&commit, caller)?;
             *pending = None;
         }
         Request::Committed(commit) => {
@@ -89,7 +100,7 @@ fn answer(
             return Ok(Vec::new());
         }
         Request::Abort { attachment } | Request::Release { attachment } => {
-            node.release(&attachment)?;
+            node.release(&attachment, caller)?;
             *pending = None;
         }
         Request::Ready => {

@@ -15,8 +15,8 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
     let id = cx.id()?;
     let _lock = cx.lock(&id)?;
     // A daemon that answers has taken back what there was, by whichever mode: no need to look.
-    if cx.conf.mode == ModeConf::Node && node::ask_release(cx, &id) {
-        return Ok(());
+    if cx.conf.mode == ModeConf::Node {
+        return if node::ask_release(cx, &id) { Ok(()) } else { release_alone(cx, &id).map(drop) };
     }
     if release(cx, &id)? {
         return Ok(());
@@ -30,6 +30,14 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
             Ipam::Own(_) | Ipam::None => Ok(()),
         },
         ModeConf::Node => Ok(()),
+    }
+}
+
+/// As [`release`], without asking the daemon: it was asked.
+fn release_alone(cx: &Context, id: &AttachmentId) -> Result<bool, CniError> {
+    match cx.store.read(id)? {
+        Some(mut record) => detach(&cx.store, &mut record, Patience::Ack).map(|()| true),
+        None => release(cx, id),
     }
 }
 

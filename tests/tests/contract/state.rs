@@ -55,7 +55,7 @@ fn a_record_that_cannot_be_read_is_error_5() {
         let pod = lab.pod("pod");
         std::fs::create_dir_all(node.record(&pod)).unwrap();
         let before = node.snapshot();
-        node.add(&pod, conf).failed(5, &[node.record(&pod).to_str().unwrap(), "directory"]);
+        node.add(&pod, conf).failed(5, &[node.record(&pod).to_str().unwrap(), "not a regular file"]);
         assert_same(&before, &node.snapshot());
         std::fs::remove_dir(node.record(&pod)).unwrap();
     });
