@@ -54,6 +54,7 @@ fn wrong_configurations_name_field_and_code() {
             "ipam.ranges[0][0].x",
         ),
         (json!({"ipam": {"type": "offramp", "gateway": "10.0.0.1"}}), 7, "ipam.subnet"),
+        (json!({"bridge": "br0", "preserveDefaultVlan": false}), 7, "preserveDefaultVlan"),
         (json!({"stateDir": "relative"}), 7, "stateDir"),
         (json!({"prevResult": {"cniVersion": "1.0.0", "ips": 5}}), 6, "result"),
         (
