@@ -114,7 +114,7 @@ impl NetConf {
             Err(_) if lenient => ModeConf::Node, // no ADD with it can have succeeded
             mode => mode?,
         };
-        let runtime = or_default(RuntimeConfig::parse(f.take("runtimeConfig")?), lenient)?;
+        let runtime = or_default(runtime_config(f.take("runtimeConfig")?, &mode), lenient)?;
         let runtime = or_default(with_args(runtime, &mut f), lenient)?;
         let prev_result = or_default(f.take("prevResult")?.map(CniResult::from_json).transpose(), lenient)?;
         let valid_attachments = valid_attachments(&mut f)?;
@@ -141,6 +141,19 @@ impl NetConf {
             cni_version: Version,
         }
         serde_json::from_slice(stdin).map_or(Version::NEWEST, |v: OnlyVersion| v.cni_version)
+    }
+}
+
+/// The capabilities. In node mode the daemon's pools decide: a runtime's ranges would be passed over.
+fn runtime_config(value: Option<Value>, mode: &ModeConf) -> Result<RuntimeConfig, CniError> {
+    let ranges = value.as_ref().and_then(|v| v.get("ipRanges")).cloned();
+    let runtime = RuntimeConfig::parse(value)?;
+    match ranges {
+        Some(ranges) if *mode == ModeConf::Node && !runtime.ip_ranges.is_empty() => {
+            Err(CniError::unsupported_field("runtimeConfig.ipRanges", &ranges)
+                .with_details("in node mode the daemon's configuration names the ranges"))
+        }
+        _ => Ok(runtime),
     }
 }
 

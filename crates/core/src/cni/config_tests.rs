@@ -82,6 +82,18 @@ fn a_release_reads_past_what_it_does_not_need() {
 }
 
 #[test]
+fn node_mode_has_no_ranges_of_the_runtime() {
+    let ranges = json!({"runtimeConfig": {"ipRanges": [[{"subnet": "10.1.0.0/24"}]]}});
+    let e = parse(&with(&ranges)).unwrap_err();
+    assert!(e.code == 2 && e.msg.contains("runtimeConfig.ipRanges") && e.msg.contains("10.1.0.0/24"), "{e}");
+    let mut inline = ranges.clone();
+    inline["ipam"] = json!({"type": "offramp"});
+    assert_eq!(parse(&with(&inline)).unwrap().runtime.ip_ranges.len(), 1);
+    assert!(NetConf::parse(with(&ranges).to_string().as_bytes(), true).is_ok());
+    assert!(parse(&with(&json!({"runtimeConfig": {"ipRanges": []}}))).is_ok());
+}
+
+#[test]
 fn gc_tells_an_empty_list_from_none() {
     assert_eq!(parse(&with(&json!({}))).unwrap().valid_attachments, None);
     let empty = parse(&with(&json!({"cni.dev/valid-attachments": []}))).unwrap();
