@@ -1,5 +1,6 @@
 use super::*;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 fn parse(value: &Value) -> Result<NetConf, CniError> {
     NetConf::parse(value.to_string().as_bytes(), false)
@@ -91,6 +92,20 @@ fn node_mode_has_no_ranges_of_the_runtime() {
     assert_eq!(parse(&with(&inline)).unwrap().runtime.ip_ranges.len(), 1);
     assert!(NetConf::parse(with(&ranges).to_string().as_bytes(), true).is_ok());
     assert!(parse(&with(&json!({"runtimeConfig": {"ipRanges": []}}))).is_ok());
+}
+
+#[test]
+fn only_a_delegated_plugin_needs_the_whole_configuration() {
+    let annotations = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"a/b": "c"}}});
+    let node = parse(&with(&annotations)).unwrap();
+    assert_eq!((node.raw, node.runtime.annotations), (Value::Null, Some(BTreeMap::new())));
+    let mut delegated = with(&annotations);
+    delegated["ipam"] = json!({"type": "static"});
+    assert_eq!(parse(&delegated).unwrap().raw, delegated);
+    let mut wrong = annotations;
+    wrong["runtimeConfig"]["io.kubernetes.cri.pod-annotations"]["a/b"] = json!(5);
+    let e = parse(&with(&wrong)).unwrap_err();
+    assert!(e.code == 7 && e.msg.contains("pod-annotations") && e.msg.contains("{\"a/b\":5}"), "{e}");
 }
 
 #[test]
