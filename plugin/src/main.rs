@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(stdin: &[u8], version: Version) -> Result<Option<String>, CniError> {
-    let call = Call::from_env(|key| std::env::var(key).ok())?;
+    let call = Call::from_env(|key| std::env::var_os(key))?;
     if call.verb == Verb::Version {
         return Ok(Some(verbs::version::answer(version)));
     }

@@ -90,12 +90,9 @@ pub struct Prepare {
 }
 
 impl Prepare {
-    /// The annotations of `runtime` that the daemon reads; others, which may be large, stay behind.
+    /// The annotations of `runtime` that the daemon reads; others were left behind when stdin was read.
     pub fn relevant_annotations(runtime: &RuntimeConfig) -> Option<BTreeMap<String, String>> {
-        const PREFIXES: [&str; 2] = ["offramp.dev/", "k8s.v1.cni.cncf.io/"];
-        let all = runtime.annotations.as_ref()?;
-        let mine = all.iter().filter(|(k, _)| PREFIXES.iter().any(|p| k.starts_with(p)));
-        Some(mine.map(|(k, v)| (k.clone(), v.clone())).collect())
+        runtime.annotations.clone()
     }
 }
 

@@ -84,6 +84,11 @@ impl BridgeConf {
                 "isGateway and vlan cannot both be set: the gateway would be in another VLAN",
             ));
         }
+        if !self.preserve_default_vlan && !self.vlan_filtering() {
+            return Err(CniError::config(
+                "preserveDefaultVlan false needs vlan or vlanTrunk: without them the port has no other VLAN",
+            ));
+        }
         Ok(self)
     }
 

@@ -1,7 +1,7 @@
 //! The network configuration on stdin.
 
 use super::{
-    bridge::BridgeConf, error::CniError, fields::Fields, ipam::Ipam, result::CniResult, result::Dns,
+    bridge::BridgeConf, error::CniError, fields::Fields, frugal, ipam::Ipam, result::CniResult, result::Dns,
     runtime::RuntimeConfig, version::Version,
 };
 use crate::ids::{AttachmentId, ContainerId, IfName, NetworkName};
@@ -31,7 +31,7 @@ pub struct NetConf {
     pub valid_attachments: Option<Vec<AttachmentId>>,
     /// Offramp's own keys.
     pub local: Local,
-    /// The configuration as it came, for delegated plugins.
+    /// The configuration as it came, for the delegated plugin; null where there is none.
     pub raw: Value,
 }
 
@@ -104,17 +104,16 @@ impl NetConf {
     /// Parses stdin. `lenient` (DEL, GC) passes over what only ADD needs: a broken `runtimeConfig` or
     /// `prevResult` must not stop a release.
     pub fn parse(stdin: &[u8], lenient: bool) -> Result<Self, CniError> {
-        let raw: Value = serde_json::from_slice(stdin)
-            .map_err(|e| CniError::decode(format!("stdin is not a network configuration: {e}")))?;
-        let mut f = Fields::new("", raw.clone())?;
+        let decode = |e| CniError::decode(format!("stdin is not a network configuration: {e}"));
+        let mut f = Fields::new("", frugal::parse(stdin).map_err(decode)?)?;
         let version = Version::parse(&f.take_or("cniVersion", String::new())?)?;
         let name = f.require("name")?;
         let local = Local::take(&mut f)?;
-        let mode = match ModeConf::take(&mut f, &raw) {
+        let mode = match ModeConf::take(&mut f) {
             Err(_) if lenient => ModeConf::Node, // no ADD with it can have succeeded
             mode => mode?,
         };
-        let runtime = or_default(RuntimeConfig::parse(f.take("runtimeConfig")?), lenient)?;
+        let runtime = or_default(runtime_config(f.take("runtimeConfig")?, &mode), lenient)?;
         let runtime = or_default(with_args(runtime, &mut f), lenient)?;
         let prev_result = or_default(f.take("prevResult")?.map(CniResult::from_json).transpose(), lenient)?;
         let valid_attachments = valid_attachments(&mut f)?;
@@ -130,6 +129,7 @@ impl NetConf {
         if !lenient {
             f.finish()?;
         }
+        let raw = if mode.delegates() { serde_json::from_slice(stdin).map_err(decode)? } else { Value::Null };
         Ok(Self { version, name, mode, dns, runtime, prev_result, valid_attachments, local, raw })
     }
 
@@ -141,6 +141,19 @@ impl NetConf {
             cni_version: Version,
         }
         serde_json::from_slice(stdin).map_or(Version::NEWEST, |v: OnlyVersion| v.cni_version)
+    }
+}
+
+/// The capabilities. In node mode the daemon's pools decide: a runtime's ranges would be passed over.
+fn runtime_config(value: Option<Value>, mode: &ModeConf) -> Result<RuntimeConfig, CniError> {
+    let ranges = value.as_ref().and_then(|v| v.get("ipRanges")).cloned();
+    let runtime = RuntimeConfig::parse(value)?;
+    match ranges {
+        Some(ranges) if *mode == ModeConf::Node && !runtime.ip_ranges.is_empty() => {
+            Err(CniError::unsupported_field("runtimeConfig.ipRanges", &ranges)
+                .with_details("in node mode the daemon's configuration names the ranges"))
+        }
+        _ => Ok(runtime),
     }
 }
 
@@ -163,8 +176,8 @@ fn or_default<T: Default>(result: Result<T, CniError>, lenient: bool) -> Result<
 
 impl ModeConf {
     /// A configuration that names a bridge or an IPAM decides by itself; any other asks the daemon.
-    fn take(f: &mut Fields, raw: &Value) -> Result<Self, CniError> {
-        if raw.get("bridge").is_none() && raw.get("ipam").is_none() {
+    fn take(f: &mut Fields) -> Result<Self, CniError> {
+        if !f.has("bridge") && !f.has("ipam") {
             return Ok(Self::Node);
         }
         let bridge = BridgeConf::take(f)?;
@@ -175,6 +188,10 @@ impl ModeConf {
             ));
         }
         Ok(Self::Inline { bridge: Box::new(bridge), ipam: Box::new(ipam) })
+    }
+
+    fn delegates(&self) -> bool {
+        matches!(self, Self::Inline { ipam, .. } if matches!(**ipam, Ipam::Delegate { .. }))
     }
 }
 

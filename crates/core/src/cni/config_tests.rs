@@ -1,5 +1,6 @@
 use super::*;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 fn parse(value: &Value) -> Result<NetConf, CniError> {
     NetConf::parse(value.to_string().as_bytes(), false)
@@ -54,6 +55,7 @@ fn wrong_configurations_name_field_and_code() {
             "ipam.ranges[0][0].x",
         ),
         (json!({"ipam": {"type": "offramp", "gateway": "10.0.0.1"}}), 7, "ipam.subnet"),
+        (json!({"bridge": "br0", "preserveDefaultVlan": false}), 7, "preserveDefaultVlan"),
         (json!({"stateDir": "relative"}), 7, "stateDir"),
         (json!({"prevResult": {"cniVersion": "1.0.0", "ips": 5}}), 6, "result"),
         (
@@ -78,6 +80,32 @@ fn a_release_reads_past_what_it_does_not_need() {
     let parsed = NetConf::parse(conf.to_string().as_bytes(), true).unwrap();
     assert_eq!((parsed.prev_result, parsed.runtime), (None, RuntimeConfig::default()));
     assert!(parse(&conf).is_err());
+}
+
+#[test]
+fn node_mode_has_no_ranges_of_the_runtime() {
+    let ranges = json!({"runtimeConfig": {"ipRanges": [[{"subnet": "10.1.0.0/24"}]]}});
+    let e = parse(&with(&ranges)).unwrap_err();
+    assert!(e.code == 2 && e.msg.contains("runtimeConfig.ipRanges") && e.msg.contains("10.1.0.0/24"), "{e}");
+    let mut inline = ranges.clone();
+    inline["ipam"] = json!({"type": "offramp"});
+    assert_eq!(parse(&with(&inline)).unwrap().runtime.ip_ranges.len(), 1);
+    assert!(NetConf::parse(with(&ranges).to_string().as_bytes(), true).is_ok());
+    assert!(parse(&with(&json!({"runtimeConfig": {"ipRanges": []}}))).is_ok());
+}
+
+#[test]
+fn only_a_delegated_plugin_needs_the_whole_configuration() {
+    let annotations = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"a/b": "c"}}});
+    let node = parse(&with(&annotations)).unwrap();
+    assert_eq!((node.raw, node.runtime.annotations), (Value::Null, Some(BTreeMap::new())));
+    let mut delegated = with(&annotations);
+    delegated["ipam"] = json!({"type": "static"});
+    assert_eq!(parse(&delegated).unwrap().raw, delegated);
+    let mut wrong = annotations;
+    wrong["runtimeConfig"]["io.kubernetes.cri.pod-annotations"]["a/b"] = json!(5);
+    let e = parse(&with(&wrong)).unwrap_err();
+    assert!(e.code == 7 && e.msg.contains("pod-annotations") && e.msg.contains("{\"a/b\":5}"), "{e}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{args::Args, error::CniError};
 use crate::ids::{AttachmentId, ContainerId, IfName};
+use std::ffi::OsString;
 
 /// What the runtime wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,14 +68,25 @@ pub struct Call {
 
 impl Call {
     /// Parses the environment, given as a lookup. Error 4 names every variable that is missing or wrong.
-    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, CniError> {
-        let get = |key: &str| get(key).filter(|v| !v.is_empty());
+    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, CniError> {
+        let get = |key: &str| lookup(key).and_then(|v| v.into_string().ok()).filter(|v| !v.is_empty());
+        let text = |keys: &[&str]| {
+            keys.iter().try_for_each(|k| match lookup(k).map(OsString::into_string) {
+                Some(Err(v)) => Err(CniError::environment(format!("{k} {v:?} is not UTF-8"))),
+                _ => Ok(()),
+            })
+        };
+        text(&["CNI_COMMAND"])?;
         let command = get("CNI_COMMAND").unwrap_or_default();
         let verb = Verb::parse(&command).ok_or_else(|| {
             CniError::environment(format!(
                 "CNI_COMMAND {command:?} is not ADD, DEL, CHECK, GC, STATUS or VERSION"
             ))
         })?;
+        text(verb.required())?;
+        if matches!(verb, Verb::Add | Verb::Check) {
+            text(&["CNI_ARGS", "CNI_PATH"])?;
+        }
         let missing: Vec<_> = verb.required().iter().filter(|k| get(k).is_none()).copied().collect();
         if !missing.is_empty() {
             let list = missing.join(", ");
@@ -115,7 +127,30 @@ mod tests {
     use super::*;
 
     fn call(pairs: &[(&str, &str)]) -> Result<Call, CniError> {
-        Call::from_env(|key| pairs.iter().find(|(k, _)| *k == key).map(|(_, v)| (*v).to_owned()))
+        Call::from_env(|key| pairs.iter().find(|(k, _)| *k == key).map(|(_, v)| (*v).into()))
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_named() {
+        use std::os::unix::ffi::OsStringExt;
+        let with = |verb: &'static str, wrong: &'static str| {
+            Call::from_env(move |key| {
+                Some(match key {
+                    key if key == wrong => OsString::from_vec(vec![b'/', 0xff]),
+                    "CNI_COMMAND" => verb.into(),
+                    "CNI_ARGS" => "IgnoreUnknown=1".into(),
+                    _ => "x".into(),
+                })
+            })
+        };
+        for key in ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"] {
+            let e = with("ADD", key).unwrap_err();
+            assert!(e.code == 4 && e.msg.contains(key) && e.msg.contains(r"/\xFF"), "{e}");
+        }
+        // A release needs none of these.
+        for key in ["CNI_NETNS", "CNI_ARGS", "CNI_PATH"] {
+            assert!(with("DEL", key).is_ok(), "{key}");
+        }
     }
 
     #[test]

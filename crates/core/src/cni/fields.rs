@@ -35,13 +35,18 @@ impl Fields {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
+    /// Whether the field is there, be it `null`.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// Takes a field; absent and `null` are the same. A wrong type or value is error 7.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, CniError> {
         let Some(value) = self.map.remove(key).filter(|v| !v.is_null()) else { return Ok(None) };
-        let shown: String = value.to_string().chars().take(80).collect();
-        serde_json::from_value(value)
-            .map(Some)
-            .map_err(|e| CniError::config(format!("field {:?} with value {shown}: {e}", self.name(key))))
+        T::deserialize(&value).map(Some).map_err(|e| {
+            let shown: String = value.to_string().chars().take(80).collect();
+            CniError::config(format!("field {:?} with value {shown}: {e}", self.name(key)))
+        })
     }
 
     /// Takes a field or its default.

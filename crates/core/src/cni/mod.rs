@@ -7,6 +7,7 @@ pub mod config;
 pub mod env;
 pub mod error;
 pub mod fields;
+mod frugal;
 pub mod ipam;
 pub mod result;
 pub mod runtime;

@@ -24,7 +24,7 @@ pub struct RuntimeConfig {
     pub ip_ranges: Vec<Vec<Range>>,
     /// `dns`
     pub dns: Option<Dns>,
-    /// `io.kubernetes.cri.pod-annotations`
+    /// `io.kubernetes.cri.pod-annotations`; of stdin, only those that Offramp reads.
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
