@@ -99,6 +99,14 @@ pub struct ConfigurePod {
     pub dad: bool,
 }
 
+impl ConfigurePod {
+    /// A route's next hop; none: it is on-link.
+    pub fn next_hop(&self, route: &Route) -> Option<IpAddr> {
+        let same_family = |a: &&Address| a.ip.is_ipv4() == route.dst.is_ipv4();
+        route.gw.or_else(|| self.addresses.iter().filter(same_family).find_map(|a| a.gateway))
+    }
+}
+
 /// See [`Step::Neighbours`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbours {

@@ -36,6 +36,8 @@ pub struct Link {
     pub forwarding: Option<bool>,
     /// `bridge`, `veth`, `vxlan`, ...; none for physical links.
     pub kind: Option<String>,
+    /// Kind of the root qdisc: `tbf`, `noqueue`, ...
+    pub qdisc: String,
     /// A bridge that tells VLANs apart.
     pub vlan_filtering: bool,
 }
@@ -57,6 +59,7 @@ impl From<LinkMessage> for Link {
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_QDISC: u16 = 6;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
@@ -89,6 +92,7 @@ impl Link {
                 IFLA_IFNAME => link.name = text(value),
                 IFLA_ADDRESS => link.mac = value.to_vec(),
                 IFLA_MTU => link.mtu = word(value, 0).unwrap_or_default(),
+                IFLA_QDISC => link.qdisc = text(value),
                 IFLA_CARRIER => link.carrier = value == [1],
                 IFLA_OPERSTATE => link.operational = value == [IF_OPER_UP],
                 IFLA_MASTER => link.controller = word(value, 0),
@@ -119,7 +123,7 @@ impl Link {
     }
 }
 
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(|nla| nla.ok())
 }
 

@@ -1,7 +1,8 @@
 //! Routes.
 
 use crate::addr::family;
-use crate::message::{self, RTM_NEWROUTE};
+use crate::link::attributes;
+use crate::message::{self, Message, RTM_NEWROUTE, half, word};
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use ipnetwork::IpNetwork;
@@ -36,6 +37,77 @@ pub fn message(dst: IpNetwork, link: u32, protocol: RouteProtocol) -> RouteMessa
     }
     message.attributes.push(RouteAttribute::Oif(link));
     message
+}
+
+/// One way to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The destination.
+    pub dst: IpNetwork,
+    /// The next hop; none: on-link.
+    pub gateway: Option<IpAddr>,
+}
+
+// include/uapi/linux/rtnetlink.h
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_MULTIPATH: u16 = 9;
+/// struct rtmsg
+const HEADER: usize = 12;
+/// struct rtnexthop
+const NEXT_HOP: usize = 8;
+
+/// The unicast routes by a link, in all tables.
+pub fn list(socket: &mut Socket, link: u32) -> Result<Vec<Way>> {
+    let mut ways = Vec::new();
+    for of in Family::ALL {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(of);
+        let replies = socket.dump_raw("list routes", message::get_route(message))?;
+        ways.extend(replies.iter().filter_map(|m| ways_of(m, of, link)).flatten());
+    }
+    Ok(ways)
+}
+
+/// The ways of a route that lead by the link: IPv6 routes to one destination come as one with many next hops.
+fn ways_of(message: &Message, of: Family, link: u32) -> Option<Vec<Way>> {
+    let body = &message.body;
+    let is_unicast = message.kind == RTM_NEWROUTE && *body.get(7)? == u8::from(RouteType::Unicast);
+    // Without IPv6 the kernel answers with all other families' routes (rtnetlink_rcv_msg, net/core/rtnetlink.c).
+    if !is_unicast || *body.first()? != u8::from(family(of)) {
+        return None;
+    }
+    let ip = |value: &[u8]| match of {
+        Family::V4 => Some(IpAddr::from(*value.first_chunk::<4>()?)),
+        Family::V6 => Some(IpAddr::from(*value.first_chunk::<16>()?)),
+    };
+    let (mut dst, mut ways, mut oif, mut gateway) = (of.default_route().ip(), Vec::new(), None, None);
+    for nla in attributes(body.get(HEADER..)?) {
+        match nla.kind() {
+            RTA_DST => dst = ip(nla.value())?,
+            RTA_OIF => oif = word(nla.value(), 0),
+            RTA_GATEWAY => gateway = ip(nla.value()),
+            RTA_MULTIPATH => ways.extend(next_hops(nla.value(), ip)),
+            _ => {}
+        }
+    }
+    ways.extend(oif.map(|oif| (oif, gateway)));
+    let dst = IpNetwork::new(dst, *body.get(1)?).ok()?;
+    Some(ways.into_iter().filter(|(oif, _)| *oif == link).map(|(_, gateway)| Way { dst, gateway }).collect())
+}
+
+/// Link and gateway of each (struct rtnexthop, padded, with attributes behind it).
+fn next_hops(mut rest: &[u8], ip: impl Fn(&[u8]) -> Option<IpAddr>) -> Vec<(u32, Option<IpAddr>)> {
+    let mut all = Vec::new();
+    while let (Some(len), Some(oif)) = (half(rest, 0).map(usize::from), word(rest, 4)) {
+        let Some(inside) = rest.get(NEXT_HOP..len) else { break };
+        let gateway =
+            attributes(inside).find(|nla| nla.kind() == RTA_GATEWAY).and_then(|nla| ip(nla.value()));
+        all.push((oif, gateway));
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    all
 }
 
 /// Whether the namespace takes in packets to `ip` itself.

@@ -52,6 +52,18 @@ impl Addresses {
         Ok(Locked { addresses: self, _lock: files::lock(&self.dir, "lock", &what, PATIENCE)? })
     }
 
+    /// Whether each set has a free address at this moment. It reads only and takes no lock, so it waits for nobody;
+    /// whoever wants an address picks it under the lock.
+    pub fn peek_free(&self, sets: &[Vec<Range>]) -> Result<()> {
+        self.pick(sets, &[]).map(drop)
+    }
+
+    fn pick(&self, sets: &[Vec<Range>], wanted: &[IpAddr]) -> Result<Vec<(IpAddr, Range)>> {
+        let last = |set: usize| fs::read_to_string(self.dir.join(last_name(set))).ok()?.trim().parse().ok();
+        pick_all(sets, wanted, last, |ip| self.path(ip).exists())
+            .map_err(|why: PickError| Error::Addresses { network: self.network.to_string(), why })
+    }
+
     /// Gives back what `id` holds of `ips`; what a newer one holds is left.
     pub fn release(&self, id: &AttachmentId, ips: impl Iterator<Item = IpAddr>) -> Result<()> {
         if !self.dir.exists() {
@@ -78,10 +90,7 @@ impl Addresses {
 impl Locked<'_> {
     /// Picks one free address of each set; see [`pick_all`].
     pub fn pick(&self, sets: &[Vec<Range>], wanted: &[IpAddr]) -> Result<Vec<(IpAddr, Range)>> {
-        let a = self.addresses;
-        let last = |set: usize| fs::read_to_string(a.dir.join(last_name(set))).ok()?.trim().parse().ok();
-        pick_all(sets, wanted, last, |ip| a.path(ip).exists())
-            .map_err(|why: PickError| Error::Addresses { network: a.network.to_string(), why })
+        self.addresses.pick(sets, wanted)
     }
 
     /// Claims addresses that were picked under this lock; the record that names them must be written.

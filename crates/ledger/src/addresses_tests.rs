@@ -35,6 +35,20 @@ fn each_address_has_one_holder_and_rests_after() {
     assert_eq!(take(&store, &sets, "c7@eth0").unwrap()[0], first[0]);
 }
 
+/// STATUS must not wait for a plugin that is stuck with the lock.
+#[test]
+fn whether_one_is_free_is_told_while_the_lock_is_held() {
+    let (_dir, store, mut sets) = setup();
+    sets.truncate(1);
+    let addresses = store.addresses(&"net".parse().unwrap(), None);
+    for i in 0..5 {
+        addresses.peek_free(&sets).unwrap();
+        take(&store, &sets, &format!("c{i}@eth0")).unwrap();
+    }
+    let _locked = addresses.lock().unwrap();
+    assert!(matches!(addresses.peek_free(&sets), Err(Error::Addresses { .. })));
+}
+
 #[test]
 fn files_without_a_record_are_orphans() {
     let (_dir, store, sets) = setup();

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// A DHCP lease can take half a minute; the runtime gives a sandbox four.
 const DEADLINE: Duration = Duration::from_secs(90);
+/// STATUS must be answered within 500 ms: the rest is ours and the runtime's.
+const STATUS_DEADLINE: Duration = Duration::from_millis(400);
 /// More is no CNI result.
 const MAX_OUTPUT: u64 = 1 << 20;
 
@@ -96,15 +98,21 @@ impl Delegate<'_> {
             .spawn()
             .map_err(|e| failed(&format!("start {}", program.display()), e))?;
         offramp_kernel::crash::point("delegate.started");
-        let status = self.wait(child).map_err(|e| failed("wait for it", e))?;
+        let patience = if verb == Verb::Status { STATUS_DEADLINE } else { DEADLINE };
+        let status = self.wait(child, patience).map_err(|e| failed("wait for it", e))?;
         let out = read_back(&mut stdout).map_err(|e| failed("read its answer", e))?;
         match status {
             Some(status) if status.success() => Ok(out),
             Some(status) => {
                 Err(self.refusal(verb, &out, status, &read_back(&mut stderr).unwrap_or_default()))
             }
+            None if verb == Verb::Status => Err(CniError::unavailable(format!(
+                "IPAM plugin {} did not answer STATUS within {} ms, killed",
+                self.plugin,
+                patience.as_millis()
+            ))),
             None => Err(CniError::try_again(format!(
-                "IPAM plugin {}: {} did not end within {DEADLINE:?}, killed",
+                "IPAM plugin {}: {} did not end within {patience:?}, killed",
                 self.plugin,
                 verb.as_str()
             ))),
@@ -123,9 +131,9 @@ impl Delegate<'_> {
         })
     }
 
-    /// Waits until the deadline, then kills the whole group; none if it came to that.
-    fn wait(&self, mut child: Child) -> std::io::Result<Option<ExitStatus>> {
-        let deadline = Instant::now() + DEADLINE;
+    /// Waits as long as that, then kills the whole group; none if it came to that.
+    fn wait(&self, mut child: Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + patience;
         let ended = pidfd(child.id())?;
         loop {
             if let Some(status) = child.try_wait()? {

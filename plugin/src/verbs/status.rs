@@ -31,8 +31,7 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
             Ipam::Own(own) => {
                 let sets = inline::range_sets(cx, own)?;
                 let addresses = cx.store.addresses(&cx.conf.name, own.data_dir.as_deref());
-                let free = addresses.lock().and_then(|l| l.pick(&sets, &[]));
-                free.map(drop).map_err(|e| CniError::unavailable(e.to_string()))
+                addresses.peek_free(&sets).map_err(|e| CniError::unavailable(e.to_string()))
             }
         },
     }

@@ -22,6 +22,9 @@ fn damages(node: &Node, pod: &Pod, conf: &Value) {
     broken(node, pod, conf, remove, &["eth0", "does not have address", address]);
     let remove_v6 = |_: &str| drop(pod.ip(&format!("addr del {} dev eth0", pod.ips()[1])));
     broken(node, pod, conf, remove_v6, &["eth0", "does not have address", "fd"]);
+    let route = |family: &str| drop(pod.ip(&format!("{family} route del default")));
+    broken(node, pod, conf, |_| route("-4"), &["eth0", "does not have the route to 0.0.0.0/0 via"]);
+    broken(node, pod, conf, |_| route("-6"), &["eth0", "does not have the route to ::/0 via"]);
     broken(node, pod, conf, |_| drop(pod.ip("link set eth0 down")), &["eth0", "not up"]);
     broken(node, pod, conf, |_| drop(pod.ip("link set eth0 address 02:00:00:00:00:99")), &["eth0", "MAC"]);
     broken(node, pod, conf, |_| drop(pod.ip("link del eth0")), &["is gone"]);
@@ -40,6 +43,49 @@ fn of_inline_mode() {
     let lab = Lab::new();
     let (node, pod) = node_and_pod(&lab);
     damages(&node, &pod, &node.inline(json!({})));
+}
+
+#[test]
+fn of_the_gateways_of_inline_mode() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let conf = node.inline(json!({}));
+    for i in 0..2 {
+        let damage = |_: &str| drop(node.ip(&format!("addr del {} dev br0", node.addresses("br0")[i])));
+        broken(&node, &pod, &conf, damage, &["br0", "does not have gateway address"]);
+    }
+}
+
+#[test]
+fn of_the_limits() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let limit = json!({"ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 8_000_000, "egressBurst": 800_000});
+    let conf = node.inline(json!({"runtimeConfig": {"bandwidth": limit}}));
+    let unlimited = |host: &str| drop(node.run(&format!("tc qdisc del dev {host} root")));
+    broken(&node, &pod, &conf, unlimited, &["does not limit ingress"]);
+    let ifb = || node.links_of_kind("ifb").remove(0);
+    broken(&node, &pod, &conf, |_| unlimited(&ifb()), &["does not limit egress"]);
+    broken(&node, &pod, &conf, |_| drop(node.ip(&format!("link del {}", ifb()))), &["is gone"]);
+}
+
+#[test]
+fn of_the_rules() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let ports = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+    let conf =
+        node.inline(json!({"ipMasq": true, "macspoofchk": true, "runtimeConfig": {"portMappings": ports}}));
+    let on_node = &node;
+    let nft = |script: &'static str| move |_: &str| drop(on_node.run(&format!("nft {script}")));
+    broken(&node, &pod, &conf, nft("flush set inet offramp masquerade6"), &["masquerade6", "fd"]);
+    broken(&node, &pod, &conf, nft("flush set inet offramp hairpin4"), &["hairpin4", "127.0.0.0/8"]);
+    broken(&node, &pod, &conf, nft("flush map inet offramp host_ports4"), &["host_ports4", "8080"]);
+    broken(&node, &pod, &conf, nft("delete table bridge offramp"), &["bridge offramp"]);
+    let stolen = nft(
+        "flush map inet offramp host_ports4; add element inet offramp host_ports4 { tcp . 8080 : 10.9.9.9 . 80 }",
+    );
+    broken(&node, &pod, &conf, stolen, &["port 8080", "another pod's"]);
 }
 
 #[test]

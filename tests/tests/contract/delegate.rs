@@ -266,6 +266,18 @@ fn check_status_and_gc_are_passed_on() {
     status.run().ok();
 }
 
+/// STATUS has half a second in all; a delegate that is stuck makes the node not ready, not the runtime wait.
+#[test]
+fn status_does_not_wait_for_a_delegate_that_is_stuck() {
+    let lab = Lab::new();
+    let (node, _pod) = node_and_pod(&lab);
+    let fake = Fake::new(&node);
+    fake.write("before-STATUS", "exec sleep 1000");
+    let conf = conf(&node, json!({"type": "fake"}));
+    let status = node.call("STATUS").env("CNI_PATH", fake.dir().to_str().unwrap()).config(&conf);
+    status.run().failed(50, &["fake", "did not answer STATUS within 400 ms"]);
+}
+
 #[test]
 fn a_failing_del_keeps_the_record_until_it_succeeds() {
     let lab = Lab::new();

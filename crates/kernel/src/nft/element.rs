@@ -86,6 +86,11 @@ impl Element {
         format!("delete element {} {} {{ {} }}", self.table, self.set, self.body())
     }
 
+    /// The command that asks for it, in one line. The answer is by key: a map's value does not count.
+    pub fn get(&self) -> String {
+        format!("get element {} {} {{ {} }}", self.table, self.set, self.key)
+    }
+
     fn nat(set: &str, family: Family, key: String) -> Self {
         Self { table: Table::Nat, set: per_family(set, family), key, value: None, host_port: None }
     }

@@ -158,10 +158,10 @@ impl Fault {
         Some(Self { line, reason })
     }
 
-    /// The element that the faulty line adds or deletes.
+    /// The element that the faulty line adds, deletes or asks for.
     pub fn element<'a>(&self, script: &str, elements: &'a [Element]) -> Option<&'a Element> {
         let line = script.lines().nth(self.line?.checked_sub(1)?)?;
-        elements.iter().find(|e| e.add() == line || e.delete() == line)
+        elements.iter().find(|e| [e.add(), e.delete(), e.get()].iter().any(|l| l == line))
     }
 }
 

@@ -76,6 +76,34 @@ pub fn remove(rules: &Rules) -> Result<(), NftError> {
     conntrack::forget(rules, Forget::ToPod)
 }
 
+/// Looks for the rules of one attachment, changing nothing; returns the first that is not there, as nft writes it.
+///
+/// # Errors
+/// [`NftError::PortTaken`] if a port leads elsewhere; others.
+pub fn missing(rules: &Rules) -> Result<Option<String>, NftError> {
+    let elements = Element::all(rules)?;
+    let lines = |command: fn(&Element) -> String, only: fn(&&Element) -> bool| {
+        elements.iter().filter(only).map(command).fold(String::new(), |text, line| text + &line + "\n")
+    };
+    let script = lines(Element::get, |_| true);
+    match apply(&script) {
+        Err(NftError::Refused(refusal)) => {
+            let lacks = refusal.faults.iter().filter(|f| f.reason == Reason::Missing);
+            return match lacks.filter_map(|f| f.element(&script, &elements)).next() {
+                Some(e) => Ok(Some(format!("{} {} {{ {} }}", e.table, e.set, e.body()))),
+                None => Err(NftError::Refused(refusal)),
+            };
+        }
+        asked => asked?,
+    }
+    // Only an attempt tells that a key has another value (EEXIST); `-c` attempts without doing.
+    let script = lines(Element::add, |e| e.host_port.is_some());
+    match script.as_str() {
+        "" => Ok(None),
+        _ => child::run(&["-c", "-f", "-"], &script).map(|_| None).map_err(|e| e.blame(&script, &elements)),
+    }
+}
+
 /// Makes the tables hold exactly this, whatever is there: for the daemon's start and for repairs.
 ///
 /// # Errors

@@ -5,7 +5,6 @@ use crate::link::{self, numbered};
 use crate::{Result, addr, route};
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
-use offramp_core::cni::result::Route;
 use offramp_core::step::ConfigurePod;
 use std::net::IpAddr;
 
@@ -28,13 +27,9 @@ pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<
     requests.extend(want.addresses.iter().map(|a| addr::add(name, index, a.ip, want.dad)));
     requests.push(link::set_up(name, numbered(index), true));
     for r in &want.routes {
-        let gateway = r.gw.or_else(|| default_gateway(want, r));
+        let gateway = want.next_hop(r);
         let on_link = gateway.is_some_and(|g| !want.addresses.iter().any(|a| a.ip.contains(g)));
         requests.push(route::add_pod_route(name, index, r, gateway, on_link));
     }
     socket.batch(requests)
-}
-
-fn default_gateway(want: &ConfigurePod, route: &Route) -> Option<IpAddr> {
-    want.addresses.iter().filter(|a| a.ip.is_ipv4() == route.dst.is_ipv4()).find_map(|a| a.gateway)
 }

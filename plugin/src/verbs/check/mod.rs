@@ -1,5 +1,7 @@
 //! CHECK: compares the record, the kernel and the runtime's prevResult.
 
+mod kernel;
+
 use crate::context::Context;
 use crate::inline;
 use crate::verbs::since;
@@ -8,10 +10,6 @@ use offramp_core::cni::ipam::Ipam;
 use offramp_core::cni::result::CniResult;
 use offramp_core::cni::{CniError, Verb, Version};
 use offramp_core::record::{Record, State};
-use offramp_core::step::{AttachPort, ConfigurePod, CreateVeth, Step};
-use offramp_kernel::link::{self, Link};
-use offramp_kernel::netlink::Socket;
-use offramp_kernel::{Netns, addr};
 
 /// Error 102 names the first thing that is not as it was made.
 pub fn run(cx: &mut Context) -> Result<(), CniError> {
@@ -36,7 +34,8 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
         ));
     }
     against_result(&record, &prev)?;
-    against_kernel(&record, &netns)?;
+    kernel::steps(&record, &netns)?;
+    kernel::rules(&record)?;
     match &cx.conf.mode {
         ModeConf::Inline { ipam, .. } => match &**ipam {
             Ipam::Delegate { plugin } => {
@@ -65,58 +64,5 @@ fn against_result(record: &Record, prev: &CniResult) -> Result<(), CniError> {
             Err(failed(record, format!("prevResult does not have interface {name} with MAC {mac}")))
         }
         _ => Ok(()),
-    }
-}
-
-fn against_kernel(record: &Record, netns: &Netns) -> Result<(), CniError> {
-    let (mut host, mut pod) = (Socket::open()?, Socket::open_in(netns)?);
-    for step in &record.plan.steps {
-        match step {
-            Step::CreateVeth(v) => veth(record, &mut host, &mut pod, v)?,
-            Step::AttachPort(p) => port(record, &mut host, p)?,
-            Step::ConfigurePod(p) => addresses(record, &mut pod, p)?,
-            Step::Shape(_)
-            | Step::EnsureBridge(_)
-            | Step::Gateway(_)
-            | Step::Neighbours(_)
-            | Step::AwaitCarrier(_)
-            | Step::Announce(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn veth(record: &Record, host: &mut Socket, pod: &mut Socket, v: &CreateVeth) -> Result<(), CniError> {
-    let ends =
-        [(link::find(host, &v.host)?, &v.host, v.host_mac), (link::find(pod, &v.pod)?, &v.pod, v.pod_mac)];
-    for (found, name, mac) in ends {
-        match found {
-            None => return Err(failed(record, format!("link {name} is gone"))),
-            Some(l) if !l.has_mac(mac) => {
-                return Err(failed(record, format!("link {name} does not have MAC {mac}")));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn port(record: &Record, host: &mut Socket, p: &AttachPort) -> Result<(), CniError> {
-    let bridge =
-        link::find(host, &p.bridge)?.ok_or_else(|| failed(record, format!("bridge {} is gone", p.bridge)))?;
-    let plugged = |l: &Link| l.controller == Some(bridge.index) && l.up;
-    if link::find(host, &p.link)?.is_some_and(|l| plugged(&l)) {
-        return Ok(());
-    }
-    Err(failed(record, format!("link {} is not up as a port of bridge {}", p.link, p.bridge)))
-}
-
-fn addresses(record: &Record, pod: &mut Socket, p: &ConfigurePod) -> Result<(), CniError> {
-    let found = link::find(pod, &p.link)?.filter(|l| l.up);
-    let link = found.ok_or_else(|| failed(record, format!("interface {} is not up", p.link)))?;
-    let has = addr::list(pod, link.index)?;
-    match p.addresses.iter().find(|a| !has.contains(&a.ip)) {
-        Some(a) => Err(failed(record, format!("interface {} does not have address {}", p.link, a.ip))),
-        None => Ok(()),
     }
 }

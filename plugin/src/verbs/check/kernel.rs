@@ -1,0 +1,121 @@
+//! What the kernel holds of an attachment.
+
+use super::failed;
+use offramp_core::cni::CniError;
+use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::net::network_of;
+use offramp_core::record::{Mode, Record};
+use offramp_core::step::{AttachPort, ConfigurePod, CreateVeth, Gateway, Shape, Step};
+use offramp_kernel::link::{self, Link};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::nft::{self, NftError};
+use offramp_kernel::route::{self, Way};
+use offramp_kernel::{Netns, addr};
+
+/// Links, addresses, routes and limits.
+pub fn steps(record: &Record, netns: &Netns) -> Result<(), CniError> {
+    let (mut host, mut pod) = (Socket::open()?, Socket::open_in(netns)?);
+    for step in &record.plan.steps {
+        match step {
+            Step::CreateVeth(v) => veth(record, &mut host, &mut pod, v)?,
+            Step::AttachPort(p) => port(record, &mut host, p)?,
+            Step::Shape(s) => limits(record, &mut host, s)?,
+            Step::ConfigurePod(p) => addresses_and_routes(record, &mut pod, p)?,
+            // In node mode the bridge is the daemon's, which repairs it.
+            Step::Gateway(g) if record.mode == Mode::Inline => gateways(record, &mut host, g)?,
+            Step::Gateway(_)
+            | Step::EnsureBridge(_)
+            | Step::Neighbours(_)
+            | Step::AwaitCarrier(_)
+            | Step::Announce(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// nftables.
+pub fn rules(record: &Record) -> Result<(), CniError> {
+    if record.plan.firewall.is_empty() {
+        return Ok(());
+    }
+    match nft::missing(&record.plan.firewall) {
+        Ok(None) => Ok(()),
+        Ok(Some(element)) => Err(failed(record, format!("nftables does not hold {element}"))),
+        Err(e @ NftError::PortTaken { .. }) => Err(failed(record, e)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn veth(record: &Record, host: &mut Socket, pod: &mut Socket, v: &CreateVeth) -> Result<(), CniError> {
+    own_link(record, host, &v.host, v.host_mac)?;
+    own_link(record, pod, &v.pod, v.pod_mac).map(drop)
+}
+
+/// A link that ADD made.
+fn own_link(record: &Record, socket: &mut Socket, name: &IfName, mac: MacAddr) -> Result<Link, CniError> {
+    match link::find(socket, name)? {
+        None => Err(failed(record, format!("link {name} is gone"))),
+        Some(l) if !l.has_mac(mac) => Err(failed(record, format!("link {name} does not have MAC {mac}"))),
+        Some(l) => Ok(l),
+    }
+}
+
+fn bridge(record: &Record, host: &mut Socket, name: &IfName) -> Result<Link, CniError> {
+    link::find(host, name)?.ok_or_else(|| failed(record, format!("bridge {name} is gone")))
+}
+
+fn port(record: &Record, host: &mut Socket, p: &AttachPort) -> Result<(), CniError> {
+    let bridge = bridge(record, host, &p.bridge)?;
+    let plugged = |l: &Link| l.controller == Some(bridge.index) && l.up;
+    if link::find(host, &p.link)?.is_some_and(|l| plugged(&l)) {
+        return Ok(());
+    }
+    Err(failed(record, format!("link {} is not up as a port of bridge {}", p.link, p.bridge)))
+}
+
+fn limits(record: &Record, host: &mut Socket, s: &Shape) -> Result<(), CniError> {
+    let limited = |l: Link, direction: &str| match l.qdisc.as_str() {
+        "tbf" => Ok(()),
+        other => {
+            Err(failed(record, format!("link {}, with qdisc {other:?}, does not limit {direction}", l.name)))
+        }
+    };
+    if s.bandwidth.ingress.is_some() {
+        limited(link::require(host, &s.link)?, "ingress")?;
+    }
+    if s.bandwidth.egress.is_some() {
+        limited(own_link(record, host, &s.ifb, s.ifb_mac)?, "egress")?;
+    }
+    Ok(())
+}
+
+fn gateways(record: &Record, host: &mut Socket, g: &Gateway) -> Result<(), CniError> {
+    let bridge = bridge(record, host, &g.bridge)?;
+    let has = addr::list(host, bridge.index)?;
+    // Another network may have put it there first, with a prefix of its own.
+    match g.addresses.iter().find(|a| !has.iter().any(|h| h.ip() == a.ip())) {
+        Some(a) => Err(failed(record, format!("bridge {} does not have gateway address {a}", g.bridge))),
+        None => Ok(()),
+    }
+}
+
+fn addresses_and_routes(record: &Record, pod: &mut Socket, p: &ConfigurePod) -> Result<(), CniError> {
+    let found = link::find(pod, &p.link)?.filter(|l| l.up);
+    let link = found.ok_or_else(|| failed(record, format!("interface {} is not up", p.link)))?;
+    let has = addr::list(pod, link.index)?;
+    if let Some(a) = p.addresses.iter().find(|a| !has.contains(&a.ip)) {
+        return Err(failed(record, format!("interface {} does not have address {}", p.link, a.ip)));
+    }
+    if p.routes.is_empty() {
+        return Ok(());
+    }
+    let has = route::list(pod, link.index)?;
+    let mut wanted = p.routes.iter().map(|r| Way { dst: network_of(r.dst), gateway: p.next_hop(r) });
+    match wanted.find(|way| !has.contains(way)) {
+        Some(Way { dst, gateway }) => {
+            let via = gateway.map(|g| format!(" via {g}")).unwrap_or_default();
+            Err(failed(record, format!("interface {} does not have the route to {dst}{via}", p.link)))
+        }
+        None => Ok(()),
+    }
+}
