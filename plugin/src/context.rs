@@ -16,14 +16,15 @@ pub struct Context {
     pub conf: NetConf,
     pub store: Store,
     pub started: Instant,
+    pub stdin_bytes: usize,
     /// What was done, and how many microseconds it took.
     pub times: Vec<(&'static str, u64)>,
 }
 
 impl Context {
-    pub fn new(call: Call, conf: NetConf) -> Self {
+    pub fn new(call: Call, conf: NetConf, stdin_bytes: usize) -> Self {
         let store = Store::at(&conf.local.state_dir);
-        Self { call, conf, store, started: Instant::now(), times: Vec::new() }
+        Self { call, conf, store, started: Instant::now(), stdin_bytes, times: Vec::new() }
     }
 
     /// The attachment; the environment was checked to have it for the verbs that ask.

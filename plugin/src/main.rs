@@ -47,13 +47,13 @@ fn main() -> ExitCode {
 }
 
 fn serve(stdin: &[u8], version: Version) -> Result<Option<String>, CniError> {
-    let call = Call::from_env(|key| std::env::var_os(key))?;
+    let call = Call::from_env(|key| std::env::var_os(key)).inspect_err(|e| log::refused(stdin, e))?;
     if call.verb == Verb::Version {
         return Ok(Some(verbs::version::answer(version)));
     }
     let lenient = matches!(call.verb, Verb::Del | Verb::Gc);
-    let conf = NetConf::parse(stdin, lenient)?;
-    let mut cx = context::Context::new(call, conf);
+    let conf = NetConf::parse(stdin, lenient).inspect_err(|e| log::refused(stdin, e))?;
+    let mut cx = context::Context::new(call, conf, stdin.len());
     let outcome = match cx.call.verb {
         Verb::Add => verbs::add::run(&mut cx).map(Some),
         Verb::Del => verbs::del::run(&mut cx).map(|()| None),

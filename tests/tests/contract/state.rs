@@ -1,7 +1,7 @@
 //! The state directory in bad shape: unreadable and half-written records, a full disk, a log that cannot be written.
 
 use crate::node_and_pod;
-use offramp_tests::{Lab, Node, Pod, Snapshot, assert_same};
+use offramp_tests::{Lab, Node, Pod, Snapshot, assert_same, over};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -157,6 +157,31 @@ fn a_log_that_cannot_be_written_fails_no_call() {
         assert_eq!(node.add(&pod, &conf).ok()["ips"].as_array().unwrap().len(), 2);
         assert_eq!(node.del(&pod, &conf).stdout, "");
     }
+}
+
+#[test]
+fn the_log_tells_what_was_refused_and_is_always_json() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let log = node.dir().join("calls.log");
+    let conf = |extra: Value| over(node.inline(json!({"logFile": log, "logLevel": "debug"})), extra);
+    node.add(&pod, &conf(json!({"frobnicate": 1}))).failed(2, &["frobnicate"]);
+    node.add(&pod, &conf(json!({"name": "\"".repeat(9000)}))).failed(7, &["network name"]);
+    node.call_for("FLY", &pod).config(&conf(json!({}))).run().failed(4, &["FLY"]);
+    let args = "IgnoreUnknown=1;K8S_POD_NAME=".to_owned() + &"p".repeat(9000);
+    node.call_for("ADD", &pod).config(&conf(json!({}))).args(&args).run().ok();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let codes: Vec<_> = lines.iter().map(|l| (l["verb"].as_str().unwrap(), l["code"].as_u64())).collect();
+    assert_eq!(codes, [("ADD", Some(2)), ("ADD", Some(7)), ("FLY", Some(4)), ("ADD", None)]);
+    let last = &lines[3];
+    assert!(last["stdin_bytes"].as_u64().unwrap() > 100 && last["netns"].is_string(), "{last}");
+    assert_eq!(last["args"].as_str().unwrap().len(), 1000);
+
+    let (link, target) = (node.dir().join("link.log"), node.dir().join("target"));
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    node.del(&pod, &node.inline(json!({"logFile": link}))).ok();
+    assert!(!target.exists(), "the log follows no link");
 }
 
 #[test]

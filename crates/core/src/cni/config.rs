@@ -74,11 +74,17 @@ pub enum LogLevel {
     Error,
     /// One line a call.
     Info,
-    /// One line a call, with the time of each step.
+    /// One line a call, with its netns, its arguments and the size of its configuration.
     Debug,
 }
 
 impl Local {
+    /// The keys in a configuration that may be wrong otherwise; none if these are wrong too.
+    pub fn of(stdin: &[u8]) -> Option<Self> {
+        let mut f = Fields::new("", frugal::parse(stdin).ok()?).ok()?;
+        Self::take(&mut f).ok()
+    }
+
     fn take(f: &mut Fields) -> Result<Self, CniError> {
         let absolute = |f: &mut Fields, key: &str| -> Result<Option<PathBuf>, CniError> {
             match f.take::<PathBuf>(key)? {

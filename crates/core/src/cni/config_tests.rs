@@ -109,6 +109,15 @@ fn only_a_delegated_plugin_needs_the_whole_configuration() {
 }
 
 #[test]
+fn the_log_is_found_in_a_wrong_configuration() {
+    let local = |conf: Value| Local::of(conf.to_string().as_bytes()).map(|l| l.log_file);
+    let wrong = json!({"cniVersion": 5, "stateDir": "/s", "colour": "red"});
+    assert_eq!(local(wrong), Some(PathBuf::from("/s/offramp.log")));
+    assert_eq!(local(json!({"logFile": "relative"})), None);
+    assert_eq!((local(json!([])), Local::of(b"{").map(|l| l.log_file)), (None, None));
+}
+
+#[test]
 fn gc_tells_an_empty_list_from_none() {
     assert_eq!(parse(&with(&json!({}))).unwrap().valid_attachments, None);
     let empty = parse(&with(&json!({"cni.dev/valid-attachments": []}))).unwrap();
