@@ -45,6 +45,27 @@ fn of_inline_mode() {
     damages(&node, &pod, &node.inline(json!({})));
 }
 
+/// A default route from each network: the kernel makes one IPv6 route with two next hops of them.
+#[test]
+fn a_second_default_route_is_no_damage() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let conf = node.inline(json!({}));
+    let result = node.add(&pod, &conf).ok();
+    pod.ip("link add net1 up type veth peer name net1peer");
+    pod.ip("link set net1peer up");
+    for (family, address, gateway) in
+        [("-4", "10.99.0.2/24", "10.99.0.1"), ("-6", "fd99::2/64 nodad", "fd99::1")]
+    {
+        pod.ip(&format!("addr add {address} dev net1"));
+        pod.ip(&format!("{family} route append default via {gateway} dev net1"));
+    }
+    assert!(pod.ip("-6 route show default").contains("nexthop"));
+    node.check(&pod, &conf, &result).ok();
+    pod.ip("-6 route del default via fd88::1 dev eth0");
+    node.check(&pod, &conf, &result).failed(102, &["does not have the route to ::/0 via fd88::1"]);
+}
+
 #[test]
 fn of_the_gateways_of_inline_mode() {
     let lab = Lab::new();
