@@ -87,3 +87,32 @@ impl Context {
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    #[test]
+    fn what_is_not_utf8_is_named() {
+        use std::os::unix::ffi::OsStringExt;
+        let with = |verb: &'static str, wrong: &'static str| {
+            Call::from_env(move |key| {
+                Some(match key {
+                    key if key == wrong => OsString::from_vec(vec![b'/', 0xff]),
+                    "CNI_COMMAND" => verb.into(),
+                    "CNI_ARGS" => "IgnoreUnknown=1".into(),
+                    _ => "x".into(),
+                })
+            })
+        };
+        for key in ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"] {
+            let e = with("ADD", key).unwrap_err();
+            assert!(e.code == 4 && e.msg.contains(key) && e.msg.contains(r"/\xFF"), "{e}");
+        }
+        // A release needs none of these.
+        for key in ["CNI_NETNS", "CNI_ARGS", "CNI_PATH"] {
+            assert!(with("DEL", key).is_ok(), "{key}");
+        }
+    }
+}
