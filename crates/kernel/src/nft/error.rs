@@ -74,6 +74,11 @@ impl NftError {
         matches!(self, Self::Refused(r) if r.faults.iter().any(|f| f.reason == Reason::Missing))
     }
 
+    /// Whether somebody changed the tables meanwhile (EINTR): ask again.
+    pub(super) fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Refused(r) if r.faults.iter().any(|f| f.reason == Reason::Interrupted))
+    }
+
     /// Whether the kernel lacks what the script needs: the bridge family.
     pub(super) fn is_unsupported(&self) -> bool {
         matches!(self, Self::Refused(r) if r.faults.iter().any(|f| f.reason == Reason::Unsupported))
@@ -136,6 +141,8 @@ pub(super) enum Reason {
     Exists,
     /// EOPNOTSUPP, EAFNOSUPPORT
     Unsupported,
+    /// EINTR
+    Interrupted,
     Other,
 }
 
@@ -152,6 +159,8 @@ impl Fault {
             Reason::Exists
         } else if has("not supported") {
             Reason::Unsupported
+        } else if has("Interrupted system call") {
+            Reason::Interrupted
         } else {
             Reason::Other
         };

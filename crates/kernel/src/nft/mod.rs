@@ -81,12 +81,25 @@ pub fn remove(rules: &Rules) -> Result<(), NftError> {
 /// # Errors
 /// [`NftError::PortTaken`] if a port leads elsewhere; others.
 pub fn missing(rules: &Rules) -> Result<Option<String>, NftError> {
+    const LOOKS: u32 = 50;
+    for _ in 0..LOOKS {
+        match missing_now(rules) {
+            // The kernel does not answer from tables that somebody is changing.
+            Err(e) if e.is_interrupted() => std::thread::sleep(std::time::Duration::from_millis(5)),
+            answer => return answer,
+        }
+    }
+    missing_now(rules)
+}
+
+fn missing_now(rules: &Rules) -> Result<Option<String>, NftError> {
     let elements = Element::all(rules)?;
     let lines = |command: fn(&Element) -> String, only: fn(&&Element) -> bool| {
         elements.iter().filter(only).map(command).fold(String::new(), |text, line| text + &line + "\n")
     };
     let script = lines(Element::get, |_| true);
     match apply(&script) {
+        Err(e) if e.is_interrupted() => return Err(e),
         Err(NftError::Refused(refusal)) => {
             let lacks = refusal.faults.iter().filter(|f| f.reason == Reason::Missing);
             return match lacks.filter_map(|f| f.element(&script, &elements)).next() {
