@@ -29,8 +29,8 @@ pub fn check<'a>(world: &World<'_>, slots: impl Iterator<Item = &'a Slot>, when:
     assert!(faults.is_empty(), "{when}:\n{}", faults.join("\n"));
 }
 
-/// The kernel takes dead namespaces apart one by one, for the whole machine: behind those of other tests it can take
-/// minutes until an interface is gone.
+/// Beside other tests 40 s were not enough, alone they were. Probably because the kernel takes dead namespaces apart one
+/// by one for the whole machine; that was not shown, so the failure tells what was left.
 const CLEANUP: Duration = Duration::from_secs(200);
 
 /// The records, once the daemon has nothing more to take back.

@@ -112,8 +112,8 @@ pub fn call(world: &World<'_>, slots: &mut [Slot], rng: &mut Rng) {
         Known::Detached if die < 85 => del(world, slot, rng),
         Known::Detached if die < 90 => drop(world.call("CHECK", slot).run().error()),
         Known::Attached(_) if die < 55 => del(world, slot, rng),
-        // A daemon that was killed while nft replaced the tables may have taken back what was added since: the next
-        // one mends it.
+        // Seen once: an element of a live pod missing. Probably nft of a killed daemon went on behind its lock and took
+        // back what was added since; the next daemon mends that.
         Known::Attached(_) if die < 75 => until(&format!("CHECK of {}", slot.id()), || {
             let answer = world.call("CHECK", slot).run();
             let mended = answer.code == Some(0);
