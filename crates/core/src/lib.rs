@@ -7,12 +7,14 @@ pub mod firewall;
 pub mod ids;
 pub mod ipam;
 pub mod net;
+pub mod nic;
 pub mod overlay;
 pub mod peer;
 pub mod plan;
 pub mod record;
 pub mod spec;
 pub mod step;
+pub mod vf;
 pub mod wire;
 
 pub use cni::error::CniError;

@@ -8,6 +8,7 @@ use crate::spec::{HostPort, Spec};
 use crate::step::{
     Announce, AttachPort, AwaitCarrier, ConfigurePod, CreateVeth, Gateway, Neighbours, Shape, Step,
 };
+use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -18,12 +19,18 @@ use std::net::IpAddr;
 pub enum Path {
     /// A veth pair into a bridge.
     Veth,
+    /// A VF's netdev, moved into the pod.
+    Vf,
+    /// A VF bound to vfio-pci, for userspace.
+    VfUserspace,
 }
 
 impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Veth => "veth",
+            Self::Vf => "vf",
+            Self::VfUserspace => "vf-userspace",
         })
     }
 }
@@ -48,6 +55,14 @@ impl Plan {
     /// The pod's addresses.
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.result.ips.iter().map(|ip| ip.address.ip())
+    }
+
+    /// The VFs it takes.
+    pub fn vfs(&self) -> impl Iterator<Item = &VfRef> + '_ {
+        self.steps.iter().filter_map(|s| match s {
+            Step::ConfigureVf(v) => Some(&v.vf),
+            _ => None,
+        })
     }
 
     /// The host end and its MAC.
@@ -140,7 +155,7 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
             dad: spec.enable_dad,
         }));
         steps.push(Step::AwaitCarrier(AwaitCarrier {
-            host: spec.host_ifname.clone(),
+            host: Some(spec.host_ifname.clone()),
             pod: spec.ifname.clone(),
             ips: ips.clone(),
         }));

@@ -4,6 +4,7 @@
 use crate::cni::result::Route;
 use crate::ids::{IfName, MacAddr, Mtu};
 use crate::spec::{Address, Bandwidth, EnsureBridge, PortSpec};
+use crate::vf::{VfRef, VfSettings};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -30,6 +31,12 @@ pub enum Step {
     AwaitCarrier(AwaitCarrier),
     /// The neighbours hear of the pod's addresses (gratuitous ARP, unsolicited NA).
     Announce(Announce),
+    /// The PF has set the VF as asked for. Not undone as a step: a VF that was claimed is cleaned as a whole.
+    ConfigureVf(ConfigureVf),
+    /// The VF's driver is the one asked for, and knows what the PF has set. Not undone as a step either.
+    BindVf(BindVf),
+    /// The VF's netdev is in the pod, under its name there, with its settings; down.
+    MoveVf(MoveVf),
 }
 
 /// See [`Step::CreateVeth`].
@@ -121,8 +128,9 @@ pub struct Neighbours {
 /// See [`Step::AwaitCarrier`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwaitCarrier {
-    /// The host end.
-    pub host: IfName,
+    /// The host end; a VF has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<IfName>,
     /// The pod's end.
     pub pod: IfName,
     /// The pod's addresses.
@@ -140,6 +148,47 @@ pub struct Announce {
     pub ips: Vec<IpAddr>,
 }
 
+/// See [`Step::ConfigureVf`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigureVf {
+    /// The VF.
+    pub vf: VfRef,
+    /// What of these is the PF's to set.
+    pub settings: VfSettings,
+}
+
+/// See [`Step::BindVf`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindVf {
+    /// The VF.
+    pub vf: VfRef,
+    /// The driver to be bound to.
+    pub to: BindTo,
+}
+
+/// A driver for a VF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BindTo {
+    /// The one it has, bound anew: a new administrative MAC reaches the netdev only so.
+    SameAnew,
+    /// vfio-pci, by `driver_override`.
+    VfioPci,
+}
+
+/// See [`Step::MoveVf`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveVf {
+    /// The VF.
+    pub vf: VfRef,
+    /// The netdev's name in the pod.
+    pub name: IfName,
+    /// Its address, which it must have by then.
+    pub mac: MacAddr,
+    /// What of these is the netdev's: MTU, allmulticast, queues.
+    pub settings: VfSettings,
+}
+
 /// What takes a step back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undo<'a> {
@@ -152,6 +201,8 @@ pub enum Undo<'a> {
     },
     /// Forget these neighbours, where they still have this MAC.
     ForgetNeighbours(&'a Neighbours),
+    /// Take the VF's netdev out of the pod, wherever it is and whatever it is called.
+    ReturnVf(&'a MoveVf),
 }
 
 impl Step {
@@ -167,6 +218,9 @@ impl Step {
             Self::Neighbours(_) => "neighbours",
             Self::AwaitCarrier(_) => "await-carrier",
             Self::Announce(_) => "announce",
+            Self::ConfigureVf(_) => "configure-vf",
+            Self::BindVf(_) => "bind-vf",
+            Self::MoveVf(_) => "move-vf",
         }
     }
 
@@ -178,8 +232,11 @@ impl Step {
                 Some(Undo::DeleteLink { name: &s.ifb, mac: s.ifb_mac })
             }
             Self::Neighbours(n) => Some(Undo::ForgetNeighbours(n)),
-            // The kernel takes these along with the link, or they are shared.
-            Self::Shape(_)
+            Self::MoveVf(vf) => Some(Undo::ReturnVf(vf)),
+            // The kernel takes these along with the link, or they are shared, or the VF is cleaned as a whole.
+            Self::ConfigureVf(_)
+            | Self::BindVf(_)
+            | Self::Shape(_)
             | Self::EnsureBridge(_)
             | Self::AttachPort(_)
             | Self::Gateway(_)

@@ -56,6 +56,7 @@ impl<'a> Executor<'a> {
             Step::Neighbours(neighbours) => steps::bridge::neighbours(self, neighbours),
             Step::AwaitCarrier(links) => steps::carrier::wait(self, links),
             Step::Announce(announce) => steps::announce::send(self, announce),
+            Step::ConfigureVf(_) | Step::BindVf(_) | Step::MoveVf(_) => Err(not_yet()),
         }
     }
 
@@ -65,6 +66,7 @@ impl<'a> Executor<'a> {
             None => Ok(()),
             Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
+            Some(Undo::ReturnVf(_)) => Err(not_yet()),
         }
     }
 
@@ -103,4 +105,8 @@ impl<'a> Executor<'a> {
         }
         Ok(())
     }
+}
+
+fn not_yet() -> crate::Error {
+    crate::Error::Missing { what: "VF steps".into() }
 }

@@ -8,13 +8,16 @@ use crate::link::{self, Link};
 use crate::{Result, addr, wait};
 use offramp_core::step::AwaitCarrier;
 
-/// Both ends have carrier and are operational, the port forwards, and the pod takes in packets to its addresses.
+/// Both ends (a VF has one) have carrier and are operational, the port forwards, and the pod takes in packets to its addresses.
 pub(crate) fn wait(executor: &mut Executor, want: &AwaitCarrier) -> Result<()> {
-    let what = || format!("carrier of {} and {}", want.host, want.pod);
+    let what = || match &want.host {
+        Some(host) => format!("carrier of {host} and {}", want.pod),
+        None => format!("carrier of {}", want.pod),
+    };
     wait::until(what, || {
         let pod = link::require(&mut executor.pod("await-carrier")?.socket, &want.pod)?;
-        let host = link::require(&mut executor.host, &want.host)?;
-        Ok(ready(&pod) && ready(&host))
+        let host = want.host.as_ref().map(|host| link::require(&mut executor.host, host)).transpose()?;
+        Ok(ready(&pod) && host.is_none_or(|h| ready(&h)))
     })?;
     addr::settle(&mut executor.pod("await-carrier")?.socket, want.pod.as_str(), &want.ips)
 }

@@ -23,7 +23,10 @@ pub fn steps(record: &Record, netns: &Netns) -> Result<(), CniError> {
             Step::ConfigurePod(p) => addresses_and_routes(record, &mut pod, p)?,
             // In node mode the bridge is the daemon's, which repairs it.
             Step::Gateway(g) if record.mode == Mode::Inline => gateways(record, &mut host, g)?,
-            Step::Gateway(_)
+            Step::MoveVf(m) => own_link(record, &mut pod, &m.name, m.mac).map(drop)?,
+            Step::ConfigureVf(_)
+            | Step::BindVf(_)
+            | Step::Gateway(_)
             | Step::EnsureBridge(_)
             | Step::Neighbours(_)
             | Step::AwaitCarrier(_)
