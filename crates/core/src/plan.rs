@@ -57,6 +57,19 @@ impl Plan {
         self.result.ips.iter().map(|ip| ip.address.ip())
     }
 
+    /// With a further interface of the same attachment: its steps follow, and are undone first.
+    pub fn and(mut self, other: Plan) -> Self {
+        let before = self.result.interfaces.len();
+        self.steps.extend(other.steps);
+        self.firewall.host_ports.extend(other.firewall.host_ports);
+        self.firewall.masquerade.extend(other.firewall.masquerade);
+        self.result.interfaces.extend(other.result.interfaces);
+        let ips = other.result.ips.into_iter();
+        self.result.ips.extend(ips.map(|ip| Ip { interface: ip.interface.map(|i| i + before), ..ip }));
+        self.result.routes.extend(other.result.routes);
+        self
+    }
+
     /// The VFs it takes.
     pub fn vfs(&self) -> impl Iterator<Item = &VfRef> + '_ {
         self.steps.iter().filter_map(|s| match s {
@@ -153,6 +166,7 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
             addresses: spec.addresses.clone(),
             routes: spec.routes.clone(),
             dad: spec.enable_dad,
+            neighbours: Vec::new(),
         }));
         steps.push(Step::AwaitCarrier(AwaitCarrier {
             host: Some(spec.host_ifname.clone()),

@@ -37,6 +37,8 @@ pub enum Step {
     BindVf(BindVf),
     /// The VF's netdev is in the pod, under its name there, with its settings; down.
     MoveVf(MoveVf),
+    /// The node reaches the pod's addresses by the VF's port, and answers for them on the pods' bridge.
+    HostRoute(HostRoute),
 }
 
 /// See [`Step::CreateVeth`].
@@ -104,6 +106,19 @@ pub struct ConfigurePod {
     pub routes: Vec<Route>,
     /// IPv6 addresses go through duplicate address detection.
     pub dad: bool,
+    /// Permanent neighbours: next hops that answer no question for their MAC. With any, the link believes no router
+    /// advertisement and no redirect, which would lead past the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<NextHop>,
+}
+
+/// A next hop and its MAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its MAC.
+    pub mac: MacAddr,
 }
 
 impl ConfigurePod {
@@ -189,6 +204,19 @@ pub struct MoveVf {
     pub settings: VfSettings,
 }
 
+/// See [`Step::HostRoute`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoute {
+    /// The link that leads to the VF: its PF, or a VLAN, bond or bridge on it.
+    pub link: IfName,
+    /// The pods' bridge.
+    pub bridge: IfName,
+    /// The pod's addresses.
+    pub ips: Vec<IpAddr>,
+    /// The VF's MAC.
+    pub mac: MacAddr,
+}
+
 /// What takes a step back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undo<'a> {
@@ -203,6 +231,8 @@ pub enum Undo<'a> {
     ForgetNeighbours(&'a Neighbours),
     /// Take the VF's netdev out of the pod, wherever it is and whatever it is called.
     ReturnVf(&'a MoveVf),
+    /// Remove these routes, where their neighbours still have this MAC.
+    RemoveHostRoute(&'a HostRoute),
 }
 
 impl Step {
@@ -221,6 +251,7 @@ impl Step {
             Self::ConfigureVf(_) => "configure-vf",
             Self::BindVf(_) => "bind-vf",
             Self::MoveVf(_) => "move-vf",
+            Self::HostRoute(_) => "host-route",
         }
     }
 
@@ -233,6 +264,7 @@ impl Step {
             }
             Self::Neighbours(n) => Some(Undo::ForgetNeighbours(n)),
             Self::MoveVf(vf) => Some(Undo::ReturnVf(vf)),
+            Self::HostRoute(route) => Some(Undo::RemoveHostRoute(route)),
             // The kernel takes these along with the link, or they are shared, or the VF is cleaned as a whole.
             Self::ConfigureVf(_)
             | Self::BindVf(_)

@@ -56,6 +56,7 @@ impl<'a> Executor<'a> {
             Step::Neighbours(neighbours) => steps::bridge::neighbours(self, neighbours),
             Step::AwaitCarrier(links) => steps::carrier::wait(self, links),
             Step::Announce(announce) => steps::announce::send(self, announce),
+            Step::HostRoute(route) => steps::host_route::add(self, route),
             Step::ConfigureVf(_) | Step::BindVf(_) | Step::MoveVf(_) => Err(not_yet()),
         }
     }
@@ -66,6 +67,7 @@ impl<'a> Executor<'a> {
             None => Ok(()),
             Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
+            Some(Undo::RemoveHostRoute(route)) => steps::host_route::remove(self, route),
             Some(Undo::ReturnVf(_)) => Err(not_yet()),
         }
     }

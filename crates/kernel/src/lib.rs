@@ -19,6 +19,7 @@ pub mod route;
 mod steps;
 pub mod sysctl;
 pub mod tc;
+pub mod uplink;
 mod wait;
 
 pub use error::{Error, Result};

@@ -61,6 +61,7 @@ kinds! {
     del_address, AddressMessage, RTM_DELADDR = 21;
     get_address, AddressMessage, RTM_GETADDR = 22;
     new_route, RouteMessage, RTM_NEWROUTE = 24;
+    del_route, RouteMessage, RTM_DELROUTE = 25;
     get_route, RouteMessage, RTM_GETROUTE = 26;
     new_neighbour, NeighbourMessage, RTM_NEWNEIGH = 28;
     del_neighbour, NeighbourMessage, RTM_DELNEIGH = 29;

@@ -6,7 +6,7 @@ use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use nix::errno::Errno;
 use offramp_core::ids::MacAddr;
@@ -31,6 +31,23 @@ pub fn set(name: &str, link: u32, ip: IpAddr, mac: MacAddr, state: NeighbourStat
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
     Request::new(format!("set neighbour {ip} {mac} on {name}"), message::new_neighbour(message))
         .flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Has the node answer for `ip` on a link, though it is elsewhere. IPv4 and IPv6 alike; the latter with the sysctl
+/// `proxy_ndp` only.
+pub fn answer_for(name: &str, link: u32, ip: IpAddr) -> Request {
+    let mut message = message(link, ip);
+    message.header.flags = NeighbourFlags::Proxy;
+    Request::new(format!("answer for {ip} on {name}"), message::new_neighbour(message))
+        .flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Ends [`answer_for`].
+pub fn answer_no_more(name: &str, link: u32, ip: IpAddr) -> Request {
+    let mut message = message(link, ip);
+    message.header.flags = NeighbourFlags::Proxy;
+    Request::new(format!("answer for {ip} on {name} no more"), message::del_neighbour(message))
+        .accept(&[Errno::ENOENT as i32, Errno::ENODEV as i32])
 }
 
 /// Removes an entry; one that is not there is removed.

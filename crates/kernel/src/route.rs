@@ -6,7 +6,7 @@ use crate::message::{self, Message, RTM_NEWROUTE, half, word};
 use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use ipnetwork::IpNetwork;
-use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
@@ -126,6 +126,26 @@ pub fn is_local(socket: &mut Socket, ip: IpAddr) -> Result<bool> {
         }
         Err(e) => Err(e),
     }
+}
+
+/// The node's route to one address, on a link.
+pub fn to_host(name: &str, link: u32, ip: IpAddr, protocol: u8) -> Request {
+    let message = host_message(link, ip, protocol);
+    Request::new(format!("set route {ip} dev {name}"), message::new_route(message))
+        .flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Removes [`to_host`]; one that is not there is removed, and one of another protocol stays.
+pub fn remove_to_host(name: &str, link: u32, ip: IpAddr, protocol: u8) -> Request {
+    let message = host_message(link, ip, protocol);
+    Request::new(format!("remove route {ip} dev {name}"), message::del_route(message))
+        .accept(&[Errno::ESRCH as i32, Errno::ENODEV as i32])
+}
+
+fn host_message(link: u32, ip: IpAddr, protocol: u8) -> RouteMessage {
+    let mut message = message(IpNetwork::from(ip), link, RouteProtocol::from(protocol));
+    message.header.scope = RouteScope::Link;
+    message
 }
 
 /// A pod's route. `gateway` is its next hop; `on_link` says that the next hop is in no subnet of the link.

@@ -6,7 +6,7 @@ mod settings;
 mod state;
 
 pub use claim::{Claim, Claimed, FORMAT as CLAIM_FORMAT};
-pub use plan::{VfSpec, plan};
+pub use plan::{ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan};
 pub use settings::{LinkState, VfSettings, VlanProto, VlanTag};
 pub use state::{NetdevState, PfSide, VfState};
 

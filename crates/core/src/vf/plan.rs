@@ -4,9 +4,12 @@ use super::{VfMode, VfRef, VfSettings};
 use crate::cni::result::{CniResult, Dns, Interface, Ip, Route};
 use crate::firewall::Rules;
 use crate::ids::{IfName, MacAddr};
+use crate::net::Family;
 use crate::plan::{Path, Plan};
 use crate::spec::Address;
-use crate::step::{Announce, AwaitCarrier, BindTo, BindVf, ConfigurePod, ConfigureVf, MoveVf, Step};
+use crate::step::{
+    Announce, AwaitCarrier, BindTo, BindVf, ConfigurePod, ConfigureVf, HostRoute, MoveVf, NextHop, Step,
+};
 use std::net::IpAddr;
 
 /// An interface that is to be a VF.
@@ -34,6 +37,31 @@ pub struct VfSpec {
     pub dns: Dns,
     /// Link is expected: the PF has it, and the VF's is not disabled.
     pub link: bool,
+    /// It carries the pod network; none: a network of its own.
+    pub uplink: Option<Uplink>,
+}
+
+/// How a VF carries the pod network: its embedded switch is the wire between pod and node. The pod sends all to the
+/// node, so that Services, masquerade and host ports work as for any pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// The node's link on the VF's port: the PF, or a VLAN, bond or bridge on it.
+    pub link: IfName,
+    /// Its MAC.
+    pub mac: MacAddr,
+    /// The pods' bridge, where the node answers for the pod.
+    pub bridge: IfName,
+}
+
+/// `rtm_protocol` of the node's routes to pods whose eth0 is a VF. All routes with this number are Offramp's.
+pub const ROUTE_PROTOCOL: u8 = 214;
+
+/// The next hop of a pod whose eth0 is a VF. No link has this address: its MAC is a permanent neighbour.
+pub fn gateway(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::from([169, 254, 1, 1]),
+        Family::V6 => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]),
+    }
 }
 
 impl VfSpec {
@@ -75,25 +103,40 @@ fn netdev_steps(spec: &VfSpec, mac: MacAddr) -> Vec<Step> {
         mac,
         settings: spec.settings.clone(),
     }));
+    let ips: Vec<IpAddr> = spec.addresses.iter().map(|a| a.ip.ip()).collect();
     steps.push(Step::ConfigurePod(ConfigurePod {
         link: spec.ifname.clone(),
         mac,
         addresses: spec.addresses.clone(),
         routes: spec.routes.clone(),
         dad: false,
+        neighbours: next_hops(spec),
     }));
     if spec.link {
-        let ips: Vec<IpAddr> = spec.addresses.iter().map(|a| a.ip.ip()).collect();
         steps.push(Step::AwaitCarrier(AwaitCarrier {
             host: None,
             pod: spec.ifname.clone(),
             ips: ips.clone(),
         }));
-        if !ips.is_empty() {
+    }
+    match &spec.uplink {
+        Some(Uplink { link, bridge, .. }) => {
+            steps.push(Step::HostRoute(HostRoute { link: link.clone(), bridge: bridge.clone(), ips, mac }));
+        }
+        // Behind an uplink nobody but the node knows the pod's MAC, and it was told.
+        None if spec.link && !ips.is_empty() => {
             steps.push(Step::Announce(Announce { link: spec.ifname.clone(), mac, ips }));
         }
+        None => {}
     }
     steps
+}
+
+/// The node, in each family that the pod has.
+fn next_hops(spec: &VfSpec) -> Vec<NextHop> {
+    let Some(uplink) = &spec.uplink else { return Vec::new() };
+    let has = |family: &Family| spec.addresses.iter().any(|a| Family::of(a.ip.ip()) == *family);
+    Family::ALL.into_iter().filter(has).map(|f| NextHop { ip: gateway(f), mac: uplink.mac }).collect()
 }
 
 fn result(spec: &VfSpec) -> CniResult {

@@ -3,6 +3,7 @@
 pub(crate) mod announce;
 pub(crate) mod bridge;
 pub(crate) mod carrier;
+pub(crate) mod host_route;
 pub(crate) mod pod;
 pub(crate) mod port;
 pub(crate) mod shape;

@@ -2,8 +2,9 @@
 
 use crate::executor::Executor;
 use crate::link::{self, numbered};
-use crate::{Result, addr, route};
+use crate::{Result, addr, neigh, route};
 use ipnetwork::IpNetwork;
+use netlink_packet_route::neighbour::NeighbourState;
 use nix::errno::Errno;
 use offramp_core::step::ConfigurePod;
 use std::net::IpAddr;
@@ -26,10 +27,26 @@ pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<
     }
     requests.extend(want.addresses.iter().map(|a| addr::add(name, index, a.ip, want.dad)));
     requests.push(link::set_up(name, numbered(index), true));
+    requests.extend(
+        want.neighbours.iter().map(|n| neigh::set(name, index, n.ip, n.mac, NeighbourState::Permanent)),
+    );
     for r in &want.routes {
         let gateway = want.next_hop(r);
         let on_link = gateway.is_some_and(|g| !want.addresses.iter().any(|a| a.ip.contains(g)));
         requests.push(route::add_pod_route(name, index, r, gateway, on_link));
     }
-    socket.batch(requests)
+    socket.batch(requests)?;
+    if want.neighbours.is_empty() { Ok(()) } else { believe_no_router(executor, want) }
+}
+
+/// All leaves by the neighbours that were set: a router advertisement or a redirect would lead past the node.
+/// IPv6 has no sysctl against sending redirects, so it is the receiver that must not believe them.
+fn believe_no_router(executor: &mut Executor, want: &ConfigurePod) -> Result<()> {
+    let sysctl = executor.sysctl.clone();
+    executor.pod("configure-pod")?.netns.inside(|| {
+        for key in ["accept_ra", "accept_redirects"] {
+            sysctl.set(&format!("ipv6/conf/{}/{key}", want.link), "0")?;
+        }
+        sysctl.set(&format!("ipv4/conf/{}/accept_redirects", want.link), "0").map(drop)
+    })
 }

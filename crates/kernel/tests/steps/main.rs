@@ -10,4 +10,5 @@ mod links;
 mod netns;
 mod pod;
 mod undo;
+mod uplink;
 mod vlan;

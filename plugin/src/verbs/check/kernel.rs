@@ -24,6 +24,7 @@ pub fn steps(record: &Record, netns: &Netns) -> Result<(), CniError> {
             // In node mode the bridge is the daemon's, which repairs it.
             Step::Gateway(g) if record.mode == Mode::Inline => gateways(record, &mut host, g)?,
             Step::MoveVf(m) => own_link(record, &mut pod, &m.name, m.mac).map(drop)?,
+            Step::HostRoute(_) => {}
             Step::ConfigureVf(_)
             | Step::BindVf(_)
             | Step::Gateway(_)
