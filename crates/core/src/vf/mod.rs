@@ -4,6 +4,7 @@ mod claim;
 mod plan;
 mod settings;
 mod state;
+pub mod uplink;
 
 pub use claim::{Claim, Claimed, FORMAT as CLAIM_FORMAT};
 pub use plan::{ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan};
