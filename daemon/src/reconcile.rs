@@ -78,6 +78,7 @@ impl Reconcile {
         let repairs = |n| if self.looked { n } else { 0 };
         node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));
         node.ran("ports", node.reconcile_ports().map_err(|e| e.to_string()));
+        node.ran("vf-routes", node.reconcile_vf_routes().map_err(|e| e.to_string()));
         node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
         // pods before the first packet leaves: a connection once masqueraded stays so.

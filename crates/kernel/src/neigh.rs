@@ -33,6 +33,11 @@ pub fn set(name: &str, link: u32, ip: IpAddr, mac: MacAddr, state: NeighbourStat
         .flags(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
+/// Sets an entry that the kernel neither confirms nor forgets.
+pub fn set_permanent(name: &str, link: u32, ip: IpAddr, mac: MacAddr) -> Request {
+    set(name, link, ip, mac, NeighbourState::Permanent)
+}
+
 /// Has the node answer for `ip` on a link, though it is elsewhere. IPv4 and IPv6 alike; the latter with the sysctl
 /// `proxy_ndp` only.
 pub fn answer_for(name: &str, link: u32, ip: IpAddr) -> Request {

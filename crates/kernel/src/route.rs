@@ -58,6 +58,36 @@ const HEADER: usize = 12;
 /// struct rtnexthop
 const NEXT_HOP: usize = 8;
 
+/// The addresses that have a route of their own of this protocol, with their links' numbers.
+pub fn hosts_of(socket: &mut Socket, protocol: u8) -> Result<Vec<(IpAddr, u32)>> {
+    let mut hosts = Vec::new();
+    for of in Family::ALL {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(of);
+        message.header.protocol = RouteProtocol::from(protocol);
+        let replies = socket.dump_raw("list routes", message::get_route(message))?;
+        hosts.extend(replies.iter().filter_map(|m| host_of(m, of, protocol)));
+    }
+    Ok(hosts)
+}
+
+fn host_of(message: &Message, of: Family, protocol: u8) -> Option<(IpAddr, u32)> {
+    let body = &message.body;
+    // struct rtmsg: family, prefix length, ..., byte 5 the protocol. Older kernels pass over the dump's filter.
+    let ours = message.kind == RTM_NEWROUTE
+        && body.first() == Some(&u8::from(family(of)))
+        && body.get(1) == Some(&of.host_prefix())
+        && body.get(5) == Some(&protocol);
+    let value =
+        |kind| attributes(body.get(HEADER..)?).find(|nla| nla.kind() == kind).map(|nla| nla.value().to_vec());
+    let dst = value(RTA_DST).filter(|_| ours)?;
+    let ip = match of {
+        Family::V4 => IpAddr::from(*dst.first_chunk::<4>()?),
+        Family::V6 => IpAddr::from(*dst.first_chunk::<16>()?),
+    };
+    Some((ip, word(&value(RTA_OIF)?, 0)?))
+}
+
 /// The unicast routes by a link, in all tables.
 pub fn list(socket: &mut Socket, link: u32) -> Result<Vec<Way>> {
     let mut ways = Vec::new();

@@ -28,7 +28,7 @@ impl Node {
         };
         no_masquerade.extend(self.config.masquerade.except.iter().copied());
         let pod_subnets = if self.config.masquerade.enabled { own().collect() } else { Vec::new() };
-        NodeRules { pod_subnets, no_masquerade }
+        NodeRules { pod_subnets, no_masquerade, vf_uplinks: Vec::new() }
     }
 
     /// Compares the tables with what they should hold, and replaces them at once if they differ. Says how many

@@ -6,6 +6,7 @@ mod bridge;
 mod firewall;
 mod ports;
 mod status;
+mod vf_routes;
 mod wishes;
 
 pub use firewall::Applied;

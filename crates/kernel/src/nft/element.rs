@@ -149,7 +149,7 @@ fn of_spoof_check(check: &SpoofCheck) -> Result<[Element; 2], NftError> {
 }
 
 /// nft knows no escapes: a `"` would end the string, and a `*` at its end would make it match many.
-fn quoted(name: &IfName) -> Result<String, NftError> {
+pub(super) fn quoted(name: &IfName) -> Result<String, NftError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'@');
     if name.as_str().bytes().all(plain) {
         Ok(format!("\"{name}\""))

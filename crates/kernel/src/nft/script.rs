@@ -78,6 +78,9 @@ pub(super) fn replace_table(table: Table, node: &NodeRules, all: &[&Rules]) -> R
         for (set, networks) in node_sets(node) {
             grouped(&set, &mut networks.into_iter());
         }
+        let links: Vec<String> =
+            node.vf_uplinks.iter().map(super::element::quoted).collect::<Result<_, _>>()?;
+        grouped("vf_uplinks", &mut links.into_iter());
     }
     for (set, elements) in sets {
         grouped(&set, &mut elements.into_values());
@@ -92,7 +95,7 @@ pub(super) fn drop(table: Table) -> String {
 
 /// The node's own sets. Networks only overlap by one holding the other, which the kernel refuses: the wider stays.
 fn node_sets(node: &NodeRules) -> impl Iterator<Item = (String, Vec<String>)> {
-    let NodeRules { pod_subnets, no_masquerade } = node;
+    let NodeRules { pod_subnets, no_masquerade, .. } = node;
     [("pod_subnets", pod_subnets), ("no_masquerade", no_masquerade)].into_iter().flat_map(|(set, nets)| {
         let nets: BTreeSet<_> = nets.iter().copied().map(network_of).collect();
         Family::ALL.map(|family| {

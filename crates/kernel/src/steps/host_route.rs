@@ -4,7 +4,6 @@
 use crate::executor::Executor;
 use crate::link::{self, index_of};
 use crate::{Result, neigh, route};
-use netlink_packet_route::neighbour::NeighbourState;
 use offramp_core::step::HostRoute;
 use offramp_core::vf::ROUTE_PROTOCOL;
 
@@ -15,7 +14,7 @@ pub(crate) fn add(executor: &mut Executor, want: &HostRoute) -> Result<()> {
     let (name, on) = (want.link.as_str(), want.bridge.as_str());
     let mut requests = Vec::new();
     for ip in &want.ips {
-        requests.push(neigh::set(name, link, *ip, want.mac, NeighbourState::Permanent));
+        requests.push(neigh::set_permanent(name, link, *ip, want.mac));
         requests.push(route::to_host(name, link, *ip, ROUTE_PROTOCOL));
         // What the node learned of an earlier holder on the bridge is wrong now.
         requests.push(neigh::remove(on, bridge, *ip));

@@ -4,7 +4,6 @@ use crate::executor::Executor;
 use crate::link::{self, numbered};
 use crate::{Result, addr, neigh, route};
 use ipnetwork::IpNetwork;
-use netlink_packet_route::neighbour::NeighbourState;
 use nix::errno::Errno;
 use offramp_core::step::ConfigurePod;
 use std::net::IpAddr;
@@ -27,9 +26,7 @@ pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<
     }
     requests.extend(want.addresses.iter().map(|a| addr::add(name, index, a.ip, want.dad)));
     requests.push(link::set_up(name, numbered(index), true));
-    requests.extend(
-        want.neighbours.iter().map(|n| neigh::set(name, index, n.ip, n.mac, NeighbourState::Permanent)),
-    );
+    requests.extend(want.neighbours.iter().map(|n| neigh::set_permanent(name, index, n.ip, n.mac)));
     for r in &want.routes {
         let gateway = want.next_hop(r);
         let on_link = gateway.is_some_and(|g| !want.addresses.iter().any(|a| a.ip.contains(g)));

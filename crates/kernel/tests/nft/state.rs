@@ -35,6 +35,7 @@ fn node() -> NodeRules {
     NodeRules {
         pod_subnets: nets(&["10.20.0.0/24", "10.20.1.0/24", "fd20::/64"]),
         no_masquerade: nets(&["10.0.0.0/8", "10.20.0.0/16", "fd00::/8"]),
+        ..NodeRules::default()
     }
 }
 

@@ -97,6 +97,7 @@ fn the_daemon_masquerades_by_subnet() {
     let node = NodeRules {
         pod_subnets: nets(["10.20.0.0/24", "fd20::/64"]),
         no_masquerade: nets(["10.0.0.0/8", "fd00::/8"]),
+        ..NodeRules::default()
     };
     inside("node", || nft::replace(&node, &[])).unwrap();
     for ask in BOTH {
@@ -137,7 +138,11 @@ fn the_subnets_exemptions_go_before_a_pods() {
     let lab = Lab::new();
     lab.serve("out", 7);
     let one = |text: &str| vec![text.parse().unwrap()];
-    let node = NodeRules { pod_subnets: one("10.20.0.0/24"), no_masquerade: one("10.99.0.0/24") };
+    let node = NodeRules {
+        pod_subnets: one("10.20.0.0/24"),
+        no_masquerade: one("10.99.0.0/24"),
+        ..NodeRules::default()
+    };
     let pod = Rules {
         masquerade: vec![Masquerade {
             ip: "10.20.0.11".parse().unwrap(),

@@ -1,0 +1,137 @@
+//! The node's routes to pods whose eth0 is a VF, and those pods' next hop: both are mended when somebody breaks
+//! them, and follow the PF's MAC.
+
+use super::Node;
+use offramp_core::cni::CniError;
+use offramp_core::record::{Mode, Record, State};
+use offramp_core::step::{ConfigurePod, HostRoute, Step};
+use offramp_core::vf::ROUTE_PROTOCOL;
+use offramp_kernel::link::{self, Link};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::sysctl::Sysctl;
+use offramp_kernel::{Executor, Netns, neigh, route, uplink};
+use offramp_ledger::detach::joined;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What a look works with.
+struct Look {
+    socket: Socket,
+    links: Vec<Link>,
+    routes: HashSet<(IpAddr, u32)>,
+}
+
+impl Look {
+    fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|l| l.name == name)
+    }
+}
+
+impl Node {
+    /// Says how much was not as it should be.
+    pub fn reconcile_vf_routes(&self) -> Result<u64, CniError> {
+        let mut socket = Socket::open()?;
+        let routes: HashSet<_> = route::hosts_of(&mut socket, ROUTE_PROTOCOL)?.into_iter().collect();
+        let records = self.store.list()?.records;
+        let all: Vec<(&Record, &HostRoute)> =
+            records.iter().filter_map(|r| Some((r, host_route(r)?))).collect();
+        if all.is_empty() && routes.is_empty() {
+            return Ok(0);
+        }
+        let mut look = Look { links: link::list(&mut socket)?, socket, routes };
+        let (mut repairs, mut errors) = (0, Vec::new());
+        for (record, wanted) in all.iter().filter(|(r, _)| r.state == State::Ready && r.mode == Mode::Node) {
+            match self.mend(&mut look, record, wanted) {
+                Ok(mended) => repairs += mended,
+                Err(e) => errors.push(e.context(&record.attachment)),
+            }
+        }
+        let wanted: HashSet<IpAddr> = all.iter().flat_map(|(_, w)| w.ips.iter().copied()).collect();
+        repairs += self.remove_stray(&mut look, &wanted)?;
+        joined(errors).map_or(Ok(repairs), Err)
+    }
+
+    fn mend(&self, look: &mut Look, record: &Record, wanted: &HostRoute) -> Result<u64, CniError> {
+        // Whoever holds the lock is at work on it.
+        let Ok(_lock) = self.store.lock(&record.attachment, Duration::ZERO) else { return Ok(0) };
+        if self.store.read(&record.attachment)?.is_none_or(|r| r.state != State::Ready) {
+            return Ok(0);
+        }
+        let Some(link) = look.link(wanted.link.as_str()).cloned() else {
+            return Err(CniError::kernel(format!("link {}, which leads to its VF, is gone", wanted.link)));
+        };
+        let mut repairs = uplink::prepare(&Sysctl::default(), &wanted.link, &wanted.bridge)?;
+        if !is_in_place(look, &link, wanted)? {
+            Executor::new(None)?.apply(&Step::HostRoute(wanted.clone()))?;
+            repairs += 1;
+        }
+        Ok(repairs + next_hops(record, &link)?)
+    }
+
+    /// Routes of ours that no record stands for.
+    fn remove_stray(&self, look: &mut Look, wanted: &HashSet<IpAddr>) -> Result<u64, CniError> {
+        let mut removed = 0;
+        for (ip, index) in look.routes.iter().filter(|(ip, _)| !wanted.contains(ip)) {
+            let Some(link) = look.links.iter().find(|l| l.index == *index) else { continue };
+            let mut requests = vec![
+                route::remove_to_host(&link.name, *index, *ip, ROUTE_PROTOCOL),
+                neigh::remove(&link.name, *index, *ip),
+            ];
+            let bridge = look.link(self.config.bridge.name.as_str()).map(|b| b.index);
+            requests.extend(bridge.map(|b| neigh::answer_no_more(self.config.bridge.name.as_str(), b, *ip)));
+            look.socket.batch(requests)?;
+            tracing::info!(%ip, link = link.name, "removed a route that no attachment has");
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}
+
+fn host_route(record: &Record) -> Option<&HostRoute> {
+    record.plan.steps.iter().find_map(|s| if let Step::HostRoute(route) = s { Some(route) } else { None })
+}
+
+fn is_in_place(look: &mut Look, link: &Link, wanted: &HostRoute) -> Result<bool, CniError> {
+    for ip in &wanted.ips {
+        let mac = neigh::mac_of(&mut look.socket, &link.name, link.index, *ip)?;
+        if !look.routes.contains(&(*ip, link.index)) || mac.as_deref() != Some(&wanted.mac.octets()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The pod's next hop has the MAC that the node's link has now.
+fn next_hops(record: &Record, link: &Link) -> Result<u64, CniError> {
+    let Ok(mac) =
+        <[u8; 6]>::try_from(link.mac.as_slice()).map_err(drop).and_then(|m| m.try_into().map_err(drop))
+    else {
+        return Ok(0);
+    };
+    let netns = match Netns::open(&record.netns.path) {
+        Ok(netns) if netns.inode() == record.netns.inode => netns,
+        _ => return Ok(0),
+    };
+    let mut socket = Socket::open_in(&netns)?;
+    let mut mended = 0;
+    for pod in pods_behind(record) {
+        let name = pod.link.as_str();
+        // A pod author with NET_ADMIN may have renamed it: then it is the author's.
+        let Some(inside) = link::find(&mut socket, &pod.link)? else { continue };
+        for hop in &pod.neighbours {
+            if !neigh::mac_of(&mut socket, name, inside.index, hop.ip)?.is_some_and(|m| m == link.mac) {
+                socket.batch(vec![neigh::set_permanent(name, inside.index, hop.ip, mac)])?;
+                mended += 1;
+            }
+        }
+    }
+    Ok(mended)
+}
+
+fn pods_behind(record: &Record) -> impl Iterator<Item = &ConfigurePod> {
+    record.plan.steps.iter().filter_map(|s| match s {
+        Step::ConfigurePod(pod) if !pod.neighbours.is_empty() => Some(pod),
+        _ => None,
+    })
+}
