@@ -40,6 +40,21 @@ pub struct Link {
     pub qdisc: String,
     /// A bridge that tells VLANs apart.
     pub vlan_filtering: bool,
+    /// The device that it is of; none for virtual links.
+    pub parent: Option<Parent>,
+    /// `phys_port_name`: what an embedded switch calls this port of its own.
+    pub port_name: Option<String>,
+    /// `phys_switch_id`, in hexadecimal digits: the embedded switch that it is a port of.
+    pub switch_id: Option<String>,
+}
+
+/// A device that has a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Parent {
+    /// `pci`, `virtio`, `netdevsim`, ...
+    pub bus: String,
+    /// Its name on the bus.
+    pub device: String,
 }
 
 impl Link {
@@ -64,6 +79,10 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_CARRIER: u16 = 33;
+const IFLA_PHYS_SWITCH_ID: u16 = 36;
+const IFLA_PHYS_PORT_NAME: u16 = 38;
+const IFLA_PARENT_DEV_NAME: u16 = 56;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
@@ -78,7 +97,7 @@ const HEADER: usize = 16;
 
 impl Link {
     /// Reads the dozen fields that matter out of the hundred that the kernel tells.
-    fn parse(body: &[u8]) -> Self {
+    pub(crate) fn parse(body: &[u8]) -> Self {
         let flags = LinkFlags::from_bits_retain(word(body, 8).unwrap_or_default());
         let mut link = Self {
             index: word(body, 4).unwrap_or_default(),
@@ -97,6 +116,12 @@ impl Link {
                 IFLA_OPERSTATE => link.operational = value == [IF_OPER_UP],
                 IFLA_MASTER => link.controller = word(value, 0),
                 IFLA_LINKINFO => link.parse_info(value),
+                IFLA_PHYS_PORT_NAME => link.port_name = Some(text(value)),
+                IFLA_PHYS_SWITCH_ID => {
+                    link.switch_id = Some(value.iter().map(|b| format!("{b:02x}")).collect());
+                }
+                IFLA_PARENT_DEV_NAME => link.parent.get_or_insert_default().device = text(value),
+                IFLA_PARENT_DEV_BUS_NAME => link.parent.get_or_insert_default().bus = text(value),
                 _ => {}
             }
         }
@@ -127,7 +152,7 @@ pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>>
     NlasIterator::new(bytes).map_while(|nla| nla.ok())
 }
 
-fn text(value: &[u8]) -> String {
+pub(crate) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
 }
 

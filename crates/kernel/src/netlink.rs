@@ -1,11 +1,14 @@
-//! A blocking rtnetlink socket. Several requests go in one `sendmsg`, each is acknowledged by its sequence number;
+//! A blocking netlink socket, for rtnetlink mostly. Several requests go in one `sendmsg`, each is acknowledged by its sequence number;
 //! a batch is not a transaction, so the caller learns which requests failed.
 
 use crate::message::{Message, half, word};
 use crate::{Error, Netns, Result};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{
+    Socket as RawSocket, SocketAddr,
+    protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
+};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
@@ -57,7 +60,7 @@ impl Request {
     }
 }
 
-/// A blocking rtnetlink socket in one namespace.
+/// A blocking netlink socket in one namespace.
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
@@ -73,10 +76,19 @@ enum Reply {
 }
 
 impl Socket {
-    /// Opens one in the calling thread's namespace.
+    /// Opens one for rtnetlink in the calling thread's namespace.
     pub fn open() -> Result<Self> {
+        Self::of_protocol(NETLINK_ROUTE)
+    }
+
+    /// Opens one for generic netlink in the calling thread's namespace.
+    pub fn open_generic() -> Result<Self> {
+        Self::of_protocol(NETLINK_GENERIC)
+    }
+
+    fn of_protocol(protocol: isize) -> Result<Self> {
         let fail = |e: std::io::Error| Error::io("open a netlink socket", &e);
-        let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(fail)?;
+        let mut raw = RawSocket::new(protocol).map_err(fail)?;
         raw.bind_auto().map_err(fail)?;
         raw.connect(&SocketAddr::new(0, 0)).map_err(fail)?;
         raw.set_ext_ack(true).map_err(fail)?;

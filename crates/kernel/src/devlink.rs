@@ -1,0 +1,83 @@
+//! The mode of embedded switches (Documentation/networking/devlink/devlink-eswitch-attr.rst).
+
+use crate::generic::{Family, attribute, c_string};
+use crate::link::{Parent, text};
+use crate::message::half;
+use crate::netlink::Request;
+use crate::{Error, Result};
+use offramp_core::nic::Eswitch;
+use std::collections::BTreeMap;
+
+// include/uapi/linux/devlink.h
+const CMD_GET: u8 = 1;
+const CMD_ESWITCH_GET: u8 = 29;
+const CMD_ESWITCH_SET: u8 = 30;
+const ATTR_BUS_NAME: u16 = 1;
+const ATTR_DEV_NAME: u16 = 2;
+const ATTR_ESWITCH_MODE: u16 = 25;
+
+/// The modes of all devices of this network namespace whose drivers tell one.
+pub fn eswitch_modes() -> Result<BTreeMap<Parent, Eswitch>> {
+    let mut modes = BTreeMap::new();
+    let Some(mut family) = Family::open("devlink")? else { return Ok(modes) };
+    let ask = family.message(CMD_GET, &[]);
+    for device in family.socket.dump_raw("list devlink devices", ask)? {
+        let field = |kind| attribute(&device, kind).map(|value| text(&value)).unwrap_or_default();
+        let device = Parent { bus: field(ATTR_BUS_NAME), device: field(ATTR_DEV_NAME) };
+        if let Some(mode) = mode_of(&mut family, &device)? {
+            modes.insert(device, mode);
+        }
+    }
+    Ok(modes)
+}
+
+/// The mode of one device; none where the driver tells none.
+pub fn eswitch(device: &Parent) -> Result<Option<Eswitch>> {
+    match Family::open("devlink")? {
+        Some(mut family) => mode_of(&mut family, device),
+        None => Ok(None),
+    }
+}
+
+fn mode_of(family: &mut Family, device: &Parent) -> Result<Option<Eswitch>> {
+    let what = format!("read the embedded switch's mode of {}", device.device);
+    let ask = message(family, CMD_ESWITCH_GET, device, None);
+    match family.socket.get_raw(&what, ask) {
+        Ok(answer) => {
+            let mode = attribute(&answer, ATTR_ESWITCH_MODE).and_then(|value| half(&value, 0));
+            Ok(mode.map(|mode| {
+                if mode == number(Eswitch::Switchdev) { Eswitch::Switchdev } else { Eswitch::Legacy }
+            }))
+        }
+        // Gone meanwhile, or not a driver that has one.
+        Err(e) if matches!(e.errno(), Some(nix::libc::EOPNOTSUPP | nix::libc::ENODEV)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Sets the mode. Drivers remove all VFs meanwhile, so none may be lent; and since that can block for ever, who calls
+/// has set their number to 0 before ([`crate::sysfs::set_num_vfs`]). The error has the driver's words.
+pub fn set_eswitch(device: &Parent, mode: Eswitch) -> Result<()> {
+    let what = format!("set the embedded switch of {} to {mode}", device.device);
+    let Some(mut family) = Family::open("devlink")? else {
+        return Err(Error::Unfit { what, why: "this kernel has no devlink".into() });
+    };
+    let message = message(&family, CMD_ESWITCH_SET, device, Some(mode));
+    family.socket.batch(vec![Request::new(what, message)])
+}
+
+fn message(family: &Family, command: u8, device: &Parent, mode: Option<Eswitch>) -> crate::message::Message {
+    let (bus, name) = (c_string(&device.bus), c_string(&device.device));
+    let mode = mode.map(|mode| number(mode).to_ne_bytes());
+    let mut attributes: Vec<(u16, &[u8])> = vec![(ATTR_BUS_NAME, &bus), (ATTR_DEV_NAME, &name)];
+    attributes.extend(mode.as_ref().map(|mode| (ATTR_ESWITCH_MODE, &mode[..])));
+    family.message(command, &attributes)
+}
+
+/// `DEVLINK_ESWITCH_MODE_*`
+fn number(mode: Eswitch) -> u16 {
+    match mode {
+        Eswitch::Legacy => 0,
+        Eswitch::Switchdev => 1,
+    }
+}

@@ -1,0 +1,19 @@
+//! NICs as the kernel shows them: devices in sysfs, their links by netlink, their embedded switches by devlink.
+
+mod device;
+#[cfg(test)]
+mod fixture;
+mod inventory;
+mod locate;
+mod monitor;
+mod num_vfs;
+#[cfg(test)]
+mod tests;
+mod vf;
+
+pub use device::Sysfs;
+pub use inventory::{Facts, assemble, read};
+pub use locate::{Location, Places, locate};
+pub use monitor::Monitor;
+pub use num_vfs::set_num_vfs;
+pub use vf::read_vf;
