@@ -29,3 +29,6 @@ pub struct Pool {
     /// What pods may ask for.
     pub policy: Policy,
 }
+
+#[cfg(test)]
+mod tests;
