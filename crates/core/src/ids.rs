@@ -103,6 +103,17 @@ fn node_name(s: &str) -> Option<&'static str> {
     )
 }
 
+/// The name part of a Kubernetes qualified name: pools become the names of extended resources.
+fn pool_name(s: &str) -> Option<&'static str> {
+    let alnum = |b: u8| b.is_ascii_alphanumeric();
+    let fits = (1..=63).contains(&s.len())
+        && s.bytes().all(|b| alnum(b) || matches!(b, b'_' | b'.' | b'-'))
+        && s.bytes().next().is_some_and(alnum)
+        && s.bytes().last().is_some_and(alnum);
+    (!fits)
+        .then_some("a pool name has 1 to 63 letters, digits, '-', '_', '.', a letter or digit first and last")
+}
+
 name_type!(
     /// A container's ID, as the runtime names the sandbox.
     ContainerId, "container ID", cni_name
@@ -114,6 +125,10 @@ name_type!(
 name_type!(
     /// The name of a node.
     NodeName, "node name", node_name
+);
+name_type!(
+    /// The name of a pool of VFs.
+    PoolName, "pool name", pool_name
 );
 name_type!(
     /// The name of a network interface.

@@ -6,16 +6,21 @@ pub mod cni;
 pub mod firewall;
 pub mod ids;
 pub mod ipam;
+pub mod lend;
 pub mod net;
 pub mod nic;
 pub mod overlay;
 pub mod peer;
 pub mod plan;
+pub mod pool;
 pub mod record;
 pub mod spec;
 pub mod step;
 pub mod vf;
 pub mod wire;
+pub mod wish;
 
 pub use cni::error::CniError;
-pub use ids::{AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, NodeName, VlanId, Vni};
+pub use ids::{
+    AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, NodeName, PoolName, VlanId, Vni,
+};

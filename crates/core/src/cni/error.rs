@@ -50,6 +50,10 @@ pub mod codes {
     pub const LIMIT: u32 = 104;
     /// A fault of Offramp itself.
     pub const INTERNAL: u32 = 105;
+    /// No pool of this node has, or could have once all is given back, the device that was asked for.
+    pub const NO_DEVICE: u32 = 106;
+    /// The pools' policy does not allow what was asked for.
+    pub const FORBIDDEN: u32 = 107;
 }
 
 macro_rules! constructors {
@@ -98,6 +102,10 @@ impl CniError {
         limit => LIMIT,
         /// Code 105.
         internal => INTERNAL,
+        /// Code 106.
+        no_device => NO_DEVICE,
+        /// Code 107.
+        forbidden => FORBIDDEN,
     }
 
     /// Code 2 with the key and value that the specification wants named.

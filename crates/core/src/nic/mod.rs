@@ -5,6 +5,7 @@ mod pci;
 pub use pci::PciAddr;
 
 use crate::ids::{IfName, MacAddr};
+use crate::vf::VfRef;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -89,6 +90,13 @@ pub struct Port {
     pub switch_id: Option<String>,
     /// Its VFs, in the order of their indexes.
     pub vfs: Vec<Vf>,
+}
+
+impl Port {
+    /// How plans and claims name one of its VFs.
+    pub fn vf_ref(&self, vf: &Vf) -> VfRef {
+        VfRef { pci: vf.pci, port: self.key.clone(), pf: self.netdev.clone(), index: vf.index }
+    }
 }
 
 /// `VENDOR:DEVICE`, as lspci and peers write it.

@@ -1,0 +1,139 @@
+//! Which VFs a pod gets: a pure function of what it asks for, the pools, the inventory and what is taken.
+
+mod candidates;
+mod eth0;
+mod matching;
+mod refusal;
+mod taken;
+
+pub use eth0::{Choice, Eth0, choose_eth0};
+pub use refusal::{Reason, Refusal, Why};
+pub use taken::{Hold, Holding, Taken};
+
+use crate::ids::{IfName, PoolName};
+use crate::nic::{Inventory, PciAddr};
+use crate::pool::{Pool, Resolved, resolve};
+use crate::vf::{VfMode, VfRef, VfSettings};
+use candidates::{Candidate, candidates};
+use std::collections::BTreeSet;
+
+/// What one pod asks for: all of it is lent, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LendRequest {
+    /// The pod's namespace; none: a container that is no pod's.
+    pub namespace: Option<String>,
+    /// The interfaces; one that is named earlier is served first, but none at the cost of another.
+    pub wants: Vec<Want>,
+}
+
+/// An interface that is to be a VF.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Its name in the pod.
+    pub ifname: IfName,
+    /// It is on the pod network: what the pool says of `eth0` applies.
+    pub eth0: bool,
+    /// Only from this pool; none: any whose policy allows it, in the order of the configuration.
+    pub pool: Option<PoolName>,
+    /// This VF and no other (`deviceID`).
+    pub device: Option<PciAddr>,
+    /// What is asked for besides the pool's defaults.
+    pub settings: VfSettings,
+}
+
+/// What the node knows besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// The NUMA nodes of the pod's CPUs; empty: not known, VFs are taken from all nodes evenly.
+    pub numa: BTreeSet<u32>,
+    /// The node's bonds ([`crate::nic::Port::controller`] does not tell them from bridges).
+    pub bonds: BTreeSet<IfName>,
+}
+
+/// A VF that is lent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// The interface's name in the pod.
+    pub ifname: IfName,
+    /// The VF.
+    pub vf: VfRef,
+    /// The pool it is from.
+    pub pool: PoolName,
+    /// What it is to the pod.
+    pub mode: VfMode,
+    /// The pool's defaults and the pod's wish.
+    pub settings: VfSettings,
+    /// Its netdev's name on the host now; none: it has none, which vfio mode allows.
+    pub netdev: Option<IfName>,
+}
+
+/// What a request is judged by.
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    pools: &'a [Pool],
+    resolved: &'a Resolved,
+    inventory: &'a Inventory,
+    taken: &'a Taken,
+    hints: &'a Hints,
+}
+
+/// Chooses a VF for each interface, in the order of the request, or refuses all with every reason.
+///
+/// A pool that is named earlier in the configuration is used first; then a VF near to the pod's CPUs; then the NUMA
+/// node and the PF with the least part of its VFs lent; then the lowest PCI address. If one interface can only have
+/// a VF that another one could do without, the other one moves: a request that can be fulfilled is fulfilled.
+pub fn lend(
+    request: &LendRequest,
+    pools: &[Pool],
+    inventory: &Inventory,
+    taken: &Taken,
+    hints: &Hints,
+) -> Result<Vec<Lent>, Refusal> {
+    let resolved = resolve(pools, inventory, taken);
+    let node = Node { pools, resolved: &resolved, inventory, taken, hints };
+    let all: Vec<_> = request
+        .wants
+        .iter()
+        .map(|want| (want, candidates(&node, request.namespace.as_deref(), want)))
+        .collect();
+    let free: Vec<&[Candidate]> = all.iter().map(|(_, c)| c.free.as_slice()).collect();
+    let (chosen, unserved) = matching::assign(&free, &node);
+    if unserved.is_empty() {
+        return Ok(all
+            .iter()
+            .zip(chosen)
+            .filter_map(|((want, _), candidate)| Some(lent(&node, want, candidate?)))
+            .collect());
+    }
+    // Would it do if all that is lent, being cleaned or without link became free?
+    let hoped: Vec<Vec<Candidate>> =
+        all.iter().map(|(_, c)| c.free.iter().chain(&c.awaited).cloned().collect()).collect();
+    let hoped: Vec<&[Candidate]> = hoped.iter().map(Vec::as_slice).collect();
+    let waiting_helps = matching::assign(&hoped, &node).1.is_empty();
+    let mut reasons: Vec<Reason> = Vec::new();
+    for index in unserved {
+        let (want, found) = &all[index];
+        reasons.extend(found.reasons.iter().cloned());
+        reasons.extend(found.free_elsewhere(want));
+    }
+    Err(Refusal { reasons, waiting_helps })
+}
+
+fn lent(node: &Node<'_>, want: &Want, candidate: &Candidate) -> Lent {
+    let pool = &node.pools[candidate.pool];
+    Lent {
+        ifname: want.ifname.clone(),
+        vf: candidate.vf.clone(),
+        pool: pool.name.clone(),
+        mode: pool.mode,
+        settings: candidate.settings.clone(),
+        netdev: candidate.netdev.clone(),
+    }
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Why no VF is lent: the only text that users see, so all of it in one readable line.
+
+use crate::cni::CniError;
+use crate::cni::error::codes;
+use crate::ids::{IfName, PoolName};
+use crate::nic::PciAddr;
+use crate::pool::Forbidden;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+
+/// A request that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// All that was in the way, at least one.
+    pub reasons: Vec<Reason>,
+    /// It could be fulfilled if what is lent, in quarantine or without link became free.
+    pub waiting_helps: bool,
+}
+
+/// One thing that was in the way. One of a VF is there once for each VF.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reason {
+    /// Of which interface.
+    pub ifname: IfName,
+    /// In which pool; none: of the node.
+    pub pool: Option<PoolName>,
+    /// At which PF; none: of the whole pool.
+    pub pf: Option<IfName>,
+    /// What.
+    pub why: Why,
+}
+
+/// What is in the way of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The node has no pool.
+    NoPools,
+    /// No pool has this name.
+    NoSuchPool(PoolName),
+    /// The pool's policy does not have pods of this namespace.
+    Namespace(Option<String>),
+    /// The pool's policy does not allow VFs as eth0.
+    NotForEth0,
+    /// A VF of a vfio pool is no interface.
+    VfioEth0,
+    /// The pool's policy does not allow a setting.
+    Forbidden(Forbidden),
+    /// No VF of this node is in the pool.
+    NoVfs,
+    /// Several pools select the same VFs.
+    Overlaps(Vec<PoolName>),
+    /// No VF has this address.
+    NoSuchDevice(PciAddr),
+    /// The VF is in no pool.
+    DeviceOfNoPool(PciAddr),
+    /// The VF is in another pool.
+    DeviceOfOtherPool(PciAddr),
+    /// Another attachment has it.
+    Lent,
+    /// It is being cleaned; what is in the way of that, may be empty.
+    Quarantine(String),
+    /// Its netdev is in another namespace, and not by Offramp's doing.
+    Elsewhere,
+    /// It has no netdev by this driver, or no driver.
+    NoNetdev(Option<String>),
+    /// vfio needs an IOMMU.
+    NoIommuGroup,
+    /// Its port is a bond's.
+    Bond(IfName),
+    /// The port is down.
+    PortDown,
+    /// The port has no link.
+    NoLink,
+    /// So many are free and suit, and the pod's other interfaces need them.
+    OtherInterfaces(usize),
+}
+
+impl Why {
+    /// The policy is in the way.
+    fn is_policy(&self) -> bool {
+        matches!(self, Self::Namespace(_) | Self::NotForEth0 | Self::Forbidden(_) | Self::Bond(_))
+    }
+
+    /// Goes for the port's or pool's VFs one by one.
+    fn counts(&self) -> bool {
+        matches!(
+            self,
+            Self::Lent
+                | Self::Quarantine(_)
+                | Self::Elsewhere
+                | Self::NoNetdev(_)
+                | Self::NoIommuGroup
+                | Self::Bond(_)
+                | Self::PortDown
+                | Self::NoLink
+        )
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |pools: &[PoolName]| pools.iter().map(PoolName::as_str).collect::<Vec<_>>().join(" and ");
+        match self {
+            Self::NoPools => f.write_str("this node has no pool to take it from"),
+            Self::NoSuchPool(name) => write!(f, "this node has no pool {name}"),
+            Self::Namespace(Some(ns)) => write!(f, "its policy does not let namespace {ns} use it"),
+            Self::Namespace(None) => {
+                f.write_str("its policy does not let a container without a namespace use it")
+            }
+            Self::NotForEth0 => f.write_str("its policy does not allow VFs as eth0"),
+            Self::VfioEth0 => f.write_str("its VFs are for userspace (mode vfio) and cannot be eth0"),
+            Self::Forbidden(forbidden) => forbidden.fmt(f),
+            Self::NoVfs => f.write_str("it has no VFs on this node"),
+            Self::Overlaps(pools) => write!(f, "the pools {} select the same VFs", names(pools)),
+            Self::NoSuchDevice(pci) => write!(f, "this node has no VF {pci}"),
+            Self::DeviceOfNoPool(pci) => write!(f, "VF {pci} is in no pool"),
+            Self::DeviceOfOtherPool(pci) => write!(f, "VF {pci} is not in the pool that was asked for"),
+            Self::Lent => f.write_str("lent"),
+            Self::Quarantine(why) if why.is_empty() => f.write_str("in quarantine"),
+            Self::Quarantine(why) => write!(f, "in quarantine ({why})"),
+            Self::Elsewhere => f.write_str("with the netdev in a namespace that Offramp did not put it in"),
+            Self::NoNetdev(Some(driver)) => write!(f, "without a netdev (driver {driver})"),
+            Self::NoNetdev(None) => f.write_str("without a driver"),
+            Self::NoIommuGroup => f.write_str("without an IOMMU group, which vfio needs"),
+            Self::Bond(bond) => {
+                write!(f, "of a port of {bond}: its policy does not allow eth0 on a bond (policy.allowBond)")
+            }
+            Self::PortDown => f.write_str("of a port that is down"),
+            Self::NoLink => f.write_str("of a port without link"),
+            Self::OtherInterfaces(n) => {
+                write!(f, "{n} free, but needed for the pod's other interfaces")
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// 11 where waiting may help, 107 where a policy is in the way, else 106.
+    pub fn code(&self) -> u32 {
+        if self.waiting_helps {
+            codes::TRY_AGAIN
+        } else if self.reasons.iter().any(|r| r.why.is_policy()) {
+            codes::FORBIDDEN
+        } else {
+            codes::NO_DEVICE
+        }
+    }
+
+    /// The interfaces that get nothing.
+    pub fn interfaces(&self) -> BTreeSet<&IfName> {
+        self.reasons.iter().map(|r| &r.ifname).collect()
+    }
+
+    /// The reasons of one interface, in one line.
+    pub fn why(&self, ifname: &IfName) -> String {
+        let mut pools: BTreeMap<Option<&PoolName>, BTreeMap<Option<&IfName>, BTreeMap<&Why, usize>>> =
+            BTreeMap::new();
+        for reason in self.reasons.iter().filter(|r| r.ifname == *ifname) {
+            let of_pf = pools.entry(reason.pool.as_ref()).or_default().entry(reason.pf.as_ref()).or_default();
+            *of_pf.entry(&reason.why).or_default() += 1;
+        }
+        let mut text = String::new();
+        for (pool, pfs) in pools {
+            for (pf, whys) in pfs {
+                text.push_str(if text.is_empty() { "" } else { "; " });
+                let place = [pool.map(|p| format!("pool {p}")), pf.map(ToString::to_string)];
+                let place: Vec<String> = place.into_iter().flatten().collect();
+                let whys: Vec<String> = whys
+                    .into_iter()
+                    .map(|(why, n)| if why.counts() { format!("{n} {why}") } else { why.to_string() })
+                    .collect();
+                if !place.is_empty() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(text, "{}: ", place.join(", "));
+                }
+                text.push_str(&whys.join(", "));
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// `no VF for net1: pool fast, ens1f0: 3 lent, 1 in quarantine; pool telco: ...`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, ifname) in self.interfaces().into_iter().enumerate() {
+            write!(f, "{}no VF for {ifname}: {}", if i == 0 { "" } else { "; " }, self.why(ifname))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Refusal> for CniError {
+    fn from(refusal: Refusal) -> Self {
+        CniError::new(refusal.code(), refusal.to_string())
+    }
+}

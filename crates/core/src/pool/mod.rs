@@ -1,0 +1,34 @@
+//! Pools: named sets of VFs with what pods may ask of them, and how NICs are to be set up for them.
+
+mod nics;
+mod policy;
+mod resolve;
+mod select;
+mod settle;
+
+pub use nics::{InUse, NicChange, NicObstacle, NicProblem, NicRule, PortSelector, nic_change, rule_of};
+pub use policy::{Glob, Policy, VlanRange};
+pub use resolve::{Overlap, Resolved, resolve};
+pub use select::{Indexes, Numbered, Selector};
+pub use settle::{Forbidden, settle};
+
+use crate::ids::PoolName;
+use crate::vf::{VfMode, VfSettings};
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// A VF that any of these selects belongs to it.
+    pub selectors: Vec<Selector>,
+    /// What its VFs are to pods.
+    pub mode: VfMode,
+    /// What a VF is set to where its pod asks for nothing else; none: it stays as it is.
+    pub defaults: VfSettings,
+    /// What pods may ask for.
+    pub policy: Policy,
+}
+
+#[cfg(test)]
+mod tests;
