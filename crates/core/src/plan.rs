@@ -4,7 +4,7 @@ use crate::cni::result::{CniResult, Interface, Ip, Route};
 use crate::firewall::{HostPortRule, Masquerade, Rules, SpoofCheck};
 use crate::ids::{AttachmentId, IfName, MacAddr};
 use crate::net::Family;
-use crate::spec::{HostPort, Spec};
+use crate::spec::{Address, HostPort, Spec};
 use crate::step::{
     Announce, AttachPort, AwaitCarrier, ConfigurePod, CreateVeth, Gateway, Neighbours, Shape, Step,
 };
@@ -204,9 +204,9 @@ fn gateway_addresses(spec: &Spec) -> Vec<IpNetwork> {
 
 fn rules(spec: &Spec) -> Rules {
     let masquerade =
-        |a: &crate::spec::Address| Masquerade { ip: a.ip.ip(), exempt: crate::net::network_of(a.ip) };
+        |a: &Address| Masquerade { ip: a.ip.ip(), exempt: crate::net::network_of(a.ip) };
     Rules {
-        host_ports: spec.host_ports.iter().flat_map(|p| host_port_rules(spec, p)).collect(),
+        host_ports: host_port_rules(&spec.addresses, &spec.host_ports),
         masquerade: spec.addresses.iter().filter(|_| spec.masquerade).map(masquerade).collect(),
         spoof_check: spec
             .mac_spoof_check
@@ -215,10 +215,9 @@ fn rules(spec: &Spec) -> Rules {
 }
 
 /// A mapping leads to the pod's first address of each family that it is meant for.
-fn host_port_rules<'a>(spec: &'a Spec, port: &'a HostPort) -> impl Iterator<Item = HostPortRule> + 'a {
-    let wanted = port.host_ip.map(Family::of).or(port.only);
-    Family::ALL.into_iter().filter(move |f| wanted.is_none_or(|w| w == *f)).filter_map(|family| {
-        let to = spec.addresses.iter().map(|a| a.ip).find(|ip| Family::of(ip.ip()) == family)?;
+pub(crate) fn host_port_rules(addresses: &[Address], ports: &[HostPort]) -> Vec<HostPortRule> {
+    let of_family = |port: &HostPort, family| {
+        let to = addresses.iter().map(|a| a.ip).find(|ip| Family::of(ip.ip()) == family)?;
         Some(HostPortRule {
             protocol: port.protocol,
             host_ip: port.host_ip,
@@ -227,7 +226,13 @@ fn host_port_rules<'a>(spec: &'a Spec, port: &'a HostPort) -> impl Iterator<Item
             to_port: port.container_port,
             subnet: crate::net::network_of(to),
         })
-    })
+    };
+    let rules = |port: &HostPort| {
+        let wanted = port.host_ip.map(Family::of).or(port.only);
+        let families = Family::ALL.into_iter().filter(move |f| wanted.is_none_or(|w| w == *f));
+        families.filter_map(|f| of_family(port, f)).collect::<Vec<_>>()
+    };
+    ports.iter().flat_map(rules).collect()
 }
 
 fn result(spec: &Spec) -> CniResult {

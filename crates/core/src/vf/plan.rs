@@ -5,8 +5,8 @@ use crate::cni::result::{CniResult, Dns, Interface, Ip, Route};
 use crate::firewall::Rules;
 use crate::ids::{IfName, MacAddr};
 use crate::net::Family;
-use crate::plan::{Path, Plan};
-use crate::spec::Address;
+use crate::plan::{Path, Plan, host_port_rules};
+use crate::spec::{Address, HostPort};
 use crate::step::{
     Announce, AwaitCarrier, BindTo, BindVf, ConfigurePod, ConfigureVf, HostRoute, MoveVf, NextHop, Step,
 };
@@ -35,6 +35,8 @@ pub struct VfSpec {
     pub routes: Vec<Route>,
     /// For the result.
     pub dns: Dns,
+    /// Ports of the node that lead to the pod; on the pod network only.
+    pub host_ports: Vec<HostPort>,
     /// Link is expected: the PF has it, and the VF's is not disabled.
     pub link: bool,
     /// It carries the pod network; none: a network of its own.
@@ -87,7 +89,10 @@ pub fn plan(spec: &VfSpec) -> Plan {
         },
         reason: format!("{vf}"),
         steps,
-        firewall: Rules::default(),
+        firewall: Rules {
+            host_ports: host_port_rules(&spec.addresses, &spec.host_ports),
+            ..Rules::default()
+        },
         result: result(spec),
     }
 }

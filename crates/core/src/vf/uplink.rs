@@ -54,6 +54,8 @@ pub struct UplinkPath {
     pub vlan: Option<VlanId>,
     /// The ports whose VFs can be taken.
     pub ports: Vec<PortKey>,
+    /// The bond that it is on.
+    pub bond: Option<IfName>,
     /// What is lost, for the user.
     pub caveat: Option<String>,
 }
@@ -68,7 +70,8 @@ pub fn resolve(
     let top =
         links.iter().find(|l| l.name == *uplink).ok_or_else(|| format!("uplink {uplink} is not there"))?;
     let mac = top.mac.ok_or_else(|| format!("uplink {uplink} has no MAC"))?;
-    let mut path = UplinkPath { link: uplink.clone(), mac, vlan: None, ports: Vec::new(), caveat: None };
+    let mut path =
+        UplinkPath { link: uplink.clone(), mac, vlan: None, ports: Vec::new(), bond: None, caveat: None };
     let mut at = top;
     // Each kind may be there once: a VLAN on a bridge on a bond on a PF is the longest.
     for _ in 0..4 {

@@ -1,0 +1,272 @@
+//! Which VFs a pod gets: chosen by what it asks for, claimed, and planned. What is claimed here and not planned is
+//! given back untouched.
+
+use super::{Node, now};
+use offramp_core::cni::CniError;
+use offramp_core::cni::result::Route;
+use offramp_core::ids::MacAddr;
+use offramp_core::ipam::Range;
+use offramp_core::lend::{Choice, Eth0, Hints, LendRequest, Lent, Taken, Want, choose_eth0};
+use offramp_core::net::Family;
+use offramp_core::nic::Inventory;
+use offramp_core::plan::Plan;
+use offramp_core::spec::Address;
+use offramp_core::vf::uplink::{UplinkPath, resolve};
+use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
+use offramp_core::wire::Prepare;
+use offramp_core::wish::{InterfaceWish, Offload, Wishes};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::uplink::node_links;
+use offramp_ledger::Error;
+use offramp_ledger::lending::{self, Borrower};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Another may claim what was chosen, since inline plugins ask nobody; so often in a row, they want all there is.
+const ATTEMPTS: usize = 8;
+
+/// The VFs of one pod, claimed.
+pub struct Loans {
+    /// Eth0's; none: it is a veth.
+    pub eth0: Option<(Loan, UplinkPath)>,
+    /// Why eth0 is what it is.
+    pub reason: String,
+    /// The other interfaces', in the order of the wishes.
+    pub others: Vec<Loan>,
+}
+
+/// A VF, claimed.
+pub struct Loan {
+    lent: Lent,
+    before: VfState,
+    /// The PF has link.
+    carrier: bool,
+}
+
+impl Node {
+    /// Chooses and claims. The caller holds the attachment's lock.
+    pub(super) fn lend(&self, ask: &Prepare, wishes: &Wishes) -> Result<Loans, CniError> {
+        if wishes.offload == Offload::None && wishes.interfaces.is_empty() {
+            return Ok(Loans { eth0: None, reason: "no offload was asked for".into(), others: Vec::new() });
+        }
+        // One choice at a time: the next sees what this one claims.
+        let _one = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let inventory = self.inventory();
+            let path = self.uplink_path(&inventory);
+            let choice = self.choose(ask, wishes, &inventory, path.as_ref())?;
+            match self.claim_all(ask, choice, &inventory, path) {
+                Ok(loans) => return Ok(loans),
+                Err(e) if e.code == offramp_core::cni::error::codes::TRY_AGAIN => last = Some(e),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(last.unwrap_or_else(|| CniError::internal("no VF was tried")))
+    }
+
+    fn choose(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        inventory: &Inventory,
+        path: Result<&UplinkPath, &String>,
+    ) -> Result<Choice, CniError> {
+        let claims = self.store.claims().list()?;
+        let taken: Taken = claims.claims.iter().collect();
+        let namespace = ask.pod.as_ref().map(|p| p.namespace.clone());
+        let others = LendRequest::further(namespace, wishes);
+        let eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
+        let hints = hints(ask, path);
+        Ok(choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, &taken, &hints)?)
+    }
+
+    /// All, or none.
+    fn claim_all(
+        &self,
+        ask: &Prepare,
+        choice: Choice,
+        inventory: &Inventory,
+        path: Result<UplinkPath, String>,
+    ) -> Result<Loans, CniError> {
+        let mut done: Vec<VfRef> = Vec::new();
+        let mut claim = |lent: Lent| {
+            let loan = self.claim(ask, lent, inventory)?;
+            done.push(loan.lent.vf.clone());
+            Ok(loan)
+        };
+        let mut all = || -> Result<Loans, CniError> {
+            let (eth0, reason) = match choice.eth0 {
+                Eth0::Veth { reason } => (None, reason),
+                Eth0::Vf(lent) => {
+                    let path = path.map_err(CniError::limit)?;
+                    let reason = format!("{} of pool {}", lent.vf, lent.pool);
+                    (Some((claim(*lent)?, path)), reason)
+                }
+            };
+            let others = choice.others.into_iter().map(&mut claim).collect::<Result<_, _>>()?;
+            Ok(Loans { eth0, reason, others })
+        };
+        let outcome = all();
+        if outcome.is_err() {
+            self.give_back(ask, &done);
+        }
+        outcome
+    }
+
+    fn claim(&self, ask: &Prepare, lent: Lent, inventory: &Inventory) -> Result<Loan, CniError> {
+        let borrower =
+            Borrower { holder: &ask.attachment, pool: Some(lent.pool.as_str()), now: now() };
+        let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev) {
+            (VfMode::Netdev, None) => Err(CniError::try_again(format!("{vf} has no interface on the node now"))),
+            (mode, _) => Ok(mode),
+        };
+        let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
+        let carrier = inventory.port(&lent.vf.port).is_some_and(|p| p.carrier);
+        let Claim { before, .. } = claim;
+        Ok(Loan { lent, before, carrier })
+    }
+
+    /// Nothing was done to them. What fails here is found by the cleaner: a claim without a record is nobody's.
+    pub(super) fn give_back<'a>(&self, ask: &Prepare, vfs: impl IntoIterator<Item = &'a VfRef>) {
+        for vf in vfs {
+            if let Err(e) = lending::unclaim(&self.store, vf.pci, &ask.attachment) {
+                tracing::warn!(%vf, error = %e, "cannot give it back yet, the cleaner will");
+            }
+        }
+    }
+
+    /// By which link, and from which ports' VFs, the pod network can be reached; or why by none.
+    pub(super) fn uplink_path(&self, inventory: &Inventory) -> Result<UplinkPath, String> {
+        let uplink = self.view().uplink.as_ref().map(|u| u.name.clone());
+        let uplink = uplink.ok_or("the node's uplink is not known")?;
+        let links = Socket::open().and_then(|mut s| node_links(&mut s)).map_err(|e| e.to_string())?;
+        resolve(&uplink, &links, inventory, true)
+    }
+}
+
+/// What is known besides pools and claims.
+fn hints(ask: &Prepare, path: Result<&UplinkPath, &String>) -> Hints {
+    let limited = ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
+    let eth0 = match (limited, path) {
+        (Some(why), _) => Err(why),
+        (None, Ok(path)) => Ok(path.ports.iter().cloned().collect()),
+        (None, Err(why)) => Err(why.clone()),
+    };
+    let bonds = path.ok().and_then(|p| p.bond.clone()).into_iter().collect();
+    Hints { eth0: Some(eth0), bonds, ..Hints::default() }
+}
+
+impl Loans {
+    /// The VFs.
+    pub fn vfs(&self) -> impl Iterator<Item = &VfRef> {
+        self.eth0.iter().map(|(loan, _)| &loan.lent.vf).chain(self.others.iter().map(|loan| &loan.lent.vf))
+    }
+
+    /// The plan of eth0 as a VF, on the pod network.
+    pub fn eth0_plan(&self, ask: &Prepare, addresses: &[IpAddr], node: &Node, routes: &[Route]) -> Option<Plan> {
+        let (loan, path) = self.eth0.as_ref()?;
+        let address =
+            |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
+        // It keeps to the address that it has, so that it needs no rebind; the PF pins it.
+        let mac = ask.mac.or(loan.present_mac());
+        let egress = ask.bandwidth.egress.map(|rate| mbits(rate.bytes_per_second));
+        let settings = VfSettings {
+            mac,
+            vlan: Some(vf::VlanTag { id: path.vlan, ..Default::default() }),
+            mtu: node.view().pod_mtu.or(loan.lent.settings.mtu),
+            max_tx_rate: least(egress, loan.lent.settings.max_tx_rate),
+            ..loan.lent.settings.clone()
+        };
+        let uplink =
+            Uplink { link: path.link.clone(), mac: path.mac, bridge: node.config.bridge.name.clone() };
+        let spec = VfSpec {
+            settings,
+            addresses: addresses.iter().map(address).collect(),
+            routes: routes.to_vec(),
+            host_ports: ask.host_ports.clone(),
+            uplink: Some(uplink),
+            ..loan.spec(ask)
+        };
+        let caveat = path.caveat.iter().map(|c| format!("; {c}")).collect::<String>();
+        Some(Plan { reason: format!("{}{caveat}", self.reason), ..vf::plan(&spec) })
+    }
+
+    /// The plans of the other interfaces.
+    pub fn other_plans<'a>(&'a self, ask: &'a Prepare, wishes: &'a Wishes) -> impl Iterator<Item = Plan> + 'a {
+        self.others.iter().zip(&wishes.interfaces).map(|(loan, wish)| loan.other_plan(ask, wish))
+    }
+}
+
+impl Loan {
+    fn other_plan(&self, ask: &Prepare, wish: &InterfaceWish) -> Plan {
+        vf::plan(&VfSpec {
+            addresses: wish.addresses.clone(),
+            routes: wish.routes.clone(),
+            ..self.spec(ask)
+        })
+    }
+
+    fn present_mac(&self) -> Option<MacAddr> {
+        self.before.netdev.as_ref().map(|n| n.mac).or(self.before.pf_side.mac)
+    }
+
+    fn spec(&self, ask: &Prepare) -> VfSpec {
+        let Lent { ifname, vf, mode, settings, .. } = &self.lent;
+        let link = match settings.link_state.or(self.before.pf_side.link_state).unwrap_or_default() {
+            LinkState::Auto => self.carrier,
+            LinkState::Enable => true,
+            LinkState::Disable => false,
+        };
+        VfSpec {
+            ifname: ifname.clone(),
+            sandbox: ask.netns.path.display().to_string(),
+            vf: vf.clone(),
+            mode: *mode,
+            settings: settings.clone(),
+            present_mac: self.present_mac(),
+            present_mtu: self.before.netdev.as_ref().map(|n| n.mtu),
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            dns: Default::default(),
+            host_ports: Vec::new(),
+            link,
+            uplink: None,
+        }
+    }
+}
+
+/// The default routes over eth0, but of families whose default route is another interface's: then over eth0 the
+/// cluster's pods are reached, and no more.
+pub fn eth0_routes(
+    picked: &[(IpAddr, Range)],
+    via: impl Fn(&(IpAddr, Range)) -> IpAddr,
+    wishes: &Wishes,
+    cluster: &[ipnetwork::IpNetwork],
+) -> Vec<Route> {
+    let elsewhere = |family: Family| {
+        let default = family.default_route();
+        wishes.interfaces.iter().any(|i| i.routes.iter().any(|r| r.dst == default))
+    };
+    let of = |entry: &(IpAddr, Range)| -> Vec<Route> {
+        let (family, gateway) = (Family::of(entry.0), Some(via(entry)));
+        if elsewhere(family) {
+            let same = cluster.iter().filter(|c| Family::of(c.ip()) == family);
+            same.map(|c| Route::via(*c, gateway)).collect()
+        } else {
+            vec![Route::via(family.default_route(), gateway)]
+        }
+    };
+    picked.iter().flat_map(of).collect()
+}
+
+/// Mbit/s that are at least so many bytes a second.
+fn mbits(bytes_per_second: u64) -> u32 {
+    u32::try_from((bytes_per_second * 8).div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+/// The lower of two limits, of which 0 is none.
+fn least(a: Option<u32>, b: Option<u32>) -> Option<u32> {
+    [a, b].into_iter().flatten().filter(|rate| *rate > 0).min()
+}
