@@ -2,17 +2,21 @@
 //! Every key is described in `docs/configuration.md`.
 
 mod fault;
+mod nics;
 pub mod peers;
+mod pools;
 mod raw;
 mod validate;
-mod yaml;
+pub mod yaml;
 
 pub use fault::{Fault, FileError};
+pub use nics::EmbeddedSwitch;
 
 use ipnetwork::IpNetwork;
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
 use offramp_core::peer::Own;
+use offramp_core::pool::{NicRule, Pool};
 use offramp_core::{IfName, Mtu, NodeName};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -42,6 +46,12 @@ pub struct Config {
     pub reconcile_interval: Duration,
     /// How often dead attachments are looked for.
     pub reclaim_interval: Duration,
+    /// Sets of VFs that pods may ask for; names are unique.
+    pub pools: Vec<Pool>,
+    /// How many VFs ports are to have; the first that selects a port applies.
+    pub nics: Vec<NicRule>,
+    /// What the NICs are told of bridges.
+    pub embedded_switch: EmbeddedSwitch,
 }
 
 /// This node.

@@ -1,5 +1,7 @@
 //! The configuration as it is written: keys are known, values are not checked yet.
 
+use super::nics::{RawEmbeddedSwitch, RawNic};
+use super::pools::RawPool;
 use super::yaml::Text;
 use serde::Deserialize;
 
@@ -16,6 +18,9 @@ pub(super) struct Root {
     pub log: Option<Log>,
     pub reconcile: Option<Interval>,
     pub reclaim: Option<Interval>,
+    pub pools: Option<Vec<RawPool>>,
+    pub nics: Option<Vec<RawNic>>,
+    pub embedded_switch: Option<RawEmbeddedSwitch>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -32,6 +32,7 @@ fn the_samples_comments_are_valid() {
     assert_eq!(config.node.name.as_str(), "node-a");
     let Source::Standalone(standalone) = config.source;
     assert!(standalone.cluster_cidrs.is_some() && !config.node.addresses.is_empty());
+    assert_eq!((config.pools.len(), config.nics.len()), (1, 1));
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn unknown_keys_wrong_shapes_and_duplicates_are_placed() {
     assert_eq!(
         only_fault("overlays: {}\n"),
         "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, overlay, \
-         masquerade, paths, http, log, reconcile, reclaim"
+         masquerade, paths, http, log, reconcile, reclaim, pools, nics, embeddedSwitch"
     );
     assert!(only_fault("log:\n  level: info\n  level: debug\n").starts_with("line 4, column 3: log"));
     assert!(only_fault("log: info\n").starts_with("line 2, column 6: log: "));

@@ -22,7 +22,21 @@ const IPV6_MIN_MTU: u32 = 1280;
 const MAX_SOCKET_PATH: usize = 107;
 
 pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault>> {
-    let raw::Root { node, cluster, bridge, overlay, masquerade, paths, http, log, reconcile, reclaim } = raw;
+    let raw::Root {
+        node,
+        cluster,
+        bridge,
+        overlay,
+        masquerade,
+        paths,
+        http,
+        log,
+        reconcile,
+        reclaim,
+        pools,
+        nics,
+        embedded_switch,
+    } = raw;
     let (cluster, bridge) = (cluster.unwrap_or_default(), bridge.unwrap_or_default());
     let overlay = overlay.unwrap_or_default();
     let mut check = Checker::default();
@@ -38,6 +52,9 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         log: self::log(&mut check, log.unwrap_or_default()),
         reconcile_interval: interval(&mut check, "reconcile.interval", reconcile, 30),
         reclaim_interval: interval(&mut check, "reclaim.interval", reclaim, 60),
+        pools: super::pools::pools(&mut check, &pools.unwrap_or_default()),
+        nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
+        embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
         source: Source::Standalone(standalone),
         node,
     };

@@ -47,7 +47,7 @@ impl Node {
     }
 
     fn prepare_inner(&self, ask: &Prepare) -> Result<Record, CniError> {
-        let reason = wishes::reason_for_veth(ask.annotations.as_ref())?;
+        let reason = wishes::reason_for_veth(ask.annotations.as_ref(), &ask.attachment.ifname)?;
         self.settle_earlier(ask)?;
         match self.reserve(ask, &reason) {
             // What is in the way may have been detached without us: the records tell.

@@ -1,31 +1,33 @@
-//! What a pod's annotations ask for. Their author is not trusted: what is not understood is refused by name.
+//! What a pod's annotations ask for: `offramp.dev/interfaces` is YAML, which the core does not read.
 
+use crate::config::yaml;
+use offramp_core::IfName;
 use offramp_core::cni::CniError;
-use serde_json::json;
+use offramp_core::lend::{Eth0, Hints, LendRequest, Taken, Want, choose_eth0};
+use offramp_core::nic::Inventory;
+use offramp_core::wish::{Wishes, parse};
 use std::collections::BTreeMap;
 
-/// `offramp.dev/offload`
-const OFFLOAD: &str = "offramp.dev/offload";
-/// Annotations that Offramp writes itself, or that ask for more of an offload.
-const PASSED_OVER: [&str; 3] = ["offramp.dev/status", "offramp.dev/pool", "offramp.dev/queues"];
+/// Reads the annotations; none: the runtime passed none.
+pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Result<Wishes, CniError> {
+    let Some(annotations) = annotations else { return Ok(Wishes::default()) };
+    parse(annotations, |text| yaml::parse(text).map_err(|fault| fault.to_string()))
+}
 
-/// Why eth0 is a veth, or why it cannot be one. This node has no pool of VFs or queues.
-pub fn reason_for_veth(annotations: Option<&BTreeMap<String, String>>) -> Result<String, CniError> {
-    let Some(annotations) = annotations else { return Ok("no offload was asked for".into()) };
-    let mine = annotations.iter().filter(|(k, _)| k.starts_with("offramp.dev/"));
-    if let Some((key, value)) =
-        mine.into_iter().find(|(k, _)| *k != OFFLOAD && !PASSED_OVER.contains(&k.as_str()))
-    {
-        return Err(CniError::unsupported_field(&format!("annotation {key}"), &json!(value)));
-    }
-    match annotations.get(OFFLOAD).map_or("none", String::as_str) {
-        "none" => Ok("no offload was asked for".into()),
-        "preferred" => Ok("offload is preferred, but this node has no pool to take it from".into()),
-        "required" => Err(CniError::limit("offload is required, but this node has no pool to take it from")
-            .with_details(format!("annotation {OFFLOAD}: preferred falls back to veth"))),
-        other => Err(CniError::config(format!(
-            "annotation {OFFLOAD} {other:?}: it is none, preferred or required"
-        ))),
+/// Why eth0 is a veth, or why it cannot be one. This node lends no VFs.
+pub fn reason_for_veth(
+    annotations: Option<&BTreeMap<String, String>>,
+    ifname: &IfName,
+) -> Result<String, CniError> {
+    let wishes = read(annotations)?;
+    let (none, taken, hints) = (Inventory::default(), Taken::default(), Hints::default());
+    let others = LendRequest::further(None, &wishes);
+    let eth0 = Want::eth0(ifname.clone(), &wishes);
+    let choice = choose_eth0(wishes.offload, &eth0, &others, &[], &none, &taken, &hints)
+        .map_err(|refusal| refusal.into_error(wishes.offload, ifname))?;
+    match choice.eth0 {
+        Eth0::Veth { reason } => Ok(reason),
+        Eth0::Vf(vf) => Err(CniError::internal(format!("{} was lent without a pool", vf.vf))),
     }
 }
 
@@ -33,17 +35,67 @@ pub fn reason_for_veth(annotations: Option<&BTreeMap<String, String>>) -> Result
 mod tests {
     use super::*;
 
+    fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
     fn ask(pairs: &[(&str, &str)]) -> Result<String, u32> {
-        let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        reason_for_veth(Some(&map)).map_err(|e| e.code)
+        reason_for_veth(Some(&annotations(pairs)), &"eth0".parse().unwrap()).map_err(|e| e.code)
     }
 
     #[test]
     fn preferred_falls_back_with_a_reason_and_required_never() {
-        assert!(ask(&[(OFFLOAD, "preferred"), ("offramp.dev/pool", "fast")]).unwrap().contains("no pool"));
-        assert_eq!(ask(&[(OFFLOAD, "required")]), Err(104));
-        assert_eq!(ask(&[(OFFLOAD, "always")]), Err(7));
-        assert_eq!(ask(&[("offramp.dev/interfaces", "- name: net1")]), Err(2));
+        let (offload, pool) = ("offramp.dev/offload", "offramp.dev/pool");
+        assert!(ask(&[(offload, "preferred"), (pool, "fast")]).unwrap().contains("no pool"));
+        assert_eq!(ask(&[(offload, "required")]), Err(106));
+        assert_eq!(ask(&[(offload, "always")]), Err(7));
+        assert_eq!(ask(&[("offramp.dev/interfaces", "- name: net1")]), Err(106));
         assert_eq!(ask(&[("k8s.v1.cni.cncf.io/other", "x")]), Ok("no offload was asked for".into()));
+    }
+
+    fn interfaces(text: &str) -> Result<Wishes, CniError> {
+        read(Some(&annotations(&[("offramp.dev/interfaces", text)])))
+    }
+
+    #[test]
+    fn interfaces_are_yaml() {
+        let text = "\
+- name: net1
+  pool: telco
+  vlan: 100
+  offload: required
+  ips: [192.168.10.5/24, \"fd00::5/64\"]
+- {name: net2, mac: 02:00:00:00:00:01, trust: on, spoofchk: off, deviceID: 0000:02:10.1, proto: 802.1ad, vlan: 7}
+";
+        let wishes = interfaces(text).unwrap();
+        let [net1, net2] = &wishes.interfaces[..] else { panic!("two") };
+        assert_eq!((net1.addresses.len(), net1.settings.vlan.unwrap().to_string()), (2, "vlan 100".into()));
+        assert_eq!((net2.settings.trust, net2.settings.spoofchk), (Some(true), Some(false)));
+        assert_eq!(net2.settings.mac.unwrap().to_string(), "02:00:00:00:00:01");
+    }
+
+    #[test]
+    fn wrong_yaml_is_told_with_its_place() {
+        let told = |text: &str| interfaces(text).unwrap_err().msg;
+        let place = "annotation offramp.dev/interfaces: line 1, column ";
+        for wrong in ["[", "- name: a\n  name: b\n", "- {name: &a net1, pool: *b}"] {
+            assert!(told(wrong).contains("annotation offramp.dev/interfaces: "), "{}", told(wrong));
+        }
+        assert!(told("[").starts_with(place), "{}", told("["));
+        assert!(told("net1").ends_with("it must be a list, such as [{name: net1}]"));
+        assert_eq!(interfaces("").unwrap(), Wishes::default());
+    }
+
+    /// Aliases of aliases would fill the memory.
+    #[test]
+    fn a_bomb_is_refused() {
+        let mut text = String::from("- &a0 {name: x}\n");
+        for i in 1..40 {
+            text.push_str(&format!(
+                "- &a{i} [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]\n",
+                i - 1
+            ));
+        }
+        assert!(interfaces(&text).is_err());
     }
 }

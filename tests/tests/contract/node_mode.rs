@@ -136,7 +136,7 @@ fn offload_none_preferred_required() {
         node.del(&pod, &wish(value)).ok();
     }
     let before = node.snapshot();
-    node.add(&pod, &wish("required")).failed(104, &["required", "no pool", "preferred"]);
+    node.add(&pod, &wish("required")).failed(106, &["required", "no pool", "preferred"]);
     node.add(&pod, &wish("maybe")).failed(7, &["offramp.dev/offload", "maybe"]);
     let other = annotated(node.conf(json!({})), "offramp.dev/teleport", "yes");
     node.add(&pod, &other).failed(2, &["offramp.dev/teleport", "yes"]);

@@ -14,6 +14,7 @@ use crate::ids::{IfName, PoolName};
 use crate::nic::{Inventory, PciAddr};
 use crate::pool::{Pool, Resolved, resolve};
 use crate::vf::{VfMode, VfRef, VfSettings};
+use crate::wish::{InterfaceWish, Wishes};
 use candidates::{Candidate, candidates};
 use std::collections::BTreeSet;
 
@@ -39,6 +40,34 @@ pub struct Want {
     pub device: Option<PciAddr>,
     /// What is asked for besides the pool's defaults.
     pub settings: VfSettings,
+}
+
+impl LendRequest {
+    /// The further interfaces of a pod.
+    pub fn further(namespace: Option<String>, wishes: &Wishes) -> Self {
+        Self { namespace, wants: wishes.interfaces.iter().map(Want::from).collect() }
+    }
+}
+
+impl Want {
+    /// Eth0, whatever it is called, as a VF.
+    pub fn eth0(ifname: IfName, wishes: &Wishes) -> Self {
+        let settings = VfSettings { queues: wishes.queues, ..VfSettings::default() };
+        Self { ifname, eth0: true, pool: wishes.pool.clone(), device: None, settings }
+    }
+}
+
+impl From<&InterfaceWish> for Want {
+    fn from(wish: &InterfaceWish) -> Self {
+        let InterfaceWish { name, pool, device, settings, addresses: _, routes: _, default_route: _ } = wish;
+        Self {
+            ifname: name.clone(),
+            eth0: false,
+            pool: pool.clone(),
+            device: *device,
+            settings: settings.clone(),
+        }
+    }
 }
 
 /// What the node knows besides.

@@ -71,25 +71,27 @@ fn pools() -> impl Strategy<Value = Vec<Pool>> {
     })
 }
 
+/// Pool, kind of wish, rate, spoofchk, address.
+type Drawn = (usize, u8, Option<u32>, bool, (u8, u16));
+
 fn wants() -> impl Strategy<Value = Vec<Want>> {
     let one = (0..5usize, 0..12u8, prop::option::of(1..5u32), any::<bool>(), (1..5u8, 0..4u16));
     prop::collection::vec(one, 0..5).prop_map(|wants| {
-        let of =
-            |(i, (pool, kind, rate, spoofchk, (bus, index))): (usize, (usize, u8, _, bool, (u8, u16)))| {
-                let name = format!("p{pool}");
-                let mut want = want(&format!("net{i}"), (pool < 3).then_some(name.as_str()));
-                want.eth0 = kind == 0;
-                want.device = (kind == 1).then(|| pci(bus, index));
-                want.settings.max_tx_rate = if kind == 2 { rate } else { None };
-                want.settings.spoofchk = (kind == 3).then_some(spoofchk);
-                if kind == 4 {
-                    want.settings.vlan = Some(VlanTag { id: 150u64.try_into().ok(), ..VlanTag::default() });
-                }
-                if kind == 5 {
-                    want.settings.mac = Some("02:00:00:00:00:07".parse().unwrap());
-                }
-                want
-            };
+        let of = |(i, (pool, kind, rate, spoofchk, (bus, index))): (usize, Drawn)| {
+            let name = format!("p{pool}");
+            let mut want = want(&format!("net{i}"), (pool < 3).then_some(name.as_str()));
+            want.eth0 = kind == 0;
+            want.device = (kind == 1).then(|| pci(bus, index));
+            want.settings.max_tx_rate = if kind == 2 { rate } else { None };
+            want.settings.spoofchk = (kind == 3).then_some(spoofchk);
+            if kind == 4 {
+                want.settings.vlan = Some(VlanTag { id: 150u64.try_into().ok(), ..VlanTag::default() });
+            }
+            if kind == 5 {
+                want.settings.mac = Some("02:00:00:00:00:07".parse().unwrap());
+            }
+            want
+        };
         wants.into_iter().enumerate().map(of).collect()
     })
 }

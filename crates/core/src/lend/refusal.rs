@@ -5,8 +5,9 @@ use crate::cni::error::codes;
 use crate::ids::{IfName, PoolName};
 use crate::nic::PciAddr;
 use crate::pool::Forbidden;
+use crate::wish::{OFFLOAD, Offload};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// A request that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +147,17 @@ impl Refusal {
         }
     }
 
+    /// The error of an ADD that asked for `offload` of `eth0`.
+    pub fn into_error(self, offload: Offload, eth0: &IfName) -> CniError {
+        let falls_back = offload == Offload::Required && self.interfaces().contains(eth0);
+        let error = CniError::from(self);
+        if !falls_back {
+            return error;
+        }
+        let hint = format!("annotation {OFFLOAD}: preferred falls back to veth");
+        error.context(format!("offload of {eth0} is required")).with_details(hint)
+    }
+
     /// The interfaces that get nothing.
     pub fn interfaces(&self) -> BTreeSet<&IfName> {
         self.reasons.iter().map(|r| &r.ifname).collect()
@@ -153,30 +165,24 @@ impl Refusal {
 
     /// The reasons of one interface, in one line.
     pub fn why(&self, ifname: &IfName) -> String {
-        let mut pools: BTreeMap<Option<&PoolName>, BTreeMap<Option<&IfName>, BTreeMap<&Why, usize>>> =
-            BTreeMap::new();
+        let mut places: BTreeMap<_, BTreeMap<&Why, usize>> = BTreeMap::new();
         for reason in self.reasons.iter().filter(|r| r.ifname == *ifname) {
-            let of_pf = pools.entry(reason.pool.as_ref()).or_default().entry(reason.pf.as_ref()).or_default();
-            *of_pf.entry(&reason.why).or_default() += 1;
+            let place = (reason.pool.as_ref(), reason.pf.as_ref());
+            *places.entry(place).or_default().entry(&reason.why).or_default() += 1;
         }
-        let mut text = String::new();
-        for (pool, pfs) in pools {
-            for (pf, whys) in pfs {
-                text.push_str(if text.is_empty() { "" } else { "; " });
-                let place = [pool.map(|p| format!("pool {p}")), pf.map(ToString::to_string)];
-                let place: Vec<String> = place.into_iter().flatten().collect();
-                let whys: Vec<String> = whys
-                    .into_iter()
-                    .map(|(why, n)| if why.counts() { format!("{n} {why}") } else { why.to_string() })
-                    .collect();
-                if !place.is_empty() {
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "{}: ", place.join(", "));
-                }
-                text.push_str(&whys.join(", "));
-            }
+        let mut parts = Vec::with_capacity(places.len());
+        for (place, whys) in places {
+            let counted = |(why, n): (&Why, usize)| {
+                if why.counts() { format!("{n} {why}") } else { why.to_string() }
+            };
+            let whys = whys.into_iter().map(counted).collect::<Vec<_>>().join(", ");
+            parts.push(match place {
+                (Some(pool), Some(pf)) => format!("pool {pool}, {pf}: {whys}"),
+                (Some(pool), None) => format!("pool {pool}: {whys}"),
+                (None, _) => whys,
+            });
         }
-        text
+        parts.join("; ")
     }
 }
 

@@ -233,6 +233,10 @@ fn preferred_falls_back_with_the_reason_and_required_never() {
         (11, "no VF for eth0: pool fast, nic1: 2 lent")
     );
 
+    let error = refusal.into_error(Offload::Required, &"eth0".parse().unwrap());
+    assert_eq!(error.msg, "offload of eth0 is required: no VF for eth0: pool fast, nic1: 2 lent");
+    assert!(error.details.contains("preferred falls back to veth"));
+
     // Further interfaces have no other path: eth0 gives way.
     let two = request(vec![want("net1", None), want("net2", None)]);
     let choice = choose(Offload::Preferred, &two, &Taken::default()).unwrap();

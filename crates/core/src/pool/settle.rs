@@ -2,7 +2,7 @@
 
 use super::Pool;
 use crate::ids::Mtu;
-use crate::vf::VfSettings;
+use crate::vf::{VfMode, VfSettings};
 use std::fmt;
 
 /// A wish that a pool's policy does not allow.
@@ -120,6 +120,13 @@ pub fn settle(pool: &Pool, wish: &VfSettings) -> Result<VfSettings, Vec<Forbidde
         judge.0.push(Forbidden {
             asked: format!("minTxRate {min}"),
             allowed: format!("no more than maxTxRate, {max} Mbit/s"),
+        });
+    }
+    let of_netdev = wish.mtu.is_some() || wish.allmulticast.is_some() || wish.queues.is_some();
+    if pool.mode == VfMode::Vfio && of_netdev {
+        judge.0.push(Forbidden {
+            asked: "mtu, allmulticast or queues".into(),
+            allowed: "none in mode vfio, which has no netdev".into(),
         });
     }
     if judge.0.is_empty() { Ok(settings) } else { Err(judge.0) }
