@@ -54,6 +54,16 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A write that hangs in the kernel: a process goes on with it, and nobody must repeat it beside that.
+    #[error("{what}: it hangs in the kernel for more than {after:?}, process {pid} goes on with it")]
+    Stuck {
+        /// What was tried, on what.
+        what: String,
+        /// The process.
+        pid: u32,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// A path that does not lead to a network namespace.
     #[error("netns {}: {why}", path.display())]
     Netns {
@@ -112,7 +122,7 @@ impl From<Error> for CniError {
             Error::Netns { .. } => Self::environment(format!("CNI_NETNS: {text}")),
             Error::Exists { .. } => Self::exists(text),
             Error::BridgeFull { .. } => Self::limit(text),
-            Error::Timeout { .. } => Self::try_again(text),
+            Error::Timeout { .. } | Error::Stuck { .. } => Self::try_again(text),
             Error::Refused { .. } | Error::Missing { .. } | Error::Unfit { .. } | Error::Decode { .. } => {
                 Self::kernel(text)
             }

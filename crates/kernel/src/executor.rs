@@ -3,8 +3,9 @@
 use crate::delete::{self, Patience};
 use crate::netlink::Socket;
 use crate::sysctl::Sysctl;
-use crate::{Netns, Result, link, neigh, steps};
+use crate::{Netns, Result, link, neigh, steps, vf};
 use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::record::NetnsRef;
 use offramp_core::step::{Neighbours, Step, Undo};
 use std::net::IpAddr;
 
@@ -13,6 +14,8 @@ pub struct Executor<'a> {
     pub(crate) host: Socket,
     pub(crate) pod: Option<Pod<'a>>,
     pub(crate) sysctl: Sysctl,
+    pub(crate) vfs: vf::Host<'a>,
+    pub(crate) record_netns: Option<NetnsRef>,
     patience: Patience,
 }
 
@@ -29,12 +32,31 @@ impl<'a> Executor<'a> {
             Some(netns) => Some(Pod { netns, socket: Socket::open_in(netns)? }),
             None => None,
         };
-        Ok(Self { host: Socket::open()?, pod, sysctl: Sysctl::default(), patience: Patience::Ack })
+        Ok(Self {
+            host: Socket::open()?,
+            pod,
+            sysctl: Sysctl::default(),
+            vfs: vf::Host::default(),
+            record_netns: None,
+            patience: Patience::Ack,
+        })
     }
 
     /// With sysctls below another root.
     pub fn with_sysctl(mut self, sysctl: Sysctl) -> Self {
         self.sysctl = sysctl;
+        self
+    }
+
+    /// With VFs found, and locked, so.
+    pub fn with_vfs(mut self, host: vf::Host<'a>) -> Self {
+        self.vfs = host;
+        self
+    }
+
+    /// With the namespace that a record names: a VF that is taken back is looked for there first.
+    pub fn with_record_netns(mut self, netns: NetnsRef) -> Self {
+        self.record_netns = Some(netns);
         self
     }
 
@@ -57,7 +79,9 @@ impl<'a> Executor<'a> {
             Step::AwaitCarrier(links) => steps::carrier::wait(self, links),
             Step::Announce(announce) => steps::announce::send(self, announce),
             Step::HostRoute(route) => steps::host_route::add(self, route),
-            Step::ConfigureVf(_) | Step::BindVf(_) | Step::MoveVf(_) => Err(not_yet()),
+            Step::ConfigureVf(vf) => steps::vf::configure(self, vf),
+            Step::BindVf(vf) => steps::vf::bind(self, vf),
+            Step::MoveVf(vf) => steps::vf::move_in(self, vf),
         }
     }
 
@@ -68,7 +92,7 @@ impl<'a> Executor<'a> {
             Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
             Some(Undo::RemoveHostRoute(route)) => steps::host_route::remove(self, route),
-            Some(Undo::ReturnVf(_)) => Err(not_yet()),
+            Some(Undo::ReturnVf(vf)) => steps::vf::bring_back(self, vf),
         }
     }
 
@@ -107,8 +131,4 @@ impl<'a> Executor<'a> {
         }
         Ok(())
     }
-}
-
-fn not_yet() -> crate::Error {
-    crate::Error::Missing { what: "VF steps".into() }
 }

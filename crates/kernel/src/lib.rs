@@ -2,6 +2,7 @@
 //! and takes them back; what to do is decided elsewhere.
 
 pub mod addr;
+pub mod channels;
 pub mod child;
 pub mod crash;
 pub mod delete;
@@ -25,6 +26,7 @@ pub mod sysctl;
 pub mod sysfs;
 pub mod tc;
 pub mod uplink;
+pub mod vf;
 mod wait;
 
 pub use error::{Error, Result};

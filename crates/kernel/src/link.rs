@@ -26,6 +26,8 @@ pub struct Link {
     pub up: bool,
     /// Administratively promiscuous.
     pub promisc: bool,
+    /// Receives all multicast, administratively.
+    pub allmulticast: bool,
     /// Carrier, with link watch's work done.
     pub carrier: bool,
     /// RFC 2863 operational state is up.
@@ -40,6 +42,10 @@ pub struct Link {
     pub qdisc: String,
     /// A bridge that tells VLANs apart.
     pub vlan_filtering: bool,
+    /// `ifalias`
+    pub alias: Option<String>,
+    /// Alternative names.
+    pub altnames: Vec<String>,
     /// The device that it is of; none for virtual links.
     pub parent: Option<Parent>,
     /// `phys_port_name`: what an embedded switch calls this port of its own.
@@ -78,9 +84,12 @@ const IFLA_QDISC: u16 = 6;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_PHYS_SWITCH_ID: u16 = 36;
 const IFLA_PHYS_PORT_NAME: u16 = 38;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 const IFLA_INFO_KIND: u16 = 1;
@@ -103,6 +112,7 @@ impl Link {
             index: word(body, 4).unwrap_or_default(),
             up: flags.contains(LinkFlags::Up),
             promisc: flags.contains(LinkFlags::Promisc),
+            allmulticast: flags.contains(LinkFlags::Allmulti),
             ..Self::default()
         };
         for nla in attributes(body.get(HEADER..).unwrap_or_default()) {
@@ -122,6 +132,11 @@ impl Link {
                 }
                 IFLA_PARENT_DEV_NAME => link.parent.get_or_insert_default().device = text(value),
                 IFLA_PARENT_DEV_BUS_NAME => link.parent.get_or_insert_default().bus = text(value),
+                IFLA_IFALIAS => link.alias = Some(text(value)),
+                IFLA_PROP_LIST => {
+                    let names = attributes(value).filter(|nla| nla.kind() == IFLA_ALT_IFNAME);
+                    link.altnames.extend(names.map(|nla| text(nla.value())));
+                }
                 _ => {}
             }
         }

@@ -22,8 +22,9 @@ const NLMSG_DONE: u16 = 3;
 const ACK_TLVS: u16 = 0x200;
 /// `NLMSGERR_ATTR_MSG`: the extended acknowledgement's text.
 const ERR_ATTR_MSG: u16 = 1;
-/// The kernel fills dumps up to 32 KiB when the reader offers as much (net/netlink/af_netlink.c).
-const BUFFER: usize = 32 << 10;
+/// The kernel fills dumps up to 32 KiB when the reader offers as much (net/netlink/af_netlink.c); a PF with 256 VFs is
+/// one message of twice that. Pages that no answer reaches are never touched.
+const BUFFER: usize = 256 << 10;
 /// No request takes that long; a kernel that is stuck must not hold us for ever.
 const PATIENCE_SECONDS: i64 = 60;
 /// A dump that the kernel interrupts again and again.

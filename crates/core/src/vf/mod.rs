@@ -9,7 +9,7 @@ pub mod uplink;
 pub use claim::{Claim, Claimed, FORMAT as CLAIM_FORMAT};
 pub use plan::{ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan};
 pub use settings::{LinkState, VfSettings, VlanProto, VlanTag};
-pub use state::{NetdevState, PfSide, VfState};
+pub use state::{NetdevState, PfSide, VfState, differences};
 
 use crate::ids::IfName;
 use crate::nic::{PciAddr, PortKey};

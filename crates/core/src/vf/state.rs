@@ -57,3 +57,55 @@ pub struct NetdevState {
     /// Administratively up.
     pub up: bool,
 }
+
+/// What of a VF is not as it was: a line for each field, `mtu is 9000, was 1500`. A MAC that was not administrative
+/// and is now, the netdev's own, is no difference: some drivers cannot take an administrative one back.
+pub fn differences(before: &VfState, now: &VfState) -> Vec<String> {
+    let mut all = Differences::default();
+    all.field("driver", &before.driver, &now.driver);
+    let (was, is) = (&before.pf_side, &now.pf_side);
+    let own = before.netdev.as_ref().map(|n| n.mac);
+    if was.mac.is_some() || is.mac != own {
+        all.field("the PF's mac", &was.mac, &is.mac);
+    }
+    all.field("vlan", &was.vlan, &is.vlan);
+    all.field("trust", &was.trust, &is.trust);
+    all.field("spoofchk", &was.spoofchk, &is.spoofchk);
+    all.field("link state", &was.link_state, &is.link_state);
+    all.field("min_tx_rate", &was.min_tx_rate, &is.min_tx_rate);
+    all.field("max_tx_rate", &was.max_tx_rate, &is.max_tx_rate);
+    match (&before.netdev, &now.netdev) {
+        (Some(was), Some(is)) => {
+            all.field("name", &was.name, &is.name);
+            all.field("mac", &was.mac, &is.mac);
+            all.field("mtu", &was.mtu, &is.mtu);
+            all.field("alias", &was.alias, &is.alias);
+            all.field("altnames", &was.altnames, &is.altnames);
+            all.field("promisc", &was.promisc, &is.promisc);
+            all.field("allmulticast", &was.allmulticast, &is.allmulticast);
+            all.field("up", &was.up, &is.up);
+        }
+        (was, is) => {
+            let name = |n: &Option<NetdevState>| n.as_ref().map(|n| n.name.clone());
+            all.field("netdev", &name(was), &name(is));
+        }
+    }
+    all.0
+}
+
+#[derive(Default)]
+struct Differences(Vec<String>);
+
+impl Differences {
+    /// As JSON has the values: that is how claims show them.
+    fn field<T: Serialize + PartialEq>(&mut self, name: &str, was: &T, is: &T) {
+        if was != is {
+            let text = |value: &T| serde_json::to_string(value).unwrap_or_default();
+            self.0.push(format!("{name} is {}, was {}", text(is), text(was)));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ pub(crate) mod pod;
 pub(crate) mod port;
 pub(crate) mod shape;
 pub(crate) mod veth;
+pub(crate) mod vf;
 
 use crate::executor::{Executor, Pod};
 use crate::{Error, Result};

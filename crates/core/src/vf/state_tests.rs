@@ -1,0 +1,75 @@
+use super::*;
+
+fn state() -> VfState {
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    VfState {
+        driver: Some("igbvf".into()),
+        pf_side: PfSide { mac: Some(mac), trust: Some(false), max_tx_rate: Some(0), ..PfSide::default() },
+        netdev: Some(NetdevState {
+            name: "eth1".parse().unwrap(),
+            mac,
+            mtu: 1500,
+            alias: None,
+            altnames: vec!["enp1s16f2".into()],
+            promisc: false,
+            allmulticast: false,
+            up: false,
+        }),
+    }
+}
+
+/// The lines after one change.
+fn after(change: impl FnOnce(&mut VfState)) -> Vec<String> {
+    let mut now = state();
+    change(&mut now);
+    differences(&state(), &now)
+}
+
+#[test]
+fn every_field_is_compared() {
+    let none: [String; 0] = [];
+    assert_eq!(differences(&state(), &state()), none);
+    let json = serde_json::to_value(state()).unwrap();
+    let (pf, netdev) = (json["pfSide"].as_object().unwrap(), json["netdev"].as_object().unwrap());
+    for (side, fields) in [("pfSide", pf), ("netdev", netdev)] {
+        for field in fields.keys() {
+            let mut changed = json.clone();
+            let value = &mut changed[side][field];
+            *value = match field.as_str() {
+                "mac" => "02:00:00:00:00:02".into(),
+                "name" | "alias" => "other".into(),
+                "altnames" => Vec::<String>::new().into(),
+                "vlan" => serde_json::json!({"id": 100}),
+                "linkState" => "enable".into(),
+                _ if value.is_boolean() || ["trust", "spoofchk"].contains(&field.as_str()) => true.into(),
+                _ => 9.into(),
+            };
+            let now: VfState = serde_json::from_value(changed).unwrap();
+            assert_eq!(differences(&state(), &now).len(), 1, "{side} {field}");
+        }
+    }
+}
+
+#[test]
+fn a_difference_tells_what_is_and_what_was() {
+    let lines = after(|now| {
+        now.driver = None;
+        now.pf_side.trust = Some(true);
+        now.netdev.as_mut().unwrap().name = "net1".parse().unwrap();
+    });
+    assert_eq!(
+        lines,
+        [r#"driver is null, was "igbvf""#, "trust is true, was false", r#"name is "net1", was "eth1""#]
+    );
+    assert_eq!(after(|now| now.netdev = None), [r#"netdev is null, was "eth1""#]);
+}
+
+#[test]
+fn the_netdevs_own_mac_made_administrative_is_no_difference() {
+    let mut before = state();
+    before.pf_side.mac = None;
+    assert_eq!(differences(&before, &state()), [] as [String; 0]);
+    let mut now = state();
+    now.pf_side.mac = "02:00:00:00:00:02".parse().ok();
+    assert_eq!(differences(&before, &now).len(), 1);
+}

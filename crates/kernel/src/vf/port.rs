@@ -1,0 +1,80 @@
+//! What is set on a VF from outside of it. One interface, two makers.
+
+use super::attribute::Setting;
+use super::sysfs::Pf;
+use super::{Host, pf_side};
+use crate::Result;
+use crate::netlink::Socket;
+use offramp_core::ids::MacAddr;
+use offramp_core::vf::{PfSide, VfRef, VfSettings};
+
+/// A VF, seen from outside.
+#[derive(Debug)]
+pub enum VfPort {
+    /// Its PF sets it.
+    Legacy(Pf),
+}
+
+impl VfPort {
+    /// The port of a VF.
+    pub fn of(host: &Host<'_>, vf: &VfRef) -> Result<Self> {
+        Ok(Self::Legacy(host.pf(vf)?))
+    }
+
+    /// What is set.
+    pub fn read(&self, socket: &mut Socket, vf: &VfRef) -> Result<PfSide> {
+        match self {
+            Self::Legacy(pf) => pf_side::read(socket, pf, vf),
+        }
+    }
+
+    /// Sets what of these is the port's, up to the first refusal.
+    pub fn configure(&self, socket: &mut Socket, vf: &VfRef, settings: &VfSettings) -> Result<()> {
+        let now = self.read(socket, vf)?;
+        pf_side::wanted(settings, &now).into_iter().try_for_each(|s| self.set(socket, vf, s))
+    }
+
+    /// Sets back what differs from `before`, but for trust: see [`VfPort::trust`]. A driver that does not take back an
+    /// administrative MAC gets `own` for one, the address that the VF had.
+    pub(super) fn set_back(
+        &self,
+        socket: &mut Socket,
+        vf: &VfRef,
+        before: &PfSide,
+        own: Option<MacAddr>,
+    ) -> Result<()> {
+        let now = self.read(socket, vf)?;
+        for setting in pf_side::back(before, &now) {
+            match (setting, own) {
+                (Setting::Trust(_), _) => {}
+                (Setting::Mac(None), Some(own)) => {
+                    self.set(socket, vf, setting)
+                        .or_else(|_| self.set(socket, vf, Setting::Mac(Some(own))))?;
+                }
+                _ => self.set(socket, vf, setting)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets trust, if it is not so.
+    pub(super) fn trust(&self, socket: &mut Socket, vf: &VfRef, want: Option<bool>) -> Result<()> {
+        match want {
+            Some(trust) if self.read(socket, vf)?.trust != want => {
+                self.set(socket, vf, Setting::Trust(trust))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes back the administrative MAC; whether the driver did.
+    pub(super) fn forget_mac(&self, socket: &mut Socket, vf: &VfRef) -> bool {
+        self.set(socket, vf, Setting::Mac(None)).is_ok()
+    }
+
+    fn set(&self, socket: &mut Socket, vf: &VfRef, setting: Setting) -> Result<()> {
+        match self {
+            Self::Legacy(pf) => pf_side::set(socket, pf, vf, setting),
+        }
+    }
+}
