@@ -4,6 +4,7 @@
 //! Plugin and daemon share it, so that either can finish what the other began.
 
 pub mod addresses;
+pub mod claims;
 pub mod delegate;
 pub mod detach;
 mod error;
@@ -11,5 +12,6 @@ mod files;
 mod store;
 
 pub use error::{Error, Result};
+pub use claims::{Claims, VfLock};
 pub use files::Lock;
 pub use store::{Listing, Store};

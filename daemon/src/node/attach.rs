@@ -82,6 +82,7 @@ impl Node {
             pod: ask.pod.clone(),
             ipam: IpamHold::Daemon,
             plan,
+            device_info: None,
             created: now(),
         };
         self.store.write(&record)?;
