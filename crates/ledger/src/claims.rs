@@ -131,9 +131,7 @@ impl Claims {
 
     fn names(&self) -> Result<Vec<String>> {
         match fs::read_dir(self.dir()) {
-            Ok(entries) => {
-                Ok(entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect())
-            }
+            Ok(entries) => Ok(entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(e) => Err(Error::io("list", self.dir())(e)),
         }

@@ -50,10 +50,7 @@ fn a_vf_is_free_or_has_one_holder() {
     assert_eq!(claims.read(first.vf.pci).unwrap(), None);
     claims.take(&first).unwrap();
     let e = claims.take(&second).unwrap_err();
-    assert_eq!(
-        e.to_string(),
-        "VF 3 of nic0 (0000:02:10.6) is held by a@net1 since 1970-01-01 00:16:40 UTC"
-    );
+    assert_eq!(e.to_string(), "VF 3 of nic0 (0000:02:10.6) is held by a@net1 since 1970-01-01 00:16:40 UTC");
     assert_eq!(offramp_core::CniError::from(e).code, 11);
     assert_eq!(claims.of(&second.holder).unwrap(), []);
     assert_eq!(claims.of(&first.holder).unwrap(), [first.clone()]);
@@ -61,7 +58,12 @@ fn a_vf_is_free_or_has_one_holder() {
     let mut given_back = first.given_back(2000);
     claims.set(&given_back).unwrap();
     let e = claims.take(&second).unwrap_err().to_string();
-    assert!(e.ends_with("in quarantine since 1970-01-01 00:33:20 UTC: a@net1 is done with it, and it is being cleaned"), "{e}");
+    assert!(
+        e.ends_with(
+            "in quarantine since 1970-01-01 00:33:20 UTC: a@net1 is done with it, and it is being cleaned"
+        ),
+        "{e}"
+    );
     given_back.state = State::Quarantine { attempts: 2, reason: "trust is on".into() };
     claims.set(&given_back).unwrap();
     let e = claims.take(&second).unwrap_err().to_string();
@@ -116,8 +118,10 @@ fn a_child_that_lives_on_keeps_the_lock() {
     let (_dir, claims) = claims();
     let pci = PCI.parse().unwrap();
     let lock = claims.lock(pci, Duration::ZERO).unwrap();
-    let child = process(|| loop {
-        nix::unistd::pause();
+    let child = process(|| {
+        loop {
+            nix::unistd::pause();
+        }
     });
     drop(lock);
     let e = claims.lock(pci, Duration::ZERO).unwrap_err();

@@ -57,7 +57,8 @@ pub(crate) fn replace(dir: &Path, name: &str, temporary: &str, content: &[u8]) -
 pub(crate) fn create(dir: &Path, name: &str, temporary: &str, content: &[u8]) -> Result<bool> {
     let path = dir.join(name);
     let temporary = dir.join(temporary);
-    let made = with_dir(dir, || write_file(&temporary, content).and_then(|()| fs::hard_link(&temporary, &path)));
+    let made =
+        with_dir(dir, || write_file(&temporary, content).and_then(|()| fs::hard_link(&temporary, &path)));
     let _ = fs::remove_file(&temporary);
     match made {
         Ok(()) => Ok(true),

@@ -5,13 +5,15 @@
 
 pub mod addresses;
 pub mod claims;
+pub mod clean;
 pub mod delegate;
 pub mod detach;
+pub mod device_info;
 mod error;
 mod files;
 mod store;
 
-pub use error::{Error, Result};
 pub use claims::{Claims, VfLock};
+pub use error::{Error, Result};
 pub use files::Lock;
 pub use store::{Listing, Store};
