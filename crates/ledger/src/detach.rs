@@ -18,8 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Undoes what the record plans, hands its VFs to the cleaner, frees its addresses, and removes it. The caller holds the
-/// attachment's lock. A VF whose link cannot be taken out of the pod, not even by taking its driver away, keeps its
-/// addresses, its claim and the record: the next call tries again.
+/// attachment's lock. A VF's link that is in a namespace which nobody can find is ended by the cleaner: no process is
+/// there that could use its addresses.
 pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<(), CniError> {
     let mut errors: Vec<CniError> = Vec::new();
     mark(store, record);
@@ -107,7 +107,7 @@ fn undo(record: &Record, own: &[Claim], patience: Patience) -> Vec<CniError> {
     };
     let steps: Vec<Step> = record.plan.steps.iter().filter(ours).cloned().collect();
     let mut executor = match Executor::new(None) {
-        Ok(executor) => executor.with_patience(patience),
+        Ok(executor) => executor.with_patience(patience).with_record_netns(record.netns.clone()),
         Err(e) => return vec![e.into()],
     };
     let mut errors: Vec<CniError> = executor.undo_all(&steps).into_iter().map(Into::into).collect();

@@ -13,12 +13,8 @@ pub trait Device {
     fn unbind(&mut self) -> Result<(), String>;
     /// Resets the function. Never with a driver bound: the kernel may hang for ever.
     fn reset(&mut self) -> Result<(), String>;
-    /// Puts back what its PF has set.
-    fn restore_pf_side(&mut self, before: &VfState) -> Result<(), String>;
-    /// Gives it its driver back.
-    fn bind(&mut self, driver: &str) -> Result<(), String>;
-    /// Puts back what is its netdev's own.
-    fn restore_netdev(&mut self, before: &VfState) -> Result<(), String>;
+    /// Puts back what its PF has set, gives it its driver back, and puts back what is its netdev's own.
+    fn restore(&mut self, before: &VfState) -> Result<(), String>;
     /// Reads everything anew, and says what is not as before.
     fn differences(&mut self, before: &VfState) -> Result<Vec<String>, String>;
 }
@@ -54,15 +50,8 @@ fn parts(device: &mut impl Device, before: &VfState) -> Result<Ran, String> {
     crash::point("clean.unbound");
     device.reset()?;
     crash::point("clean.reset");
-    // Before the driver, which asks for its MAC when it is bound.
-    device.restore_pf_side(before)?;
-    crash::point("clean.pf-side-restored");
-    if let Some(driver) = &before.driver {
-        device.bind(driver)?;
-        crash::point("clean.bound");
-        device.restore_netdev(before)?;
-        crash::point("clean.netdev-restored");
-    }
+    device.restore(before)?;
+    crash::point("clean.restored");
     let differences = device.differences(before)?;
     if differences.is_empty() {
         Ok(Ran::Clean)

@@ -42,15 +42,9 @@ impl Device for Fake {
     fn reset(&mut self) -> Result<(), String> {
         self.call("reset")
     }
-    fn restore_pf_side(&mut self, _: &VfState) -> Result<(), String> {
-        self.call("pf-side")
-    }
-    fn bind(&mut self, driver: &str) -> Result<(), String> {
-        assert_eq!(driver, "igbvf");
-        self.call("bind")
-    }
-    fn restore_netdev(&mut self, _: &VfState) -> Result<(), String> {
-        self.call("netdev")
+    fn restore(&mut self, before: &VfState) -> Result<(), String> {
+        assert_eq!(*before, crate::claims::tests::before());
+        self.call("restore")
     }
     fn differences(&mut self, _: &VfState) -> Result<Vec<String>, String> {
         self.call("verify")?;
@@ -88,7 +82,7 @@ impl Bench {
     }
 }
 
-const ALL: &str = "unbind reset pf-side bind netdev verify";
+const ALL: &str = "unbind reset restore verify";
 
 #[test]
 fn a_vf_is_free_when_all_parts_are_done_in_their_order() {
@@ -114,9 +108,7 @@ fn what_fails_is_the_reason_and_the_next_attempt_starts_over() {
     for (part, done) in [
         ("unbind", "unbind"),
         ("reset", "unbind reset"),
-        ("pf-side", "unbind reset pf-side"),
-        ("bind", "unbind reset pf-side bind"),
-        ("netdev", "unbind reset pf-side bind netdev"),
+        ("restore", "unbind reset restore"),
         ("verify", ALL),
     ] {
         let bench = Bench::new(Script { failing: Some(part), ..Script::default() });
@@ -166,7 +158,7 @@ fn of_a_vf_that_is_gone_the_claim_goes_too() {
     assert!(bench.is_free() && bench.calls().is_empty());
     // And of one that goes under one's hands.
     let bench =
-        Bench::new(Script { gone_after: Some("reset"), failing: Some("pf-side"), ..Script::default() });
+        Bench::new(Script { gone_after: Some("reset"), failing: Some("restore"), ..Script::default() });
     assert_eq!(bench.attempt(), Outcome::Gone);
     assert!(bench.is_free());
 }
