@@ -47,8 +47,7 @@ pub fn claim(
             let before = vf::state(&vf::Host::default().with_locks(vec![lock.as_fd()]), vf)?;
             let mode = mode(vf, &before)?;
             let pool = who.pool.map(str::to_owned);
-            let claim =
-                Claim { pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
+            let claim = Claim { pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
             claims.take(&claim)?;
             crash::point("vf.taken");
             return Ok((claim, lock));

@@ -269,4 +269,3 @@ fn record(cx: &Context, id: &AttachmentId, netns: &Netns, plan: Plan) -> Record 
         created: now(),
     }
 }
-

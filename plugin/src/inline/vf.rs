@@ -54,7 +54,9 @@ fn mode(vf: &VfRef, state: &VfState) -> Result<VfMode, CniError> {
     match (&state.netdev, state.driver.as_deref()) {
         (Some(_), _) => Ok(VfMode::Netdev),
         (None, Some("vfio-pci")) => Ok(VfMode::Vfio),
-        (None, None) => Err(CniError::kernel(format!("{vf} has no driver: bind it to its own or to vfio-pci"))),
+        (None, None) => {
+            Err(CniError::kernel(format!("{vf} has no driver: bind it to its own or to vfio-pci")))
+        }
         (None, Some(driver)) => Err(CniError::try_again(format!(
             "{vf}, with driver {driver}, has no interface on the node: somebody else has moved it away"
         ))),

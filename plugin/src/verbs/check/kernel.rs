@@ -69,7 +69,8 @@ fn vf(store: &Store, record: &Record, wanted: &ConfigureVf) -> Result<(), CniErr
         None => return Err(failed(record, format!("{vf} is claimed by nobody"))),
     }
     let now = vf::VfPort::of(&Host::default(), vf)?.read(&mut Socket::open()?, vf)?;
-    let VfSettings { vlan, trust, spoofchk, link_state, min_tx_rate, max_tx_rate, mac, .. } = &wanted.settings;
+    let VfSettings { vlan, trust, spoofchk, link_state, min_tx_rate, max_tx_rate, mac, .. } =
+        &wanted.settings;
     let differs = [
         ("mac", mac.is_some() && *mac != now.mac),
         ("vlan", vlan.is_some() && *vlan != now.vlan),
