@@ -8,7 +8,7 @@ use offramp_core::record::Record;
 use offramp_core::vf::{Claim, LinkState, VfMode, VfRef, VfSpec, VfState};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs::{Sysfs, read_vf};
-use offramp_kernel::{Netns, link, vf};
+use offramp_kernel::{Netns, link};
 use offramp_ledger::VfLock;
 use offramp_ledger::lending::{self, Borrower};
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub fn claim(
         routes: Vec::new(),
         dns: runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()),
         link,
+        uplink: None,
     };
     Ok((spec, lock))
 }

@@ -4,6 +4,7 @@ use crate::claims::tests::claim;
 use offramp_core::vf::VfState;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::result::Result;
 
 const PCI: &str = "0000:02:10.6";
 
