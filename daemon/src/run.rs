@@ -72,6 +72,8 @@ fn start(node: &Arc<Node>) -> Result<(), RunError> {
     if let Some(path) = source.peers_file.clone() {
         thread("peers", move || watch::peers_file::run(&path, &waker))?;
     }
+    let cleaning = node.clone();
+    thread("cleaner", move || crate::cleaner::run(&cleaning))?;
     let reclaiming = node.clone();
     thread("reclaim", move || {
         let mut reclaim = Reclaim::default();

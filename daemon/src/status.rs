@@ -4,6 +4,7 @@
 use ipnetwork::IpNetwork;
 use offramp_core::plan::Path;
 use offramp_core::record::State;
+use offramp_core::vf::Claim;
 use offramp_core::{IfName, Mtu, NodeName};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -22,6 +23,9 @@ pub struct Status {
     pub overlay: OverlayStatus,
     /// How many attachments there are of each kind.
     pub attachments: Vec<AttachmentCount>,
+    /// The VFs that are lent or in quarantine.
+    #[serde(default)]
+    pub vfs: Vec<VfStatus>,
     /// What runs regularly.
     pub reconcile: Vec<LoopStatus>,
     /// What the operator should know; empty if all is well.
@@ -176,6 +180,18 @@ pub struct AttachmentCount {
     pub state: State,
     /// How many.
     pub count: u64,
+}
+
+/// A VF that is not free.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VfStatus {
+    /// Who has it, or what it waits for.
+    #[serde(flatten)]
+    pub claim: Claim,
+    /// What the operator should know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Something that runs regularly.

@@ -19,6 +19,18 @@ impl Lab {
         Self(())
     }
 
+    /// In a virtual machine with a PF nic0 of an emulated igb, the network of which may be changed as a whole.
+    pub fn of_vm() -> Self {
+        let driver = std::fs::read_link("/sys/class/net/nic0/device/driver").unwrap_or_default();
+        assert!(driver.ends_with("igb"), "there is no igb PF nic0: run it by hack/vm --nic igb:4");
+        Self(())
+    }
+
+    /// The virtual machine itself as a node.
+    pub fn machine(&self, name: &str) -> Node {
+        Node::new(Netns::initial(&unused(name)), name)
+    }
+
     /// A node without links, without a daemon.
     pub fn node(&self, name: &str) -> Node {
         Node::new(self.netns(name), name)

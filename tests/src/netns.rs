@@ -21,6 +21,12 @@ impl Netns {
         netns
     }
 
+    /// A name for the machine's initial namespace, where NICs and their VFs are. For throw-away machines only.
+    pub(crate) fn initial(name: &str) -> Self {
+        run(Command::new("ip").args(["netns", "attach", name, "1"]));
+        Self { name: name.to_owned() }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

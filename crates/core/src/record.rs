@@ -32,6 +32,9 @@ pub struct Record {
     pub ipam: IpamHold,
     /// What was decided.
     pub plan: Plan,
+    /// The file that tells the pod of its device (`CNIDeviceInfoFile`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_info: Option<PathBuf>,
     /// When, in seconds since 1970.
     pub created: u64,
 }

@@ -21,6 +21,7 @@ fn record(bytes: usize) -> Record {
             firewall: Default::default(),
             result: CniResult::default(),
         },
+        device_info: None,
         created: 0,
     }
 }

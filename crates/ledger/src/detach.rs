@@ -2,28 +2,42 @@
 //! undone already is passed over, so that it can be repeated at any point; errors are collected, and while there
 //! are any the record stays.
 
-use crate::Store;
 use crate::addresses::Addresses;
 use crate::delegate::Delegate;
+use crate::{Store, device_info};
 use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
+use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::record::{IpamHold, Record, State};
+use offramp_core::step::Step;
+use offramp_core::vf::Claim;
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{Executor, Netns, crash, link, netlink, nft};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Undoes what the record plans, frees its addresses, and removes it. The caller holds the attachment's lock.
+/// Undoes what the record plans, hands its VFs to the cleaner, frees its addresses, and removes it. The caller holds the
+/// attachment's lock. A VF's link that is in a namespace which nobody can find is ended by the cleaner: no process is
+/// there that could use its addresses.
 pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<(), CniError> {
     let mut errors: Vec<CniError> = Vec::new();
     mark(store, record);
     crash::point("detach.marked");
     errors.extend(remove_rules(store, record).err());
     crash::point("detach.rules-removed");
-    errors.extend(undo(record, patience));
-    crash::point("detach.undone");
+    match claims(store, record) {
+        Ok(claims) => {
+            errors.extend(undo(record, &claims, patience));
+            crash::point("detach.undone");
+            if errors.is_empty() {
+                errors.extend(give_back(store, claims).err());
+            }
+        }
+        Err(e) => errors.push(e),
+    }
     if errors.is_empty() {
+        errors.extend(remove_device_info(record).err());
         errors.extend(free_addresses(record).err());
         crash::point("detach.addresses-free");
     }
@@ -65,13 +79,38 @@ fn remove_rules(store: &Store, record: &mut Record) -> Result<(), CniError> {
     Ok(())
 }
 
-fn undo(record: &Record, patience: Patience) -> Vec<CniError> {
+/// The claims that are this attachment's own. A VF that it had once, and that was cleaned since, may be another's.
+fn claims(store: &Store, record: &Record) -> Result<Vec<Claim>, CniError> {
+    let claims = store.claims();
+    let mut own = Vec::new();
+    for vf in record.plan.vfs() {
+        own.extend(claims.read(vf.pci)?.filter(|c| c.holder == record.attachment));
+    }
+    Ok(own)
+}
+
+/// Has VFs cleaned: from here on they are the cleaner's.
+fn give_back(store: &Store, own: Vec<Claim>) -> Result<(), CniError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    for claim in own.into_iter().filter(|c| !c.in_quarantine()) {
+        store.claims().set(&claim.given_back(now))?;
+        crash::point("detach.vf-given-back");
+    }
+    Ok(())
+}
+
+fn undo(record: &Record, own: &[Claim], patience: Patience) -> Vec<CniError> {
+    let lent = |pci| own.iter().any(|c| c.vf.pci == pci && !c.in_quarantine());
+    let ours = |s: &&Step| match s {
+        Step::MoveVf(m) => lent(m.vf.pci),
+        _ => true,
+    };
+    let steps: Vec<Step> = record.plan.steps.iter().filter(ours).cloned().collect();
     let mut executor = match Executor::new(None) {
-        Ok(executor) => executor.with_patience(patience),
+        Ok(executor) => executor.with_patience(patience).with_record_netns(record.netns.clone()),
         Err(e) => return vec![e.into()],
     };
-    let mut errors: Vec<CniError> =
-        executor.undo_all(&record.plan.steps).into_iter().map(Into::into).collect();
+    let mut errors: Vec<CniError> = executor.undo_all(&steps).into_iter().map(Into::into).collect();
     if patience == Patience::Notification && errors.is_empty() {
         errors.extend(still_there(record).err());
     }
@@ -107,6 +146,10 @@ fn still_there(record: &Record) -> Result<(), CniError> {
     )))
 }
 
+fn remove_device_info(record: &Record) -> Result<(), CniError> {
+    record.device_info.as_deref().map_or(Ok(()), device_info::remove).map_err(Into::into)
+}
+
 fn free_addresses(record: &Record) -> Result<(), CniError> {
     match &record.ipam {
         IpamHold::None | IpamHold::Daemon => Ok(()),
@@ -123,7 +166,29 @@ fn free_addresses(record: &Record) -> Result<(), CniError> {
 
 /// Whether the record's link is there: a namespace's inode can be used again, a link's MAC is not.
 pub fn lives(record: &Record) -> bool {
-    record.plan.host_link().is_some_and(|(name, _)| matches!(link::index_of(name), Ok(Some(_))))
+    if let Some((name, _)) = record.plan.host_link() {
+        return matches!(link::index_of(name), Ok(Some(_)));
+    }
+    let moved = record.plan.steps.iter().find_map(|s| match s {
+        Step::MoveVf(m) => Some((&m.name, m.mac)),
+        _ => None,
+    });
+    match moved {
+        Some((name, mac)) => has_link(record, name, mac),
+        // A VF for userspace has no link: it lives with its namespace.
+        None => record.plan.vfs().next().is_some() && pod(record).is_some(),
+    }
+}
+
+fn has_link(record: &Record, name: &IfName, mac: MacAddr) -> bool {
+    let Some(netns) = pod(record) else { return false };
+    let found = netlink::Socket::open_in(&netns).and_then(|mut socket| link::find(&mut socket, name));
+    matches!(found, Ok(Some(l)) if l.has_mac(mac))
+}
+
+/// The pod's namespace, if it is still the one.
+fn pod(record: &Record) -> Option<Netns> {
+    Netns::open(&record.netns.path).ok().filter(|netns| netns.inode() == record.netns.inode)
 }
 
 /// One error that tells of all.

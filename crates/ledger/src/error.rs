@@ -20,8 +20,8 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
-    /// A record that is no record.
-    #[error("record {}: {why}", path.display())]
+    /// A record or claim that is none.
+    #[error("{}: {why}", path.display())]
     Unreadable {
         /// Its file.
         path: PathBuf,
@@ -36,6 +36,9 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
+    /// The VF is somebody else's, or not clean yet.
+    #[error("{0}")]
+    Claimed(Box<offramp_core::vf::Claim>),
     /// No address.
     #[error("network {network}: {why}")]
     Addresses {
@@ -60,9 +63,10 @@ impl From<Error> for CniError {
         match e {
             Error::Io { .. } => Self::io(text),
             Error::Unreadable { .. } => Self::decode(text).with_details(
-                "look at the file; if it is of no use, remove it, and the interface that it names",
+                "look at the file; if it is of no use, put right or remove what it names, and the file",
             ),
             Error::Locked { .. }
+            | Error::Claimed(_)
             | Error::Addresses { why: PickError::Exhausted(_) | PickError::Taken(_), .. } => {
                 Self::try_again(text)
             }

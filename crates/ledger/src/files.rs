@@ -3,8 +3,9 @@
 use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,17 @@ use std::time::{Duration, Instant};
 /// A lock on a file, given back when it is dropped, or by the kernel when its holder dies.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+
+/// A lock that is given back when the last copy of its descriptor is closed: a child that was forked with one goes on
+/// holding it. ([`Lock`] is given back at once, whoever has copies.)
+#[derive(Debug)]
+pub(crate) struct HeirLock(File);
+
+impl AsFd for HeirLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Makes a directory that only root may enter.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
@@ -34,18 +46,33 @@ pub(crate) fn with_dir<T>(dir: &Path, work: impl Fn() -> std::io::Result<T>) -> 
 pub(crate) fn replace(dir: &Path, name: &str, temporary: &str, content: &[u8]) -> Result<()> {
     let path = dir.join(name);
     let temporary = dir.join(temporary);
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        offramp_kernel::crash::point("file.written");
-        fs::rename(&temporary, &path)
-    };
+    let write = || write_file(&temporary, content).and_then(|()| fs::rename(&temporary, &path));
     with_dir(dir, write).map_err(|source| {
         let _ = fs::remove_file(&temporary); // on a full disk it takes room
         Error::Io { what: "write", path, source }
     })
+}
+
+/// Makes `dir/name` with its content, by way of `dir/temporary`; false if it is there already.
+pub(crate) fn create(dir: &Path, name: &str, temporary: &str, content: &[u8]) -> Result<bool> {
+    let path = dir.join(name);
+    let temporary = dir.join(temporary);
+    let made =
+        with_dir(dir, || write_file(&temporary, content).and_then(|()| fs::hard_link(&temporary, &path)));
+    let _ = fs::remove_file(&temporary);
+    match made {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(source) => Err(Error::Io { what: "make", path, source }),
+    }
+}
+
+fn write_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    offramp_kernel::crash::point("file.written");
+    Ok(())
 }
 
 /// More is no record.
@@ -75,16 +102,39 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// Locks `dir/name`, waiting at most `patience`. `what` is named if somebody else keeps it.
 pub(crate) fn lock(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<Lock> {
+    locked(dir, name, what, patience, |file| match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Lock(lock)),
+        Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => Err(Ok(file)),
+        Err((_, e)) => Err(Err(e.into())),
+    })
+}
+
+/// As [`lock`], for a lock that children inherit.
+pub(crate) fn lock_for_heirs(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<HeirLock> {
+    locked(dir, name, what, patience, |file| match file.try_lock() {
+        Ok(()) => Ok(HeirLock(file)),
+        Err(TryLockError::WouldBlock) => Err(Ok(file)),
+        Err(TryLockError::Error(e)) => Err(Err(e)),
+    })
+}
+
+/// `attempt` returns the lock, the file if somebody else has it, or why it cannot be locked.
+fn locked<L>(
+    dir: &Path,
+    name: &str,
+    what: &str,
+    patience: Duration,
+    attempt: impl Fn(File) -> std::result::Result<L, std::io::Result<File>>,
+) -> Result<L> {
     const LONGEST_PAUSE: Duration = Duration::from_millis(10);
     let path = dir.join(name);
     let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
     let (start, mut pause) = (Instant::now(), Duration::from_micros(100));
     loop {
-        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Lock(lock)),
-            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
-            Err((_, e)) => return Err(Error::io("lock", &path)(e.into())),
+        file = match attempt(file) {
+            Ok(lock) => return Ok(lock),
+            Err(held) => held.map_err(Error::io("lock", &path))?,
         };
         if start.elapsed() >= patience {
             return Err(Error::Locked { what: what.to_owned(), after: patience });

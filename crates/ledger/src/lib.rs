@@ -4,12 +4,17 @@
 //! Plugin and daemon share it, so that either can finish what the other began.
 
 pub mod addresses;
+pub mod claims;
+pub mod clean;
 pub mod delegate;
 pub mod detach;
+pub mod device_info;
 mod error;
 mod files;
+pub mod lending;
 mod store;
 
+pub use claims::{Claims, VfLock};
 pub use error::{Error, Result};
 pub use files::Lock;
 pub use store::{Listing, Store};

@@ -1,6 +1,7 @@
 //! The records: one file an attachment, below `attachments/` in the state directory.
 
 use crate::addresses::Addresses;
+use crate::claims::Claims;
 use crate::files::{self, Lock};
 use crate::{Error, Result};
 use offramp_core::ids::{AttachmentId, NetworkName};
@@ -95,6 +96,11 @@ impl Store {
     pub fn addresses(&self, network: &NetworkName, dir: Option<&Path>) -> Addresses {
         let base = dir.map_or_else(|| self.root.join("ipam"), Path::to_owned);
         Addresses::at(base.join(network.as_str()), network.clone())
+    }
+
+    /// The claims on VFs.
+    pub fn claims(&self) -> Claims {
+        Claims::at(&self.root)
     }
 
     /// Makes the directories, so that they can be watched.

@@ -19,6 +19,7 @@ pub(crate) fn record(id: &str) -> Record {
             firewall: Default::default(),
             result: Default::default(),
         },
+        device_info: None,
         created: 0,
     }
 }

@@ -41,6 +41,7 @@ fn record(id: &str, ips: &[IpAddr], ports: Vec<HostPortRule>) -> Record {
         pod: None,
         ipam: IpamHold::Daemon,
         plan,
+        device_info: None,
         created: 0,
     }
 }

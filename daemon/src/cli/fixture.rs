@@ -53,6 +53,7 @@ pub fn record() -> Record {
         pod: Some(PodRef { namespace: "default".into(), name: "web-0".into(), uid: "u-1".into() }),
         ipam: IpamHold::Daemon,
         plan: plan(&id, &spec),
+        device_info: None,
         created: 1000,
         attachment: id,
     }

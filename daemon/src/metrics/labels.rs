@@ -36,6 +36,15 @@ words! {
     }
 }
 words! {
+    /// How a VF that is not free is.
+    pub(super) VfState {
+        /// An attachment has it.
+        Lent => "lent",
+        /// It is being cleaned.
+        Quarantine => "quarantine"
+    }
+}
+words! {
     /// Addresses of a range.
     pub(super) Use {
         /// That attachments hold.
@@ -60,6 +69,11 @@ pub(super) struct Range {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct PeerLabel {
     pub state: PeerState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct VfLabel {
+    pub state: VfState,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

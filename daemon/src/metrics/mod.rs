@@ -6,7 +6,8 @@ pub use labels::{Outcome, PeerState};
 
 use crate::status::{AttachmentCount, RangeStatus};
 use labels::{
-    AttachmentLabels, Build, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, Range, Use, What,
+    AttachmentLabels, Build, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, Range, Use,
+    VfLabel, VfState, What,
 };
 use offramp_core::plan::Path;
 use prometheus_client::encoding::text::encode;
@@ -35,6 +36,9 @@ pub struct Metrics {
     runs: Family<LoopOutcome, Counter>,
     repairs: Family<What, Counter>,
     nft_time: Histogram,
+    vfs: Family<VfLabel, Gauge>,
+    cleanings: Family<OutcomeLabel, Counter>,
+    cleaning_time: Histogram,
 }
 
 fn seconds() -> Histogram {
@@ -59,6 +63,9 @@ impl Metrics {
             runs: Family::default(),
             repairs: Family::default(),
             nft_time: seconds(),
+            vfs: Family::default(),
+            cleanings: Family::default(),
+            cleaning_time: seconds(),
         };
         metrics.register_all();
         metrics
@@ -78,6 +85,9 @@ impl Metrics {
             runs,
             repairs,
             nft_time,
+            vfs,
+            cleanings,
+            cleaning_time,
         } = self;
         r.register("attachments", "Attachments on this node", attachments.clone());
         r.register("ipam_addresses", "Addresses of a range, used and in all", addresses.clone());
@@ -95,6 +105,10 @@ impl Metrics {
         r.register("reconcile_runs", "Comparisons of what is with what should be", runs.clone());
         r.register("repairs", "Things that were found missing or wrong, and mended", repairs.clone());
         r.register_with_unit("nft", "Time of one nftables transaction", Unit::Seconds, nft_time.clone());
+        r.register("vfs", "VFs that are lent, or in quarantine", vfs.clone());
+        r.register("vf_cleanings", "Attempts to clean a VF", cleanings.clone());
+        let help = "Time of one attempt to clean a VF";
+        r.register_with_unit("vf_cleaning", help, Unit::Seconds, cleaning_time.clone());
     }
 
     /// An ADD ended; `time` from the plugin's start, for those that succeeded.
@@ -120,6 +134,19 @@ impl Metrics {
     /// An nftables transaction took `time`.
     pub fn nft(&self, time: Duration) {
         self.nft_time.observe(time.as_secs_f64());
+    }
+
+    /// An attempt to clean a VF ended.
+    pub fn cleaned(&self, outcome: Outcome, time: Duration) {
+        self.cleanings.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.cleaning_time.observe(time.as_secs_f64());
+    }
+
+    /// How many VFs are not free.
+    pub fn set_vfs(&self, lent: u64, quarantine: u64) {
+        for (state, count) in [(VfState::Lent, lent), (VfState::Quarantine, quarantine)] {
+            self.vfs.get_or_create(&VfLabel { state }).set(gauge(count));
+        }
     }
 
     /// How many attachments there are; kinds that are not named have none.
@@ -177,6 +204,8 @@ mod tests {
         m.set_attachments(&[AttachmentCount { path: Path::Veth, state: State::Ready, count: 7 }]);
         m.set_ranges(&[RangeStatus { subnet: "fd00::/64".parse().unwrap(), used: 3, capacity: u64::MAX }]);
         m.set_peers(2, 1);
+        m.set_vfs(3, 1);
+        m.cleaned(Outcome::Error, Duration::from_millis(80));
         let text = m.encode().unwrap();
         for line in [
             "offramp_build_info{version=\"1.2.3\"} 1",
@@ -194,6 +223,10 @@ mod tests {
             "offramp_reconcile_runs_total{what=\"overlay\",outcome=\"ok\"} 1",
             "offramp_repairs_total{what=\"overlay\"} 2",
             "offramp_nft_seconds_count 1",
+            "offramp_vfs{state=\"lent\"} 3",
+            "offramp_vfs{state=\"quarantine\"} 1",
+            "offramp_vf_cleanings_total{outcome=\"error\"} 1",
+            "offramp_vf_cleaning_seconds_count 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -16,6 +16,7 @@ use offramp_core::wire::{Commit, Prepare};
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{crash, nft, random};
 use offramp_ledger::detach::{detach, lives};
+use offramp_ledger::lending;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,7 @@ impl Node {
             pod: ask.pod.clone(),
             ipam: IpamHold::Daemon,
             plan,
+            device_info: None,
             created: now(),
         };
         self.store.write(&record)?;
@@ -172,10 +174,19 @@ impl Node {
 
     fn release_inner(&self, id: &AttachmentId) -> Result<(), CniError> {
         let start = Instant::now();
-        let outcome = match self.store.read(id)? {
-            Some(mut record) => detach(&self.store, &mut record, Patience::Notification),
-            None => Ok(()),
+        let (outcome, has_vfs) = match self.store.read(id)? {
+            Some(mut record) => {
+                (detach(&self.store, &mut record, Patience::Notification), record.plan.vfs().next().is_some())
+            }
+            // Its ADD may have died between claim and record.
+            None => {
+                let given_back = lending::give_back_all(&self.store, id, now())?;
+                (Ok(()), !given_back.is_empty())
+            }
         };
+        if has_vfs {
+            self.bench.ring();
+        }
         let kind = if outcome.is_ok() { Outcome::Ok } else { Outcome::Error };
         self.metrics.released(kind, start.elapsed());
         self.index(id);

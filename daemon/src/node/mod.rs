@@ -13,6 +13,7 @@ pub use firewall::Applied;
 pub use status::NodeProbe;
 
 use crate::allocator::Allocator;
+use crate::cleaner::Bench;
 use crate::config::{Config, Source};
 use crate::metrics::Metrics;
 use crate::status::Health;
@@ -35,6 +36,8 @@ pub struct Node {
     pub store: Store,
     /// For Prometheus.
     pub metrics: Arc<Metrics>,
+    /// Where VFs are cleaned.
+    pub bench: Bench,
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
@@ -62,6 +65,10 @@ pub struct View {
     pub underlay: Vec<std::net::IpAddr>,
     /// Record files that are none.
     pub unreadable: Vec<String>,
+    /// The VFs that are not free.
+    pub vfs: Vec<crate::status::VfStatus>,
+    /// Claim files that are none.
+    pub unreadable_claims: Vec<String>,
 }
 
 /// Whether whoever asks still waits for the answer.
@@ -86,6 +93,7 @@ impl Node {
             store: Store::of_daemon(&config.paths.state_dir),
             allocator: Mutex::new(Allocator::new(source.range_sets())),
             metrics,
+            bench: Bench::default(),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
             view: Mutex::default(),

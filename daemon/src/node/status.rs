@@ -40,6 +40,7 @@ impl Node {
             ranges,
             overlay: view.overlay.clone().unwrap_or(OverlayStatus { mode, device: None, peers: Vec::new() }),
             attachments,
+            vfs: view.vfs.clone(),
             reconcile: loops.collect(),
             problems,
         }
@@ -53,7 +54,9 @@ impl Node {
             Health::Ok => None,
         });
         let left_out = view.left_out.iter().map(ToString::to_string);
-        failed.chain(left_out).chain(view.peers_fault.clone()).chain(view.unreadable.clone()).collect()
+        let files = view.unreadable.iter().chain(&view.unreadable_claims).cloned();
+        let vfs = view.vfs.iter().filter_map(|vf| vf.problem.clone());
+        failed.chain(left_out).chain(view.peers_fault.clone()).chain(files).chain(vfs).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.
@@ -87,6 +90,8 @@ impl Probe for NodeProbe {
     fn observe(&self, metrics: &Metrics) {
         let status = self.0.status();
         metrics.set_attachments(&status.attachments);
+        let in_quarantine = status.vfs.iter().filter(|vf| vf.claim.in_quarantine()).count() as u64;
+        metrics.set_vfs(status.vfs.len() as u64 - in_quarantine, in_quarantine);
         metrics.set_ranges(&status.ranges);
         let failed = status.overlay.peers.iter().filter(|p| p.health != Health::Ok).count() as u64;
         metrics.set_peers(status.overlay.peers.len() as u64 - failed, failed);

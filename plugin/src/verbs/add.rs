@@ -7,8 +7,7 @@ use offramp_core::cni::config::ModeConf;
 use offramp_core::ids::AttachmentId;
 use offramp_core::record::State;
 use offramp_kernel::Netns;
-use offramp_kernel::delete::Patience;
-use offramp_ledger::detach::{detach, lives};
+use offramp_ledger::detach::lives;
 use serde_json::Value;
 
 /// Attaches; the result is in the configuration's version, behind that of earlier plugins.
@@ -26,13 +25,13 @@ pub fn run(cx: &mut Context) -> Result<Value, CniError> {
 
 /// An earlier ADD that died, or whose sandbox was replaced, is taken back first; one that lives is an error.
 fn settle_earlier(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<(), CniError> {
-    let Some(mut record) = cx.store.read(id)? else { return Ok(()) };
+    let Some(mut record) = cx.store.read(id)? else { return inline::release_claims(cx, id) };
     if record.state == State::Ready && record.netns.inode == netns.inode() && lives(&record) {
         return Err(CniError::exists(format!("{id} is attached already"))
             .with_details("DEL comes before another ADD"));
     }
     match record.mode {
         offramp_core::record::Mode::Node => node::release(cx, &mut record),
-        offramp_core::record::Mode::Inline => detach(&cx.store, &mut record, Patience::Ack),
+        offramp_core::record::Mode::Inline => inline::release(cx, &mut record),
     }
 }

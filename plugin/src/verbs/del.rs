@@ -45,11 +45,12 @@ fn release_alone(cx: &Context, id: &AttachmentId) -> Result<bool, CniError> {
 pub fn release(cx: &Context, id: &AttachmentId) -> Result<bool, CniError> {
     let Some(mut record) = cx.store.read(id)? else {
         cx.store.remove(id)?; // what an ADD left that died while it wrote its first record
+        inline::release_claims(cx, id)?;
         return Ok(false);
     };
     match record.mode {
         Mode::Node => node::release(cx, &mut record)?,
-        Mode::Inline => detach(&cx.store, &mut record, Patience::Ack)?,
+        Mode::Inline => inline::release(cx, &mut record)?,
     }
     Ok(true)
 }

@@ -28,6 +28,7 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
         }
     }
     errors.extend(cx.store.remove_torn().err().map(Into::into));
+    errors.extend(inline::collect_vfs(cx).err());
     errors.extend(collect_addresses(cx).err());
     joined(errors).map_or(Ok(()), Err)
 }

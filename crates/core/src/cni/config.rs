@@ -2,11 +2,11 @@
 
 use super::{
     bridge::BridgeConf, error::CniError, fields::Fields, frugal, ipam::Ipam, result::CniResult, result::Dns,
-    runtime::RuntimeConfig, version::Version,
+    runtime::RuntimeConfig, sriov::VfConf, version::Version,
 };
 use crate::ids::{AttachmentId, ContainerId, IfName, NetworkName};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The most that is read from stdin: twice the annotations that Kubernetes allows a pod (256 KiB).
@@ -42,11 +42,20 @@ pub enum ModeConf {
     Node,
     /// This configuration.
     Inline {
-        /// Bridge and port.
-        bridge: Box<BridgeConf>,
+        /// What the pod's interface is.
+        link: Link,
         /// Addresses.
         ipam: Box<Ipam>,
     },
+}
+
+/// What an interface is made of in inline mode.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Link {
+    /// A veth, and its port on a bridge.
+    Bridge(Box<BridgeConf>),
+    /// A VF.
+    Vf(Box<VfConf>),
 }
 
 /// Offramp's own keys in a configuration: places and logging.
@@ -71,6 +80,7 @@ pub enum LogLevel {
     /// Nothing.
     None,
     /// Calls that failed.
+    #[serde(alias = "warning", alias = "panic")]
     Error,
     /// One line a call.
     Info,
@@ -115,11 +125,15 @@ impl NetConf {
         let version = Version::parse(&f.take_or("cniVersion", String::new())?)?;
         let name = f.require("name")?;
         let local = Local::take(&mut f)?;
-        let mode = match ModeConf::take(&mut f) {
+        let runtime = f.take::<Value>("runtimeConfig")?;
+        let mode = match ModeConf::take(
+            &mut f,
+            runtime.as_ref().and_then(|r| r.get("deviceID")).filter(|d| !d.is_null()),
+        ) {
             Err(_) if lenient => ModeConf::Node, // no ADD with it can have succeeded
             mode => mode?,
         };
-        let runtime = or_default(runtime_config(f.take("runtimeConfig")?, &mode), lenient)?;
+        let runtime = or_default(runtime_config(runtime, &mode), lenient)?;
         let runtime = or_default(with_args(runtime, &mut f), lenient)?;
         let prev_result = or_default(f.take("prevResult")?.map(CniResult::from_json).transpose(), lenient)?;
         let valid_attachments = valid_attachments(&mut f)?;
@@ -159,7 +173,13 @@ fn runtime_config(value: Option<Value>, mode: &ModeConf) -> Result<RuntimeConfig
             Err(CniError::unsupported_field("runtimeConfig.ipRanges", &ranges)
                 .with_details("in node mode the daemon's configuration names the ranges"))
         }
-        _ => Ok(runtime),
+        _ => match &runtime.device_info {
+            Some(path) if !matches!(mode, ModeConf::Inline { link: Link::Vf(_), .. }) => {
+                Err(CniError::unsupported_field("runtimeConfig.CNIDeviceInfoFile", &json!(path))
+                    .with_details("a veth is no device"))
+            }
+            _ => Ok(runtime),
+        },
     }
 }
 
@@ -181,8 +201,16 @@ fn or_default<T: Default>(result: Result<T, CniError>, lenient: bool) -> Result<
 }
 
 impl ModeConf {
-    /// A configuration that names a bridge or an IPAM decides by itself; any other asks the daemon.
-    fn take(f: &mut Fields) -> Result<Self, CniError> {
+    /// A configuration that names a VF, a bridge or an IPAM decides by itself; any other asks the daemon.
+    /// `runtime_device` is `runtimeConfig.deviceID`.
+    fn take(f: &mut Fields, runtime_device: Option<&Value>) -> Result<Self, CniError> {
+        if VfConf::is_meant(f, runtime_device) {
+            let vf = VfConf::take(f, runtime_device)?;
+            return Ok(Self::Inline {
+                link: Link::Vf(Box::new(vf)),
+                ipam: Box::new(Ipam::parse(f.take("ipam")?)?),
+            });
+        }
         if !f.has("bridge") && !f.has("ipam") {
             return Ok(Self::Node);
         }
@@ -193,7 +221,7 @@ impl ModeConf {
                 "disableContainerInterface and ipam cannot both be set: a link that is down has no addresses",
             ));
         }
-        Ok(Self::Inline { bridge: Box::new(bridge), ipam: Box::new(ipam) })
+        Ok(Self::Inline { link: Link::Bridge(Box::new(bridge)), ipam: Box::new(ipam) })
     }
 
     fn delegates(&self) -> bool {

@@ -21,7 +21,7 @@ fn what_is_named_inline_decides_the_mode() {
         &json!({"bridge": "br0", "isDefaultGateway": true, "ipam": {"type": "host-local", "anything": 1}}),
     ))
     .unwrap();
-    let ModeConf::Inline { bridge, ipam } = conf.mode else { panic!("inline") };
+    let ModeConf::Inline { link: Link::Bridge(bridge), ipam } = conf.mode else { panic!("inline") };
     assert!(bridge.is_gateway && *ipam == Ipam::Delegate { plugin: "host-local".into() });
 }
 

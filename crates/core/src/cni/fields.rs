@@ -40,6 +40,11 @@ impl Fields {
         self.map.contains_key(key)
     }
 
+    /// Whether the field is an empty text.
+    pub fn is_empty_text(&self, key: &str) -> bool {
+        self.map.get(key).and_then(Value::as_str) == Some("")
+    }
+
     /// Takes a field; absent and `null` are the same. A wrong type or value is error 7.
     pub fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, CniError> {
         let Some(value) = self.map.remove(key).filter(|v| !v.is_null()) else { return Ok(None) };

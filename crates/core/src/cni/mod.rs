@@ -11,6 +11,7 @@ mod frugal;
 pub mod ipam;
 pub mod result;
 pub mod runtime;
+pub mod sriov;
 pub mod version;
 
 pub use config::NetConf;

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// The capabilities' values; keys are read in the casing of the conventions and in Go's.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +25,8 @@ pub struct RuntimeConfig {
     pub ip_ranges: Vec<Vec<Range>>,
     /// `dns`
     pub dns: Option<Dns>,
+    /// `CNIDeviceInfoFile`: where the pod's device is to be described.
+    pub device_info: Option<PathBuf>,
     /// `io.kubernetes.cri.pod-annotations`; of stdin, only those that Offramp reads.
     pub annotations: Option<BTreeMap<String, String>>,
 }
@@ -47,12 +50,25 @@ impl RuntimeConfig {
             mac: f.take("mac")?,
             ip_ranges: parse_range_sets("runtimeConfig.ipRanges", f.take("ipRanges")?)?,
             dns: dns(&mut f)?,
+            device_info: device_info(&mut f)?,
             annotations: f.take(ANNOTATIONS)?,
         };
-        // Of no concern to a plugin that makes interfaces.
-        f.ignore(&["aliases", "cgroupPath"]);
+        // `deviceID` was read with the mode, which it decides; the others are of no concern to a plugin that makes
+        // interfaces.
+        f.ignore(&["deviceID", "aliases", "cgroupPath"]);
         f.finish()?;
         Ok(config)
+    }
+}
+
+fn device_info(f: &mut Fields) -> Result<Option<PathBuf>, CniError> {
+    match f.take::<PathBuf>("CNIDeviceInfoFile")? {
+        Some(path) if !path.is_absolute() => Err(CniError::config(format!(
+            "field {:?} {}: it must be an absolute path",
+            f.name("CNIDeviceInfoFile"),
+            path.display()
+        ))),
+        path => Ok(path),
     }
 }
 

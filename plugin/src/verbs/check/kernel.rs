@@ -5,15 +5,20 @@ use offramp_core::cni::CniError;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::network_of;
 use offramp_core::record::{Mode, Record};
-use offramp_core::step::{AttachPort, ConfigurePod, CreateVeth, Gateway, Shape, Step};
+use offramp_core::step::{
+    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, Shape, Step,
+};
+use offramp_core::vf::VfSettings;
 use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::nft::{self, NftError};
 use offramp_kernel::route::{self, Way};
+use offramp_kernel::vf::{self, Host};
 use offramp_kernel::{Netns, addr};
+use offramp_ledger::Store;
 
 /// Links, addresses, routes and limits.
-pub fn steps(record: &Record, netns: &Netns) -> Result<(), CniError> {
+pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniError> {
     let (mut host, mut pod) = (Socket::open()?, Socket::open_in(netns)?);
     for step in &record.plan.steps {
         match step {
@@ -25,9 +30,9 @@ pub fn steps(record: &Record, netns: &Netns) -> Result<(), CniError> {
             Step::Gateway(g) if record.mode == Mode::Inline => gateways(record, &mut host, g)?,
             Step::MoveVf(m) => own_link(record, &mut pod, &m.name, m.mac).map(drop)?,
             Step::HostRoute(_) => {}
-            Step::ConfigureVf(_)
-            | Step::BindVf(_)
-            | Step::Gateway(_)
+            Step::ConfigureVf(v) => vf(store, record, v)?,
+            Step::BindVf(b) => driver(record, b)?,
+            Step::Gateway(_)
             | Step::EnsureBridge(_)
             | Step::Neighbours(_)
             | Step::AwaitCarrier(_)
@@ -53,6 +58,43 @@ pub fn rules(record: &Record) -> Result<(), CniError> {
 fn veth(record: &Record, host: &mut Socket, pod: &mut Socket, v: &CreateVeth) -> Result<(), CniError> {
     own_link(record, host, &v.host, v.host_mac)?;
     own_link(record, pod, &v.pod, v.pod_mac).map(drop)
+}
+
+/// The VF is this attachment's, and set as it wanted it.
+fn vf(store: &Store, record: &Record, wanted: &ConfigureVf) -> Result<(), CniError> {
+    let vf = &wanted.vf;
+    match store.claims().read(vf.pci)? {
+        Some(claim) if claim.holder == record.attachment && !claim.in_quarantine() => {}
+        Some(claim) => return Err(failed(record, claim)),
+        None => return Err(failed(record, format!("{vf} is claimed by nobody"))),
+    }
+    let now = vf::VfPort::of(&Host::default(), vf)?.read(&mut Socket::open()?, vf)?;
+    let VfSettings { vlan, trust, spoofchk, link_state, min_tx_rate, max_tx_rate, mac, .. } =
+        &wanted.settings;
+    let differs = [
+        ("mac", mac.is_some() && *mac != now.mac),
+        ("vlan", vlan.is_some() && *vlan != now.vlan),
+        ("trust", trust.is_some() && *trust != now.trust),
+        ("spoofchk", spoofchk.is_some() && *spoofchk != now.spoofchk),
+        ("link_state", link_state.is_some() && *link_state != now.link_state),
+        ("min_tx_rate", min_tx_rate.is_some() && *min_tx_rate != now.min_tx_rate),
+        ("max_tx_rate", max_tx_rate.is_some() && *max_tx_rate != now.max_tx_rate),
+    ];
+    match differs.iter().find(|(_, differs)| *differs) {
+        Some((what, _)) => Err(failed(record, format!("{what} of {vf} is not what was asked for"))),
+        None => Ok(()),
+    }
+}
+
+/// The driver that a VF for userspace must have.
+fn driver(record: &Record, bound: &BindVf) -> Result<(), CniError> {
+    let driver = Host::default().driver(bound.vf.pci)?;
+    match bound.to {
+        BindTo::VfioPci if driver.as_deref() != Some("vfio-pci") => {
+            Err(failed(record, format!("{} is not bound to vfio-pci", bound.vf)))
+        }
+        BindTo::VfioPci | BindTo::SameAnew => Ok(()),
+    }
 }
 
 /// A link that ADD made.

@@ -34,7 +34,7 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
         ));
     }
     against_result(&record, &prev)?;
-    kernel::steps(&record, &netns)?;
+    kernel::steps(&cx.store, &record, &netns)?;
     kernel::rules(&record)?;
     match &cx.conf.mode {
         ModeConf::Inline { ipam, .. } => match &**ipam {

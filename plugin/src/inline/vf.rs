@@ -1,0 +1,86 @@
+//! A VF, as the configuration wants it.
+
+use crate::context::{Context, now};
+use offramp_core::cni::CniError;
+use offramp_core::cni::sriov::VfConf;
+use offramp_core::ids::AttachmentId;
+use offramp_core::record::Record;
+use offramp_core::vf::{Claim, LinkState, VfMode, VfRef, VfSpec, VfState};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::sysfs::{Sysfs, read_vf};
+use offramp_kernel::{Netns, link};
+use offramp_ledger::VfLock;
+use offramp_ledger::lending::{self, Borrower};
+use std::time::Duration;
+
+/// How long a VF that is being cleaned is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Claims the VF. From here on it is this attachment's; it is locked until its steps are done.
+pub fn claim(
+    cx: &Context,
+    id: &AttachmentId,
+    netns: &Netns,
+    conf: &VfConf,
+) -> Result<(VfSpec, VfLock), CniError> {
+    let settings = conf.with_runtime(&cx.conf.runtime, cx.call.args.mac)?;
+    let pci = conf.device.ok_or_else(|| {
+        CniError::config("field \"deviceID\" is missing, and the runtime gave no runtimeConfig.deviceID")
+    })?;
+    let (vf, _) = read_vf(&Sysfs::default(), pci)?;
+    let borrower = Borrower { holder: id, pool: None, now: now() };
+    let (claim, lock) = lending::claim(&cx.store, &vf, borrower, &mode, PATIENCE)?;
+    let Claim { before, mode, .. } = claim;
+    let link = has_link(&vf, settings.link_state.or(before.pf_side.link_state));
+    let runtime = &cx.conf.runtime;
+    let spec = VfSpec {
+        ifname: id.ifname.clone(),
+        sandbox: netns.path().display().to_string(),
+        vf,
+        mode,
+        settings,
+        present_mac: before.netdev.as_ref().map(|n| n.mac).or(before.pf_side.mac),
+        present_mtu: before.netdev.as_ref().map(|n| n.mtu),
+        addresses: Vec::new(),
+        routes: Vec::new(),
+        dns: runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()),
+        link,
+        uplink: None,
+    };
+    Ok((spec, lock))
+}
+
+/// What a VF is to be, as its driver says: one that is bound to vfio-pci is meant for userspace.
+fn mode(vf: &VfRef, state: &VfState) -> Result<VfMode, CniError> {
+    match (&state.netdev, state.driver.as_deref()) {
+        (Some(_), _) => Ok(VfMode::Netdev),
+        (None, Some("vfio-pci")) => Ok(VfMode::Vfio),
+        (None, None) => {
+            Err(CniError::kernel(format!("{vf} has no driver: bind it to its own or to vfio-pci")))
+        }
+        (None, Some(driver)) => Err(CniError::try_again(format!(
+            "{vf}, with driver {driver}, has no interface on the node: somebody else has moved it away"
+        ))),
+    }
+}
+
+/// Whether the VF will have a carrier. What cannot be found out is not waited for.
+fn has_link(vf: &VfRef, state: Option<LinkState>) -> bool {
+    let pf_has = || {
+        let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &vf.pf));
+        matches!(pf, Ok(Some(l)) if l.carrier)
+    };
+    match state.unwrap_or_default() {
+        LinkState::Auto => pf_has(),
+        LinkState::Enable => true,
+        LinkState::Disable => false,
+    }
+}
+
+/// Gives back VFs that nothing was done to.
+pub fn unclaim(cx: &Context, record: &Record) {
+    for vf in record.plan.vfs() {
+        // What fails here is found by the next call that wants the VF: a claim without a record is nobody's.
+        let _ = lending::unclaim(&cx.store, vf.pci, &record.attachment);
+    }
+}

@@ -1,0 +1,12 @@
+//! The plugin with VFs of an emulated igb, in the initial namespace of a VM, where they live:
+//! `hack/vm --nic igb:4 --iommu -- BINARY --test-threads 1`.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod lab;
+mod sriov_claims;
+mod sriov_crash;
+mod sriov_daemon;
+mod sriov_inline;
+mod sriov_release;
+mod sriov_userspace;

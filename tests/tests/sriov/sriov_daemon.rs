@@ -1,0 +1,59 @@
+//! The daemon sees to VFs that nobody else sees to.
+
+use crate::lab::{Machine, state};
+use offramp_tests::until;
+use serde_json::{Value, json};
+
+fn daemon() -> Value {
+    json!({"reclaim": {"interval": "300ms"}, "overlay": {"mode": "none"}})
+}
+
+/// What a plugin's cleaner left that was killed, and what an ADD claimed that died before it wrote its record.
+#[test]
+fn what_died_is_cleaned() {
+    let m = Machine::new();
+    let before = [state(0), state(1)];
+    let (pod, conf) = (m.pod(), m.conf(0, json!({"vlan": 7})));
+    m.node.add(&pod, &conf).ok();
+    let (answer, point) = m.killed("DEL", &pod, &conf, "clean.started:1");
+    assert!(answer.code == Some(0) && point.is_some(), "{answer:?} {point:?}");
+    assert_eq!(m.claim(0).unwrap()["state"]["is"], "quarantine");
+    let (answer, point) = m.killed("ADD", &m.pod(), &m.conf(1, json!({})), "vf.claimed:1");
+    assert!(answer.code.is_none() && point.is_some(), "{answer:?} {point:?}");
+    assert_eq!(m.claim(1).unwrap()["state"]["is"], "lent");
+    let _daemon = m.node.daemon(daemon());
+    m.assert_free_and_clean(0, &before[0]);
+    m.assert_free_and_clean(1, &before[1]);
+}
+
+/// A pod whose sandbox ended, while nobody called DEL.
+#[test]
+fn what_is_dead_is_reclaimed() {
+    let m = Machine::new();
+    let before = state(0);
+    let (pod, conf) = (m.pod(), m.conf(0, json!({"trust": "on", "mtu": 1300})));
+    m.node.add(&pod, &conf).ok();
+    pod.netns.delete();
+    let _daemon = m.node.daemon(daemon());
+    m.assert_free_and_clean(0, &before);
+}
+
+#[test]
+fn a_vf_that_was_taken_by_hand_is_shown() {
+    let m = Machine::new();
+    let before = state(0);
+    let (pod, conf) = (m.pod(), m.conf(0, json!({})));
+    m.node.add(&pod, &conf).ok();
+    let daemon = m.node.daemon(daemon());
+    let shown = |word: &str| daemon.ask("status")["problems"].to_string().contains(word);
+    until("the VF to be shown as lent", || {
+        let vfs = daemon.ask("status")["vfs"].clone();
+        vfs[0]["state"]["is"] == "lent" && vfs[0]["holder"]["container"] == pod.container.as_str()
+    });
+    assert!(!shown("somebody took it"));
+    pod.ip("link set net1 netns 1 name stolen0");
+    until("the theft to be shown", || shown("somebody took it"));
+    m.node.del(&pod, &conf).ok();
+    m.assert_free_and_clean(0, &before);
+    until("the list to be empty", || daemon.ask("status")["vfs"] == json!([]));
+}
