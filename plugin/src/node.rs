@@ -8,12 +8,18 @@ use offramp_core::ids::AttachmentId;
 use offramp_core::record::{NetnsRef, Record, State};
 use offramp_core::wire::{Commit, Prepare, Request, Response};
 use offramp_kernel::delete::Patience;
+use offramp_kernel::vf::Host;
 use offramp_kernel::{Executor, Netns, crash};
+use offramp_ledger::VfLock;
 use offramp_ledger::detach::detach;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// A release takes milliseconds; a daemon that takes longer is done without.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A VF that was just lent is nobody else's to work on: only what came before it may be at its end.
+const VF_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Attaches, or leaves nothing behind.
 pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResult, CniError> {
@@ -60,7 +66,11 @@ fn execute_and_commit(
     record: &Record,
     netns: &Netns,
 ) -> Result<(), CniError> {
-    let mut executor = Executor::new(Some(netns))?;
+    // What hangs in the kernel keeps the VF locked, so that nobody works on it beside.
+    let locks: Vec<VfLock> =
+        record.plan.vfs().map(|vf| cx.store.claims().lock(vf.pci, VF_PATIENCE)).collect::<Result<_, _>>()?;
+    let host = Host::default().with_locks(locks.iter().map(AsFd::as_fd).collect());
+    let mut executor = Executor::new(Some(netns))?.with_vfs(host);
     cx.execute(&mut executor, &record.plan.steps)?;
     let commit = Commit { attachment: record.attachment.clone(), micros: cx.micros() };
     if record.plan.firewall.is_empty() {

@@ -203,8 +203,7 @@ fn gateway_addresses(spec: &Spec) -> Vec<IpNetwork> {
 }
 
 fn rules(spec: &Spec) -> Rules {
-    let masquerade =
-        |a: &Address| Masquerade { ip: a.ip.ip(), exempt: crate::net::network_of(a.ip) };
+    let masquerade = |a: &Address| Masquerade { ip: a.ip.ip(), exempt: crate::net::network_of(a.ip) };
     Rules {
         host_ports: host_port_rules(&spec.addresses, &spec.host_ports),
         masquerade: spec.addresses.iter().filter(|_| spec.masquerade).map(masquerade).collect(),

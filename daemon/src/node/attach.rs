@@ -1,18 +1,20 @@
 //! Prepare, Commit, Release: the life of an attachment, as the daemon sees it. The plugin holds the attachment's
 //! lock during each.
 
+use super::lending::{Loans, eth0_routes};
 use super::{Caller, Node, now, wishes};
 use crate::metrics::Outcome;
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
-use offramp_core::cni::result::Route;
 use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
 use offramp_core::plan::{Path, Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, Record, State};
 use offramp_core::spec::{Address, BridgeSpec, PortSpec, Spec};
+use offramp_core::vf;
 use offramp_core::wire::{Commit, Prepare};
+use offramp_core::wish::Wishes;
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{crash, nft, random};
 use offramp_ledger::detach::{detach, lives};
@@ -48,19 +50,23 @@ impl Node {
     }
 
     fn prepare_inner(&self, ask: &Prepare) -> Result<Record, CniError> {
-        let reason = wishes::reason_for_veth(ask.annotations.as_ref(), &ask.attachment.ifname)?;
+        let wishes = wishes::read(ask.annotations.as_ref())?;
         self.settle_earlier(ask)?;
-        match self.reserve(ask, &reason) {
+        let loans = self.lend(ask, &wishes)?;
+        let outcome = match self.reserve(ask, &wishes, &loans) {
             // What is in the way may have been detached without us: the records tell.
             Err(e) if e.code == codes::TRY_AGAIN => {
-                self.refresh()?;
-                self.reserve(ask, &reason)
+                self.refresh().and_then(|()| self.reserve(ask, &wishes, &loans))
             }
             other => other,
+        };
+        if outcome.is_err() {
+            self.give_back(ask, loans.vfs());
         }
+        outcome
     }
 
-    fn reserve(&self, ask: &Prepare, reason: &str) -> Result<Record, CniError> {
+    fn reserve(&self, ask: &Prepare, wishes: &Wishes, loans: &Loans) -> Result<Record, CniError> {
         let mac = match ask.mac {
             Some(mac) => mac,
             None => MacAddr::local(random::bits64()?),
@@ -70,8 +76,8 @@ impl Node {
 
         let mut allocator = self.allocator();
         let picked = allocator.pick(&wanted)?;
-        let spec = self.spec(ask, &picked, mac, host_mac);
-        let plan = Plan { reason: reason.to_owned(), ..plan(&ask.attachment, &spec) };
+        let eth0 = self.eth0_plan(ask, wishes, loans, &picked, (mac, host_mac));
+        let plan = loans.other_plans(ask, wishes).fold(eth0, Plan::and);
         allocator.check_ports(&ask.attachment, &plan.firewall.host_ports)?;
         let record = Record {
             format: FORMAT,
@@ -94,6 +100,24 @@ impl Node {
         Ok(record)
     }
 
+    fn eth0_plan(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        loans: &Loans,
+        picked: &[(IpAddr, Range)],
+        (mac, host_mac): (MacAddr, MacAddr),
+    ) -> Plan {
+        let cluster = self.cluster_cidrs();
+        let ips: Vec<IpAddr> = picked.iter().map(|(ip, _)| *ip).collect();
+        let by_vf = eth0_routes(picked, |(ip, _)| vf::gateway(Family::of(*ip)), wishes, &cluster);
+        loans.eth0_plan(ask, &ips, self, &by_vf).unwrap_or_else(|| {
+            let by_bridge = eth0_routes(picked, |(_, range)| range.gateway, wishes, &cluster);
+            let spec = Spec { routes: by_bridge, ..self.spec(ask, picked, mac, host_mac) };
+            Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) }
+        })
+    }
+
     /// A Prepare may be repeated after the daemon's restart, or follow an ADD that died.
     fn settle_earlier(&self, ask: &Prepare) -> Result<(), CniError> {
         match self.store.read(&ask.attachment)? {
@@ -110,8 +134,6 @@ impl Node {
             ip: range.with_prefix(*ip),
             gateway: Some(range.gateway),
         };
-        let route =
-            |(ip, range): &(IpAddr, Range)| Route::via(Family::of(*ip).default_route(), Some(range.gateway));
         Spec {
             ifname: ask.attachment.ifname.clone(),
             mac,
@@ -127,7 +149,7 @@ impl Node {
             },
             port: PortSpec { hairpin: self.config.bridge.hairpin, ..PortSpec::default() },
             addresses: picked.iter().map(address).collect(),
-            routes: picked.iter().map(route).collect(),
+            routes: Vec::new(),
             dns: Default::default(),
             enable_dad: false,
             leave_down: false,

@@ -2,6 +2,8 @@
 
 use super::Node;
 use crate::config::Source;
+use ipnetwork::IpNetwork;
+use offramp_core::IfName;
 use offramp_core::cni::CniError;
 use offramp_core::firewall::{NodeRules, Rules};
 use offramp_core::record::State;
@@ -20,15 +22,29 @@ pub struct Applied {
 impl Node {
     /// What goes unmasqueraded: the cluster's pods, and what the operator excepts.
     fn node_rules(&self) -> NodeRules {
-        let Source::Standalone(source) = &self.config.source;
         let own = || self.ranges().iter().map(|r| r.subnet);
-        let mut no_masquerade = match &source.cluster_cidrs {
-            Some(cidrs) => cidrs.clone(),
-            None => own().chain(self.view().peers.iter().flat_map(|p| p.pod_cidrs.clone())).collect(),
-        };
+        let mut no_masquerade = self.cluster_cidrs();
         no_masquerade.extend(self.config.masquerade.except.iter().copied());
         let pod_subnets = if self.config.masquerade.enabled { own().collect() } else { Vec::new() };
-        NodeRules { pod_subnets, no_masquerade, vf_uplinks: Vec::new() }
+        NodeRules { pod_subnets, no_masquerade, vf_uplinks: self.vf_uplink().into_iter().collect() }
+    }
+
+    /// Where the cluster's pods are.
+    pub(super) fn cluster_cidrs(&self) -> Vec<IpNetwork> {
+        let Source::Standalone(source) = &self.config.source;
+        match &source.cluster_cidrs {
+            Some(cidrs) => cidrs.clone(),
+            None => {
+                let own = self.ranges().iter().map(|r| r.subnet);
+                own.chain(self.view().peers.iter().flat_map(|p| p.pod_cidrs.clone())).collect()
+            }
+        }
+    }
+
+    /// The link that leads to pods whose eth0 is a VF, where a pool allows such.
+    pub(super) fn vf_uplink(&self) -> Option<IfName> {
+        let allowed = self.config.pools.iter().any(|p| p.policy.eth0);
+        self.view().uplink.as_ref().map(|u| u.name.clone()).filter(|_| allowed)
     }
 
     /// Compares the tables with what they should hold, and replaces them at once if they differ. Says how many

@@ -16,11 +16,11 @@ use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{InterfaceWish, Offload, Wishes};
 use offramp_kernel::netlink::Socket;
+use offramp_kernel::sysfs::{self, Sysfs};
 use offramp_kernel::uplink::node_links;
-use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower};
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// Another may claim what was chosen, since inline plugins ask nobody; so often in a row, they want all there is.
@@ -54,7 +54,8 @@ impl Node {
         let _one = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let inventory = self.inventory();
+            // As it is now: what the watch heard last may be old.
+            let inventory = sysfs::read(&Sysfs::default(), &[])?;
             let path = self.uplink_path(&inventory);
             let choice = self.choose(ask, wishes, &inventory, path.as_ref())?;
             match self.claim_all(ask, choice, &inventory, path) {
@@ -91,12 +92,12 @@ impl Node {
         path: Result<UplinkPath, String>,
     ) -> Result<Loans, CniError> {
         let mut done: Vec<VfRef> = Vec::new();
-        let mut claim = |lent: Lent| {
+        let mut claim = |lent: Lent| -> Result<Loan, CniError> {
             let loan = self.claim(ask, lent, inventory)?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
-        let mut all = || -> Result<Loans, CniError> {
+        let all = || -> Result<Loans, CniError> {
             let (eth0, reason) = match choice.eth0 {
                 Eth0::Veth { reason } => (None, reason),
                 Eth0::Vf(lent) => {
@@ -116,10 +117,11 @@ impl Node {
     }
 
     fn claim(&self, ask: &Prepare, lent: Lent, inventory: &Inventory) -> Result<Loan, CniError> {
-        let borrower =
-            Borrower { holder: &ask.attachment, pool: Some(lent.pool.as_str()), now: now() };
+        let borrower = Borrower { holder: &ask.attachment, pool: Some(lent.pool.as_str()), now: now() };
         let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev) {
-            (VfMode::Netdev, None) => Err(CniError::try_again(format!("{vf} has no interface on the node now"))),
+            (VfMode::Netdev, None) => {
+                Err(CniError::try_again(format!("{vf} has no interface on the node now")))
+            }
             (mode, _) => Ok(mode),
         };
         let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
@@ -148,7 +150,8 @@ impl Node {
 
 /// What is known besides pools and claims.
 fn hints(ask: &Prepare, path: Result<&UplinkPath, &String>) -> Hints {
-    let limited = ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
+    let limited =
+        ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
     let eth0 = match (limited, path) {
         (Some(why), _) => Err(why),
         (None, Ok(path)) => Ok(path.ports.iter().cloned().collect()),
@@ -165,10 +168,15 @@ impl Loans {
     }
 
     /// The plan of eth0 as a VF, on the pod network.
-    pub fn eth0_plan(&self, ask: &Prepare, addresses: &[IpAddr], node: &Node, routes: &[Route]) -> Option<Plan> {
+    pub fn eth0_plan(
+        &self,
+        ask: &Prepare,
+        addresses: &[IpAddr],
+        node: &Node,
+        routes: &[Route],
+    ) -> Option<Plan> {
         let (loan, path) = self.eth0.as_ref()?;
-        let address =
-            |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
+        let address = |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
         // It keeps to the address that it has, so that it needs no rebind; the PF pins it.
         let mac = ask.mac.or(loan.present_mac());
         let egress = ask.bandwidth.egress.map(|rate| mbits(rate.bytes_per_second));
@@ -194,18 +202,18 @@ impl Loans {
     }
 
     /// The plans of the other interfaces.
-    pub fn other_plans<'a>(&'a self, ask: &'a Prepare, wishes: &'a Wishes) -> impl Iterator<Item = Plan> + 'a {
+    pub fn other_plans<'a>(
+        &'a self,
+        ask: &'a Prepare,
+        wishes: &'a Wishes,
+    ) -> impl Iterator<Item = Plan> + 'a {
         self.others.iter().zip(&wishes.interfaces).map(|(loan, wish)| loan.other_plan(ask, wish))
     }
 }
 
 impl Loan {
     fn other_plan(&self, ask: &Prepare, wish: &InterfaceWish) -> Plan {
-        vf::plan(&VfSpec {
-            addresses: wish.addresses.clone(),
-            routes: wish.routes.clone(),
-            ..self.spec(ask)
-        })
+        vf::plan(&VfSpec { addresses: wish.addresses.clone(), routes: wish.routes.clone(), ..self.spec(ask) })
     }
 
     fn present_mac(&self) -> Option<MacAddr> {

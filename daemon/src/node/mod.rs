@@ -4,6 +4,7 @@
 mod attach;
 mod bridge;
 mod firewall;
+mod lending;
 mod ports;
 mod status;
 mod vf_routes;
@@ -41,6 +42,8 @@ pub struct Node {
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
+    /// Held while VFs are chosen and claimed.
+    lending: Mutex<()>,
     view: Mutex<View>,
 }
 
@@ -96,6 +99,7 @@ impl Node {
             bench: Bench::default(),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
+            lending: Mutex::default(),
             view: Mutex::default(),
             config,
         }

@@ -31,16 +31,20 @@ impl Look {
 impl Node {
     /// Says how much was not as it should be.
     pub fn reconcile_vf_routes(&self) -> Result<u64, CniError> {
+        let mut repairs = match self.vf_uplink() {
+            Some(link) => uplink::prepare(&Sysctl::default(), &link, &self.config.bridge.name)?,
+            None => 0,
+        };
         let mut socket = Socket::open()?;
         let routes: HashSet<_> = route::hosts_of(&mut socket, ROUTE_PROTOCOL)?.into_iter().collect();
         let records = self.store.list()?.records;
         let all: Vec<(&Record, &HostRoute)> =
             records.iter().filter_map(|r| Some((r, host_route(r)?))).collect();
         if all.is_empty() && routes.is_empty() {
-            return Ok(0);
+            return Ok(repairs);
         }
         let mut look = Look { links: link::list(&mut socket)?, socket, routes };
-        let (mut repairs, mut errors) = (0, Vec::new());
+        let mut errors = Vec::new();
         for (record, wanted) in all.iter().filter(|(r, _)| r.state == State::Ready && r.mode == Mode::Node) {
             match self.mend(&mut look, record, wanted) {
                 Ok(mended) => repairs += mended,
@@ -61,7 +65,7 @@ impl Node {
         let Some(link) = look.link(wanted.link.as_str()).cloned() else {
             return Err(CniError::kernel(format!("link {}, which leads to its VF, is gone", wanted.link)));
         };
-        let mut repairs = uplink::prepare(&Sysctl::default(), &wanted.link, &wanted.bridge)?;
+        let mut repairs = 0;
         if !is_in_place(look, &link, wanted)? {
             Executor::new(None)?.apply(&Step::HostRoute(wanted.clone()))?;
             repairs += 1;

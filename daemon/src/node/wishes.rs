@@ -1,10 +1,7 @@
 //! What a pod's annotations ask for: `offramp.dev/interfaces` is YAML, which the core does not read.
 
 use crate::config::yaml;
-use offramp_core::IfName;
 use offramp_core::cni::CniError;
-use offramp_core::lend::{Eth0, Hints, LendRequest, Taken, Want, choose_eth0};
-use offramp_core::nic::Inventory;
 use offramp_core::wish::{Wishes, parse};
 use std::collections::BTreeMap;
 
@@ -14,26 +11,27 @@ pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Result<Wishes, Cn
     parse(annotations, |text| yaml::parse(text).map_err(|fault| fault.to_string()))
 }
 
-/// Why eth0 is a veth, or why it cannot be one. This node lends no VFs.
-pub fn reason_for_veth(
-    annotations: Option<&BTreeMap<String, String>>,
-    ifname: &IfName,
-) -> Result<String, CniError> {
-    let wishes = read(annotations)?;
-    let (none, taken, hints) = (Inventory::default(), Taken::default(), Hints::default());
-    let others = LendRequest::further(None, &wishes);
-    let eth0 = Want::eth0(ifname.clone(), &wishes);
-    let choice = choose_eth0(wishes.offload, &eth0, &others, &[], &none, &taken, &hints)
-        .map_err(|refusal| refusal.into_error(wishes.offload, ifname))?;
-    match choice.eth0 {
-        Eth0::Veth { reason } => Ok(reason),
-        Eth0::Vf(vf) => Err(CniError::internal(format!("{} was lent without a pool", vf.vf))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use offramp_core::IfName;
+    use offramp_core::lend::{Eth0, Hints, LendRequest, Taken, Want, choose_eth0};
+    use offramp_core::nic::Inventory;
+
+    /// On a node that lends no VFs.
+    fn reason_for_veth(
+        annotations: Option<&BTreeMap<String, String>>,
+        ifname: &IfName,
+    ) -> Result<String, CniError> {
+        let wishes = read(annotations)?;
+        let (none, taken, hints) = (Inventory::default(), Taken::default(), Hints::default());
+        let others = LendRequest::further(None, &wishes);
+        let eth0 = Want::eth0(ifname.clone(), &wishes);
+        match choose_eth0(wishes.offload, &eth0, &others, &[], &none, &taken, &hints)?.eth0 {
+            Eth0::Veth { reason } => Ok(reason),
+            Eth0::Vf(vf) => Err(CniError::internal(format!("{} was lent without a pool", vf.vf))),
+        }
+    }
 
     fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()

@@ -43,6 +43,7 @@ pub fn claim(
         present_mtu: before.netdev.as_ref().map(|n| n.mtu),
         addresses: Vec::new(),
         routes: Vec::new(),
+        host_ports: Vec::new(),
         dns: runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()),
         link,
         uplink: None,

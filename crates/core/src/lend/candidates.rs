@@ -171,6 +171,11 @@ fn fit(node: &Node<'_>, pool: &Pool, want: &Want, settings: &VfSettings, (port, 
         VfMode::Vfio if vf.iommu_group.is_none() => return Fit::Never(Why::NoIommuGroup),
         VfMode::Netdev | VfMode::Vfio => {}
     }
+    match &node.hints.eth0 {
+        Some(Err(why)) if want.eth0 => return Fit::Never(Why::NoUplink(why.clone())),
+        Some(Ok(ports)) if want.eth0 && !ports.contains(&port.key) => return Fit::Never(Why::NotOnUplink),
+        _ => {}
+    }
     if want.eth0
         && !pool.policy.allow_bond
         && let Some(bond) = port.controller.as_ref().filter(|c| node.hints.bonds.contains(c))

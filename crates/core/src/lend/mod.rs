@@ -11,7 +11,7 @@ pub use refusal::{Reason, Refusal, Why};
 pub use taken::{Hold, Holding, Taken};
 
 use crate::ids::{IfName, PoolName};
-use crate::nic::{Inventory, PciAddr};
+use crate::nic::{Inventory, PciAddr, PortKey};
 use crate::pool::{Pool, Resolved, resolve};
 use crate::vf::{VfMode, VfRef, VfSettings};
 use crate::wish::{InterfaceWish, Wishes};
@@ -77,6 +77,8 @@ pub struct Hints {
     pub numa: BTreeSet<u32>,
     /// The node's bonds ([`crate::nic::Port::controller`] does not tell them from bridges).
     pub bonds: BTreeSet<IfName>,
+    /// The ports whose VFs can be eth0, or why none can; none: all can.
+    pub eth0: Option<Result<BTreeSet<PortKey>, String>>,
 }
 
 /// A VF that is lent.

@@ -118,7 +118,13 @@ fn case() -> impl Strategy<Value = Case> {
                 inventory.ports.push(port);
             }
             let bonds = bond.then(|| "bond0".parse().unwrap()).into_iter().collect();
-            Case { pools, inventory, taken, hints: Hints { numa, bonds }, request: request(wants) }
+            Case {
+                pools,
+                inventory,
+                taken,
+                hints: Hints { numa, bonds, eth0: None },
+                request: request(wants),
+            }
         },
     )
 }

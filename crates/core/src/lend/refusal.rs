@@ -68,6 +68,10 @@ pub enum Why {
     NoIommuGroup,
     /// Its port is a bond's.
     Bond(IfName),
+    /// The pod network cannot be reached by any VF.
+    NoUplink(String),
+    /// The port is not the one that the pod network is on.
+    NotOnUplink,
     /// The port is down.
     PortDown,
     /// The port has no link.
@@ -92,6 +96,8 @@ impl Why {
                 | Self::NoNetdev(_)
                 | Self::NoIommuGroup
                 | Self::Bond(_)
+                | Self::NoUplink(_)
+                | Self::NotOnUplink
                 | Self::PortDown
                 | Self::NoLink
         )
@@ -126,6 +132,8 @@ impl fmt::Display for Why {
             Self::Bond(bond) => {
                 write!(f, "of a port of {bond}: its policy does not allow eth0 on a bond (policy.allowBond)")
             }
+            Self::NoUplink(why) => write!(f, "off the pod network: {why}"),
+            Self::NotOnUplink => f.write_str("of a port that the pod network is not on"),
             Self::PortDown => f.write_str("of a port that is down"),
             Self::NoLink => f.write_str("of a port without link"),
             Self::OtherInterfaces(n) => {
