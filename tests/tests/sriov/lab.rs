@@ -54,9 +54,15 @@ impl Machine {
 
     /// The VF is free, by whoever cleans it, and as it was.
     #[track_caller]
-    pub fn assert_free_and_clean(&self, index: usize, before: &Value) {
+    pub fn assert_vf_free(&self, index: usize, before: &Value) {
         wait_for(&format!("VF {index} to be free"), || self.claim(index).is_none().then_some(()));
         assert_eq!(state(index), *before);
+    }
+
+    /// So is the VF, and nothing else is held.
+    #[track_caller]
+    pub fn assert_free_and_clean(&self, index: usize, before: &Value) {
+        self.assert_vf_free(index, before);
         let held = std::fs::read_dir(self.node.state().join("ipam/sriov-net")).into_iter().flatten();
         let held: Vec<_> = held.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         assert!(held.iter().all(|name| !name.starts_with("10.")), "addresses are held: {held:?}");

@@ -8,5 +8,6 @@ mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
 mod sriov_inline;
+mod sriov_node;
 mod sriov_release;
 mod sriov_userspace;

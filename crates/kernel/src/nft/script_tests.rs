@@ -191,6 +191,7 @@ fn both_families_have_the_same_rules() {
             ("ip saddr", "ip6 saddr"),
             ("ip daddr", "ip6 daddr"),
             ("dnat ip ", "dnat ip6 "),
+            ("ip protocol", "ip6 nexthdr"),
         ];
         let l = pairs
             .into_iter()

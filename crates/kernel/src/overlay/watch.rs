@@ -11,6 +11,7 @@ use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use offramp_core::overlay::ROUTE_PROTOCOL;
+use offramp_core::vf::ROUTE_PROTOCOL as VF_ROUTES;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -117,14 +118,20 @@ impl Monitor {
             NEW_LINK => self.link_matters(message),
             // struct ifaddrmsg and struct ndmsg both have the link's number at byte 4.
             NEW_ADDRESS => index(body).is_some_and(|i| self.interest.addressed.contains(&i)),
-            NEW_NEIGHBOUR => index(body).is_some_and(|i| self.interest.tunnel == Some(i)),
+            NEW_NEIGHBOUR => index(body).is_some_and(|i| self.neighbour_matters(kind, i)),
             // struct rtmsg: byte 1 is the destination's prefix length, byte 5 the protocol.
             NEW_ROUTE => {
-                body.get(5) == Some(&ROUTE_PROTOCOL)
+                body.get(5).is_some_and(|p| [ROUTE_PROTOCOL, VF_ROUTES].contains(p))
                     || (self.interest.default_route && body.get(1) == Some(&0))
             }
             _ => false,
         }
+    }
+
+    /// On the uplink entries are confirmed all the time; those of VF pods are permanent, and somebody may remove one.
+    fn neighbour_matters(&self, kind: u16, link: u32) -> bool {
+        let removed = kind != NEW_NEIGHBOUR;
+        self.interest.tunnel == Some(link) || (removed && self.interest.addressed.contains(&link))
     }
 
     fn link_matters(&mut self, message: &[u8]) -> bool {
