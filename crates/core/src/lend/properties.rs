@@ -102,8 +102,8 @@ fn wants() -> impl Strategy<Value = Vec<Want>> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (ports(), pools(), wants(), prop::collection::btree_set(0..2u32, 0..2), any::<bool>()).prop_map(
-        |(ports, pools, wants, numa, bond)| {
+    (ports(), pools(), wants(), prop::collection::btree_set(0..2u32, 0..2), any::<bool>(), 0..6u8).prop_map(
+        |(ports, pools, wants, numa, bond, uplink)| {
             let mut taken = Taken::default();
             let mut inventory = Inventory::default();
             for (mut port, holds) in ports {
@@ -127,13 +127,12 @@ fn case() -> impl Strategy<Value = Case> {
                 inventory.ports.push(port);
             }
             let bonds = bond.then(|| "bond0".parse().unwrap()).into_iter().collect();
-            Case {
-                pools,
-                inventory,
-                taken,
-                hints: Hints { numa, bonds, eth0: None },
-                request: request(wants),
-            }
+            let eth0 = match uplink {
+                0 => Some(Err("it is a tunnel".into())),
+                1 => Some(Ok([port(1, None, 0).key].into())),
+                _ => None,
+            };
+            Case { pools, inventory, taken, hints: Hints { numa, bonds, eth0 }, request: request(wants) }
         },
     )
 }
@@ -181,6 +180,11 @@ fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
     check(!want.eth0 || policy.eth0 && pool.mode == VfMode::Netdev, "eth0")?;
     check(!want.eth0 || got.spoofchk == Some(true), "spoofchk of eth0")?;
     check(!want.eth0 || !bonded || policy.allow_bond, "bond")?;
+    let on_uplink = match &case.hints.eth0 {
+        None => true,
+        Some(ports) => ports.as_ref().is_ok_and(|ports| ports.contains(&port.key)),
+    };
+    check(!want.eth0 || on_uplink, "uplink")?;
     check(policy.mac || got.mac.is_none(), "mac")?;
     check(policy.spoofchk_off || got.spoofchk != Some(false), "spoofchk")?;
     check(got.vlan.is_none() || !policy.vlans.is_empty(), "vlan")?;
