@@ -23,10 +23,11 @@ impl Case {
     }
 }
 
-/// A port and how its VFs are held: 0, 1 free; 2 lent; 3 quarantine; 4 elsewhere; 5 without driver; 6 lent in vfio mode.
+/// A port and how its VFs are held: 2 lent; 3 quarantine; 4 elsewhere; 5 without driver; 6 lent in vfio mode;
+/// 7 lent, and bound to vfio-pci before; else free.
 fn ports() -> impl Strategy<Value = Vec<(Port, Vec<u8>)>> {
     let numa = prop_oneof![Just(None), (0..2u32).prop_map(Some)];
-    let port = (numa, prop::collection::vec(0..7u8, 0..4), 0..8u8, any::<bool>());
+    let port = (numa, prop::collection::vec(0..14u8, 0..4), 0..8u8, any::<bool>());
     prop::collection::vec(port, 0..4).prop_map(|ports| {
         let of = |(i, (numa, holds, link, bonded)): (usize, (Option<u32>, Vec<u8>, u8, bool))| {
             let mut port = port_of(i, numa, holds.len());
@@ -45,11 +46,15 @@ fn port_of(i: usize, numa: Option<u32>, vfs: usize) -> Port {
 
 fn pools() -> impl Strategy<Value = Vec<Pool>> {
     let names = prop::collection::btree_set(1..5u8, 0..3);
-    let one = (names, 0..6u8, any::<[bool; 5]>(), prop::option::of(1..4u32));
+    let one = (names, 0..10u8, any::<[bool; 5]>(), prop::option::of(1..4u32));
     prop::collection::vec(one, 0..4).prop_map(|pools| {
         let of = |(i, (nics, kind, [eth0, bond, mac, vlan, spoof], rate)): (usize, (_, u8, [bool; 5], _))| {
-            let nics: Vec<String> = BTreeSet::into_iter(nics).map(|n: u8| format!("nic{n}#0-2")).collect();
-            let mut pool = pool(&format!("p{i}"), &nics.iter().map(String::as_str).collect::<Vec<_>>());
+            // Each pool has one VF of each port, but for one that may overlap with others.
+            let names: Vec<String> = match kind {
+                4 => BTreeSet::into_iter(nics).map(|n: u8| format!("nic{n}#0-2")).collect(),
+                _ => (1..4).map(|n| format!("nic{n}#{i}")).collect(),
+            };
+            let mut pool = pool(&format!("p{i}"), &names.iter().map(String::as_str).collect::<Vec<_>>());
             pool.mode = if kind == 0 { VfMode::Vfio } else { VfMode::Netdev };
             if kind == 1 {
                 pool.policy.namespaces = vec!["other-*".parse().unwrap()];
@@ -97,8 +102,8 @@ fn wants() -> impl Strategy<Value = Vec<Want>> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    (ports(), pools(), wants(), prop::collection::btree_set(0..2u32, 0..2), any::<bool>()).prop_map(
-        |(ports, pools, wants, numa, bond)| {
+    (ports(), pools(), wants(), prop::collection::btree_set(0..2u32, 0..2), any::<bool>(), 0..6u8).prop_map(
+        |(ports, pools, wants, numa, bond, uplink)| {
             let mut taken = Taken::default();
             let mut inventory = Inventory::default();
             for (mut port, holds) in ports {
@@ -112,19 +117,22 @@ fn case() -> impl Strategy<Value = Case> {
                             taken.insert(vf.pci, holding(Hold::Lent));
                             (vf.driver, vf.netdev) = (Some("vfio-pci".into()), VfNetdev::None);
                         }
+                        7 => {
+                            let driver = Some("vfio-pci".into());
+                            taken.insert(vf.pci, Holding { driver, ..holding(Hold::Lent) });
+                        }
                         _ => {}
                     }
                 }
                 inventory.ports.push(port);
             }
             let bonds = bond.then(|| "bond0".parse().unwrap()).into_iter().collect();
-            Case {
-                pools,
-                inventory,
-                taken,
-                hints: Hints { numa, bonds, eth0: None },
-                request: request(wants),
-            }
+            let eth0 = match uplink {
+                0 => Some(Err("it is a tunnel".into())),
+                1 => Some(Ok([port(1, None, 0).key].into())),
+                _ => None,
+            };
+            Case { pools, inventory, taken, hints: Hints { numa, bonds, eth0 }, request: request(wants) }
         },
     )
 }
@@ -136,6 +144,7 @@ fn give_back(case: &mut Case, pci: PciAddr) {
         for vf in port.vfs.iter_mut().filter(|vf| vf.pci == pci) {
             if let Some(before) = &before {
                 vf.driver = before.driver.clone();
+                vf.netdev = VfNetdev::None;
             }
             if vf.driver.as_deref() == Some(NETDEV_DRIVER) {
                 vf.netdev = VfNetdev::Host { name: "home0".parse().unwrap() };
@@ -171,6 +180,11 @@ fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
     check(!want.eth0 || policy.eth0 && pool.mode == VfMode::Netdev, "eth0")?;
     check(!want.eth0 || got.spoofchk == Some(true), "spoofchk of eth0")?;
     check(!want.eth0 || !bonded || policy.allow_bond, "bond")?;
+    let on_uplink = match &case.hints.eth0 {
+        None => true,
+        Some(ports) => ports.as_ref().is_ok_and(|ports| ports.contains(&port.key)),
+    };
+    check(!want.eth0 || on_uplink, "uplink")?;
     check(policy.mac || got.mac.is_none(), "mac")?;
     check(policy.spoofchk_off || got.spoofchk != Some(false), "spoofchk")?;
     check(got.vlan.is_none() || !policy.vlans.is_empty(), "vlan")?;
@@ -218,9 +232,10 @@ proptest! {
     fn more_free_vfs_never_make_it_fail(case in case(), which in any::<prop::sample::Index>()) {
         let lent_before = case.lend();
         let all: Vec<PciAddr> = case.inventory.vfs().map(|(_, vf)| vf.pci).collect();
-        prop_assume!(!all.is_empty());
         let mut more = case;
-        give_back(&mut more, all[which.index(all.len())]);
+        if !all.is_empty() {
+            give_back(&mut more, all[which.index(all.len())]);
+        }
         prop_assert!(lent_before.is_err() || more.lend().is_ok());
     }
 

@@ -44,16 +44,30 @@ impl Judge {
 
 /// The settings: what is wished for, and the pool's defaults for the rest. The error has at least one entry.
 pub fn settle(pool: &Pool, wish: &VfSettings) -> Result<VfSettings, Vec<Forbidden>> {
-    let (policy, default) = (&pool.policy, &pool.defaults);
-    let (mtu_ceiling, rate_ceiling) =
-        (policy.mtu_ceiling(default.mtu.map(Mtu::get)), policy.rate_ceiling(default.max_tx_rate));
     let mut judge = Judge::default();
-    let only = |key: &str, of: Option<bool>| match of {
-        Some(set) => format!("{key} {}", on_off(set)),
-        None => format!("no {key}"),
-    };
-    let settings = VfSettings {
-        mac: judge.one(wish.mac, default.mac, |_| policy.mac, |m| (format!("mac {m}"), "no mac".into())),
+    let settings = on_the_pf(&mut judge, pool, wish);
+    let settings = on_the_netdev(&mut judge, pool, wish, settings);
+    if let (Some(min), Some(max @ 1..)) = (settings.min_tx_rate, settings.max_tx_rate)
+        && min > max
+    {
+        judge.0.push(Forbidden {
+            asked: format!("minTxRate {min}"),
+            allowed: format!("no more than maxTxRate, {max} Mbit/s"),
+        });
+    }
+    if judge.0.is_empty() { Ok(settings) } else { Err(judge.0) }
+}
+
+/// What the PF sets.
+fn on_the_pf(judge: &mut Judge, pool: &Pool, wish: &VfSettings) -> VfSettings {
+    let (policy, default) = (&pool.policy, &pool.defaults);
+    VfSettings {
+        mac: judge.one(
+            wish.mac,
+            default.mac,
+            |_| policy.mac,
+            |mac| (format!("mac {mac}"), "the one it has".into()),
+        ),
         vlan: judge.one(
             wish.vlan,
             default.vlan,
@@ -64,78 +78,80 @@ pub fn settle(pool: &Pool, wish: &VfSettings) -> Result<VfSettings, Vec<Forbidde
             wish.trust,
             default.trust,
             |on| !on || policy.trust,
-            |on| (format!("trust {}", on_off(on)), only("trust", default.trust.or(Some(false)))),
+            |_| ("trust on".into(), "off".into()),
         ),
         spoofchk: judge.one(
             wish.spoofchk,
             default.spoofchk,
             |on| on || policy.spoofchk_off,
-            |on| (format!("spoofchk {}", on_off(on)), only("spoofchk", Some(true))),
+            |_| ("spoofchk off".into(), "on".into()),
         ),
         link_state: judge.one(
             wish.link_state,
             default.link_state,
             |_| policy.link_state,
-            |s| (format!("linkState {s}"), or_none("linkState", default.link_state)),
+            |state| (format!("linkState {state}"), "the one it has".into()),
         ),
+        ..rates(judge, pool, wish)
+    }
+}
+
+/// Guaranteed rate, and limit.
+fn rates(judge: &mut Judge, pool: &Pool, wish: &VfSettings) -> VfSettings {
+    let (policy, default) = (&pool.policy, &pool.defaults);
+    let most = policy.min_tx_rate.max(default.min_tx_rate.unwrap_or(0));
+    let ceiling = policy.rate_ceiling(default.max_tx_rate);
+    let limit = judge.one(
+        wish.max_tx_rate,
+        default.max_tx_rate,
+        |rate| ceiling.is_none_or(|max| (1..=max).contains(&rate)),
+        |rate| (format!("maxTxRate {rate}"), format!("1 to {} Mbit/s", ceiling.unwrap_or(u32::MAX))),
+    );
+    VfSettings {
         min_tx_rate: judge.one(
             wish.min_tx_rate,
             default.min_tx_rate,
-            |rate| rate <= policy.min_tx_rate.max(default.min_tx_rate.unwrap_or(0)),
-            |rate| (format!("minTxRate {rate}"), format!("up to {} Mbit/s", policy.min_tx_rate)),
+            |rate| rate <= most,
+            |rate| (format!("minTxRate {rate}"), format!("up to {most} Mbit/s")),
         ),
-        max_tx_rate: judge
-            .one(
-                wish.max_tx_rate,
-                default.max_tx_rate,
-                |rate| rate_ceiling.is_none_or(|max| (1..=max).contains(&rate)),
-                |rate| {
-                    let max = rate_ceiling.unwrap_or(u32::MAX);
-                    (format!("maxTxRate {rate}"), format!("1 to {max} Mbit/s"))
-                },
-            )
-            .or(policy.max_tx_rate),
+        max_tx_rate: limit.or(policy.max_tx_rate),
+        ..VfSettings::default()
+    }
+}
+
+/// `settings`, and what the VF's netdev has.
+fn on_the_netdev(judge: &mut Judge, pool: &Pool, wish: &VfSettings, settings: VfSettings) -> VfSettings {
+    let (policy, default) = (&pool.policy, &pool.defaults);
+    if pool.mode == VfMode::Vfio
+        && (wish.mtu.is_some() || wish.allmulticast.is_some() || wish.queues.is_some())
+    {
+        judge.0.push(Forbidden {
+            asked: "mtu, allmulticast or queues".into(),
+            allowed: "none in mode vfio, which has no netdev".into(),
+        });
+        return settings;
+    }
+    let largest = policy.mtu_ceiling(default.mtu.map(Mtu::get));
+    let most = policy.max_queues.max(default.queues.unwrap_or(0));
+    VfSettings {
         mtu: judge.one(
             wish.mtu,
             default.mtu,
-            |mtu| mtu.get() <= mtu_ceiling,
-            |mtu| (format!("mtu {mtu}"), format!("up to {mtu_ceiling}")),
+            |mtu| mtu.get() <= largest,
+            |mtu| (format!("mtu {mtu}"), format!("up to {largest}")),
         ),
         allmulticast: judge.one(
             wish.allmulticast,
             default.allmulticast,
             |on| !on || policy.allmulticast,
-            |on| (format!("allmulticast {on}"), "false".into()),
+            |_| ("allmulticast on".into(), "off".into()),
         ),
         queues: judge.one(
             wish.queues,
             default.queues,
-            |n| n <= policy.max_queues.max(default.queues.unwrap_or(0)),
-            |n| (format!("queues {n}"), format!("up to {}", policy.max_queues)),
+            |n| n <= most,
+            |n| (format!("queues {n}"), format!("up to {most}")),
         ),
-    };
-    if let (Some(min), Some(max @ 1..)) = (settings.min_tx_rate, settings.max_tx_rate)
-        && min > max
-    {
-        judge.0.push(Forbidden {
-            asked: format!("minTxRate {min}"),
-            allowed: format!("no more than maxTxRate, {max} Mbit/s"),
-        });
+        ..settings
     }
-    let of_netdev = wish.mtu.is_some() || wish.allmulticast.is_some() || wish.queues.is_some();
-    if pool.mode == VfMode::Vfio && of_netdev {
-        judge.0.push(Forbidden {
-            asked: "mtu, allmulticast or queues".into(),
-            allowed: "none in mode vfio, which has no netdev".into(),
-        });
-    }
-    if judge.0.is_empty() { Ok(settings) } else { Err(judge.0) }
-}
-
-fn on_off(on: bool) -> &'static str {
-    if on { "on" } else { "off" }
-}
-
-fn or_none(key: &str, value: Option<impl fmt::Display>) -> String {
-    value.map_or_else(|| format!("no {key}"), |v| format!("{key} {v}"))
 }

@@ -187,7 +187,7 @@ fn nothing_is_allowed_unless_it_is_said_or_the_default() {
         "linkState enable",
         "minTxRate 10",
         "mtu 9000",
-        "allmulticast true",
+        "allmulticast on",
         "queues 4",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -258,6 +258,16 @@ fn limits_on_sending_can_be_lowered() {
     assert!(rate(&p, Some(40), None).is_ok() && rate(&p, Some(51), None).is_err());
     p.policy.min_tx_rate = 60;
     assert!(rate(&p, None, Some(60)).unwrap_err().contains("no more than maxTxRate, 50 Mbit/s"));
+}
+
+#[test]
+fn userspace_has_no_netdev_to_set() {
+    let mut p = pool("a", vec![]);
+    p.policy.max_queues = 8;
+    let queues = || VfSettings { queues: Some(2), ..VfSettings::default() };
+    assert_eq!(asked(&p, queues()), Ok(queues()));
+    p.mode = VfMode::Vfio;
+    assert!(asked(&p, queues()).unwrap_err().contains("none in mode vfio"));
 }
 
 fn rule(num_vfs: Option<u16>, eswitch: Option<Eswitch>) -> NicRule {
