@@ -2,6 +2,7 @@
 //! netdev is. A VF is known by its PCI address, whatever its netdev is called and wherever that has gone.
 
 mod attribute;
+mod bridge_vlan;
 mod driver;
 mod holders;
 mod locate;
@@ -9,6 +10,7 @@ mod mac;
 mod pf_side;
 mod port;
 mod state;
+mod switchdev;
 mod sysfs;
 
 pub use driver::{bind, driver_override, reset, unbind};
@@ -19,6 +21,7 @@ pub use mac::take_up_mac;
 pub use offramp_core::vf::differences;
 pub use port::VfPort;
 pub use state::{restore, state};
+pub use switchdev::Representor;
 pub use sysfs::Pf;
 
 use crate::sysfs::{Places, Sysfs};
