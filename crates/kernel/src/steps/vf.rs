@@ -10,7 +10,7 @@ use offramp_core::step::{BindTo, BindVf, ConfigureVf, MoveVf};
 /// Sets what the port sets. The MAC is offered to the netdev before: once it is administrative, igbvf may not take it.
 pub(crate) fn configure(executor: &mut Executor, want: &ConfigureVf) -> Result<()> {
     let Executor { host: socket, vfs: host, .. } = executor;
-    let port = VfPort::of(host, socket, &want.vf)?;
+    let port = VfPort::of(host, &want.vf)?;
     if let Some(mac) = want.settings.mac {
         vf::offer(host, socket, &port, &want.vf, mac)?;
     }

@@ -27,7 +27,7 @@ pub(crate) fn offer(
 /// Has the VF's netdev take up the MAC that the VF's port has for it. Trust is off meanwhile: a trusted VF would
 /// tell its PF the old one.
 pub fn take_up_mac(host: &Host<'_>, socket: &mut Socket, vf: &VfRef) -> Result<()> {
-    let port = VfPort::of(host, socket, vf)?;
+    let port = VfPort::of(host, vf)?;
     let side = port.read(socket, vf)?;
     let what = || format!("the netdev of {vf}");
     let netdev = host.netdev(vf.pci)?.ok_or_else(|| Error::Missing { what: what() })?;

@@ -18,15 +18,16 @@ pub enum VfPort {
 }
 
 impl VfPort {
-    /// The port of a VF, as its embedded switch is run.
-    pub fn of(host: &Host<'_>, socket: &mut Socket, vf: &VfRef) -> Result<Self> {
+    /// The port of a VF, as its embedded switch is run. Only one that tells its number may have representors.
+    pub fn of(host: &Host<'_>, vf: &VfRef) -> Result<Self> {
         let pf = host.pf(vf)?;
-        let missing = || Error::Missing { what: format!("link {}", pf.name) };
-        let link = link::find_index(socket, pf.index)?.ok_or_else(missing)?;
-        Ok(match Representor::find(socket, &link, vf.index)? {
-            Some(representor) => Self::Switchdev(representor),
-            None => Self::Legacy(pf),
-        })
+        let number = host.sysfs.path("class/net").join(pf.name.as_str()).join("phys_switch_id");
+        if std::fs::read(number).is_ok_and(|id| !id.is_empty())
+            && let Some(representor) = representor(&pf, vf)?
+        {
+            return Ok(Self::Switchdev(representor));
+        }
+        Ok(Self::Legacy(pf))
     }
 
     /// What is set.
@@ -87,4 +88,11 @@ impl VfPort {
             Self::Switchdev(representor) => representor.set(socket, vf, setting),
         }
     }
+}
+
+fn representor(pf: &Pf, vf: &VfRef) -> Result<Option<Representor>> {
+    let socket = &mut Socket::open()?;
+    let missing = || Error::Missing { what: format!("link {}", pf.name) };
+    let link = link::find_index(socket, pf.index)?.ok_or_else(missing)?;
+    Representor::find(socket, &link, vf.index)
 }

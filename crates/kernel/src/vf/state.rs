@@ -16,7 +16,7 @@ use offramp_core::vf::{NetdevState, VfRef, VfState};
 pub fn state(host: &Host<'_>, vf: &VfRef) -> Result<VfState> {
     let driver = host.driver(vf.pci)?;
     let socket = &mut Socket::open()?;
-    let pf_side = VfPort::of(host, socket, vf)?.read(socket, vf)?;
+    let pf_side = VfPort::of(host, vf)?.read(socket, vf)?;
     let netdev = match find(host, vf.pci, &[])? {
         Some((link, _)) => Some(netdev_state(vf, &link)?),
         None => None,
@@ -46,7 +46,7 @@ fn netdev_state(vf: &VfRef, link: &Link) -> Result<NetdevState> {
 /// bound. What is so already is left; verify with [`state`] and [`super::differences`].
 pub fn restore(host: &Host<'_>, vf: &VfRef, before: &VfState) -> Result<()> {
     let socket = &mut Socket::open()?;
-    let port = VfPort::of(host, socket, vf)?;
+    let port = VfPort::of(host, vf)?;
     if host.driver(vf.pci)? != before.driver {
         driver::unbind(host, vf.pci)?;
     }

@@ -106,7 +106,7 @@ fn in_switchdev_mode_representor_bridge_and_devlink_are_set() {
     let trust = sim.set(&port, VfSettings { trust: Some(true), ..none() });
     assert_eq!(trust, refusal("trust on", "an embedded switch in switchdev mode has no such setting"));
     let mac = VfSettings { mac: Some(crate::lab::mac(7)), ..none() };
-    let words = sim.set(&port, mac.clone()).unwrap_err();
+    let words = sim.set(&port, mac).unwrap_err();
     assert!(words.starts_with(&format!("set VF 1 of {} (representor {name}) mac", link.name)), "{words}");
     println!("TOLD {words}");
 
