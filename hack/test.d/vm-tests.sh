@@ -3,3 +3,6 @@
 vm_modules=(vlan netkit)
 # as nextest's filter
 vm_tests=$(IFS='|'; echo "test(/(^|::)(${vm_modules[*]})::/)")
+
+# Tests of modules sriov_*: in a VM with NICs that have VFs, and not in a lab, since VFs live in the initial namespace.
+sriov_tests='test(/(^|::)sriov_/)'

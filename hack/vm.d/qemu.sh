@@ -64,7 +64,7 @@ boot() { # NODE
   args=(-M q35,sata=off,smbus=off -accel tcg,thread=multi -cpu max -m "$memory" -smp "$cpus"
     -nodefaults -display none -monitor none -no-reboot -serial "file:$share/.$1.console"
     -kernel "$kernel/vmlinuz" -initrd "$work/initrd" -append
-    "console=ttyS0 quiet panic=-1 nokaslr mitigations=off ${iommu:+intel_iommu=on} NODE=$1 $kernel_args"
+    "console=ttyS0 quiet panic=-1 nokaslr no_timer_check mitigations=off ${iommu:+intel_iommu=on} NODE=$1 $kernel_args"
     -virtfs local,path=/,mount_tag=machine,security_model=none,readonly=on,multidevs=remap
     -virtfs "local,path=$share,mount_tag=share,security_model=none"
     -device virtio-rng-pci -device virtio-serial-pci

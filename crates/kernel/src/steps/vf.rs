@@ -39,7 +39,7 @@ fn to_vfio(executor: &mut Executor, want: &BindVf) -> Result<()> {
     }
     let missing = || Error::Missing { what: format!("the IOMMU group of {}", want.vf) };
     let group = host.iommu_group(pci)?.ok_or_else(missing)?;
-    let node = host.sysfs.join("class/vfio").join(group.to_string());
+    let node = host.sysfs.path(format!("class/vfio/{group}"));
     wait::until(|| format!("/dev/vfio/{group} of {}", want.vf), || Ok(node.exists()))
 }
 
@@ -98,9 +98,8 @@ fn has_mac(want: &MoveVf, link: &Link) -> Result<()> {
 }
 
 fn arrived(executor: &mut Executor, want: &MoveVf) -> Result<()> {
-    let parents = executor.vfs.parents(want.vf.pci)?;
     let found = link::require(&mut executor.pod("move-vf")?.socket, &want.name)?;
-    if !found.parent.as_ref().is_some_and(|p| parents.contains(&p.device)) {
+    if !executor.vfs.owns(want.vf.pci, &found)? {
         let what = format!("interface {} in the pod", want.name);
         return Err(Error::Unfit { what, why: format!("it is not {}", want.vf) });
     }

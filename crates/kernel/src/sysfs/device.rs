@@ -23,6 +23,11 @@ impl Sysfs {
         Self { root: root.into() }
     }
 
+    /// A path below it.
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
     /// A device of a bus; none if it is not there.
     pub(crate) fn device(&self, device: &Parent) -> Option<Device> {
         self.on_bus(&device.bus, &device.device)
@@ -34,7 +39,7 @@ impl Sysfs {
     }
 
     fn on_bus(&self, bus: &str, name: &str) -> Option<Device> {
-        let path = self.root.join("bus").join(bus).join("devices").join(name);
+        let path = self.path("bus").join(bus).join("devices").join(name);
         path.canonicalize().ok().map(|path| Device { path })
     }
 }

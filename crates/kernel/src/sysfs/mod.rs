@@ -12,6 +12,7 @@ mod tests;
 mod vf;
 
 pub use device::Sysfs;
+pub(crate) use device::{Device, entries};
 pub use inventory::{Facts, assemble, read};
 pub use locate::{Location, Places, locate};
 pub use monitor::Monitor;

@@ -17,7 +17,7 @@ pub fn unbind(host: &Host<'_>, pci: PciAddr) -> Result<()> {
             return Err(Error::Unfit { what, why: format!("it is held open by {}", held.join(", ")) });
         }
     }
-    match host.write(&what, &host.device(pci)?.join("driver/unbind"), &pci.to_string()) {
+    match host.write(&what, &host.device(pci)?.path("driver/unbind"), &pci.to_string()) {
         // Somebody was faster.
         Err(e) if is(&e, &[Errno::ENODEV, Errno::ENOENT]) && host.driver(pci)?.is_none() => Ok(()),
         other => other,
@@ -29,7 +29,7 @@ pub fn unbind(host: &Host<'_>, pci: PciAddr) -> Result<()> {
 /// `sriov_drivers_autoprobe` 0 demands.
 pub fn bind(host: &Host<'_>, pci: PciAddr, driver: &str) -> Result<()> {
     let what = format!("bind {pci} to {driver}");
-    let file = host.sysfs.join("bus/pci/drivers").join(driver).join("bind");
+    let file = host.sysfs.path("bus/pci/drivers").join(driver).join("bind");
     if !file.exists() {
         let why = "the kernel has no such driver, its module may have to be loaded".to_owned();
         return Err(Error::Unfit { what, why });
@@ -50,7 +50,7 @@ pub fn driver_override(host: &Host<'_>, pci: PciAddr, driver: Option<&str>) -> R
     let what = format!("set driver_override of {pci} to {}", driver.unwrap_or("none"));
     // An empty line clears it; nothing at all does not reach the driver core.
     let value = format!("{}\n", driver.unwrap_or_default());
-    std::fs::write(host.device(pci)?.join("driver_override"), value).map_err(|e| Error::io(what, &e))
+    std::fs::write(host.device(pci)?.path("driver_override"), value).map_err(|e| Error::io(what, &e))
 }
 
 /// Resets the function (FLR), which must have no driver: with a netdev that is down the kernel's igbvf waits for
@@ -60,7 +60,7 @@ pub fn reset(host: &Host<'_>, pci: PciAddr) -> Result<()> {
     if let Some(driver) = host.driver(pci)? {
         return Err(Error::Unfit { what, why: format!("it is bound to {driver}, whose netdev would hang") });
     }
-    let file = host.device(pci)?.join("reset");
+    let file = host.device(pci)?.path("reset");
     if file.exists() { host.write(&what, &file, "1") } else { Ok(()) }
 }
 

@@ -1,8 +1,8 @@
 //! Who holds a vfio device open. To unbind its driver would wait in the kernel until they let go.
 
 use super::Host;
-use super::sysfs::{names_in, text};
 use crate::Result;
+use crate::sysfs::entries;
 use nix::sys::stat::{major, makedev, minor};
 use offramp_core::nic::PciAddr;
 use std::fmt;
@@ -32,12 +32,12 @@ pub fn holders(host: &Host<'_>, pci: PciAddr) -> Result<Vec<Holder>> {
     if files.is_empty() {
         return Ok(holders);
     }
-    for name in names_in(&host.proc)? {
+    for name in entries(&host.places.proc) {
         let Ok(pid) = name.parse() else { continue };
-        let process = host.proc.join(name);
+        let process = host.places.proc.join(name);
         if holds(&process, &files, pci) {
-            let comm = text(&process.join("comm")).ok().flatten().unwrap_or_default();
-            holders.push(Holder { pid, comm });
+            let comm = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+            holders.push(Holder { pid, comm: comm.trim().to_owned() });
         }
     }
     Ok(holders)
@@ -45,17 +45,11 @@ pub fn holders(host: &Host<'_>, pci: PciAddr) -> Result<Vec<Holder>> {
 
 /// The device numbers of the vfio files.
 fn files(host: &Host<'_>, pci: PciAddr) -> Result<Vec<u64>> {
-    let mut attributes = Vec::new();
-    if let Some(group) = host.iommu_group(pci)? {
-        attributes.push(host.sysfs.join("class/vfio").join(group.to_string()).join("dev"));
-    }
-    let own = host.device(pci)?.join("vfio-dev");
-    attributes.extend(names_in(&own)?.iter().map(|name| own.join(name).join("dev")));
-    let mut numbers = Vec::new();
-    for attribute in attributes {
-        numbers.extend(text(&attribute)?.as_deref().and_then(device_number));
-    }
-    Ok(numbers)
+    let device = host.device(pci)?;
+    let group = host.iommu_group(pci)?.map(|group| host.sysfs.path(format!("class/vfio/{group}/dev")));
+    let own = device.path("vfio-dev");
+    let own = entries(&own).into_iter().map(|name| own.join(name).join("dev"));
+    Ok(group.into_iter().chain(own).filter_map(|file| device_number(device.text(file)?.as_str())).collect())
 }
 
 /// `MAJOR:MINOR`
@@ -67,7 +61,7 @@ fn device_number(text: &str) -> Option<u64> {
 /// A process that ends meanwhile holds nothing.
 fn holds(process: &Path, files: &[u64], pci: PciAddr) -> bool {
     let descriptors = process.join("fd");
-    names_in(&descriptors).unwrap_or_default().iter().any(|fd| {
+    entries(&descriptors).iter().any(|fd| {
         let path = descriptors.join(fd);
         match std::fs::read_link(&path) {
             Ok(to) if to.starts_with("/") => {

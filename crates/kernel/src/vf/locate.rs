@@ -1,24 +1,16 @@
 //! Where a VF's netdev is, and the way home.
 
 use super::Host;
-use super::sysfs::names_in;
 use crate::link::{self, Link, numbered};
 use crate::netlink::Socket;
+use crate::sysfs::locate;
 use crate::{Error, Netns, Result};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 use offramp_core::ids::IfName;
 use offramp_core::nic::PciAddr;
 use std::path::PathBuf;
-
-/// A VF's netdev.
-#[derive(Debug)]
-pub struct Place {
-    /// What it is.
-    pub link: Link,
-    /// The namespace, if it is not the host's.
-    pub netns: Option<Netns>,
-}
+use std::sync::Arc;
 
 /// What became of a netdev that is wanted home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,47 +45,29 @@ fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Finds a VF's netdev: in the host's namespace, then where `hints` lead, then in every namespace that has a name in
-/// `/run/netns` or a process in it.
-pub fn locate(host: &Host<'_>, pci: PciAddr, hints: &[PathBuf]) -> Result<Option<Place>> {
-    let socket = &mut Socket::open()?;
+/// Finds a VF's netdev, with its namespace unless it is the host's: in the host's, then where `hints` lead, then in
+/// every namespace that has a name or a process in it.
+pub(super) fn find(
+    host: &Host<'_>,
+    pci: PciAddr,
+    hints: &[PathBuf],
+) -> Result<Option<(Link, Option<Arc<Netns>>)>> {
     if let Some(netdev) = host.netdev(pci)?
-        && let Some(link) = link::find_index(socket, netdev.index)?
+        && let Some(link) = link::find_index(&mut Socket::open()?, netdev.index)?
     {
-        return Ok(Some(Place { link, netns: None }));
+        return Ok(Some((link, None)));
     }
     if !has_netdev(host, pci)? {
         return Ok(None);
     }
-    let parents = host.parents(pci)?;
-    let mut seen = vec![Netns::current()?.inode()];
-    for path in hints.iter().cloned().chain(namespaces(host)?) {
-        // One that ends meanwhile is not it: its netdevs go home by themselves.
-        let Ok(netns) = Netns::open(path) else { continue };
-        if seen.contains(&netns.inode()) {
-            continue;
-        }
-        seen.push(netns.inode());
-        let Ok(mut socket) = Socket::open_in(&netns) else { continue };
-        let mut links = link::list(&mut socket)?.into_iter();
-        if let Some(link) = links.find(|l| l.parent.as_ref().is_some_and(|p| parents.contains(&p.device))) {
-            return Ok(Some(Place { link, netns: Some(netns) }));
-        }
-    }
-    Ok(None)
+    let found = locate(&host.sysfs, &host.places, &[pci], hints)?.remove(&pci);
+    let home = Netns::current()?.inode();
+    Ok(found.map(|at| (at.link, Some(at.netns).filter(|netns| netns.inode() != home))))
 }
 
 /// Whether its driver makes netdevs, as far as that can be told.
 fn has_netdev(host: &Host<'_>, pci: PciAddr) -> Result<bool> {
     Ok(host.driver(pci)?.is_some_and(|driver| !driver.contains("vfio")))
-}
-
-fn namespaces(host: &Host<'_>) -> Result<impl Iterator<Item = PathBuf>> {
-    let named = PathBuf::from("/run/netns");
-    let names = names_in(&named)?.into_iter().map(move |name| named.join(name));
-    let processes = names_in(&host.proc)?.into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
-    let proc = host.proc.clone();
-    Ok(names.chain(processes.map(move |pid| proc.join(pid).join("ns/net"))))
 }
 
 /// Brings a VF's netdev home to the host's namespace (the calling thread's), down, under its [`travel_name`].
@@ -104,10 +78,10 @@ pub fn bring_home(host: &Host<'_>, pci: PciAddr, hints: &[PathBuf]) -> Result<Ho
     // A namespace that ends sends it home at the same moment.
     const LOOKS: usize = 3;
     for _ in 0..LOOKS {
-        let Some(place) = locate(host, pci, hints)? else { return Ok(Home::NotFound) };
-        let Some(netns) = place.netns else { return Ok(Home::There) };
+        let Some((link, netns)) = find(host, pci, hints)? else { return Ok(Home::NotFound) };
+        let Some(netns) = netns else { return Ok(Home::There) };
         let name = travel_name(pci);
-        match send_home(&netns, &place.link, &name) {
+        match send_home(&netns, &link, &name) {
             Ok(()) => return Ok(Home::Brought(name)),
             Err(e) if e.errno() == Some(Errno::ENODEV as i32) => {}
             Err(e) => return Err(e),

@@ -2,6 +2,7 @@
 //! netdev is. A VF is known by its PCI address, whatever its netdev is called and wherever that has gone.
 
 mod attribute;
+mod bridge_vlan;
 mod driver;
 mod holders;
 mod locate;
@@ -9,29 +10,31 @@ mod mac;
 mod pf_side;
 mod port;
 mod state;
+mod switchdev;
 mod sysfs;
 
 pub use driver::{bind, driver_override, reset, unbind};
 pub use holders::{Holder, holders};
-pub use locate::{Home, Place, bring_home, locate, travel_name};
+pub use locate::{Home, bring_home, travel_name};
 pub(crate) use mac::offer;
 pub use mac::take_up_mac;
 pub use offramp_core::vf::differences;
 pub use port::VfPort;
 pub use state::{restore, state};
+pub use switchdev::Representor;
 pub use sysfs::Pf;
 
+use crate::sysfs::{Places, Sysfs};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The node whose VFs are worked on, and how. Called from the host's network namespace.
 #[derive(Debug, Clone)]
 pub struct Host<'a> {
     /// Where sysfs is.
-    pub sysfs: PathBuf,
-    /// Where the host's processes are.
-    pub proc: PathBuf,
+    pub sysfs: Sysfs,
+    /// Where netdevs and processes are looked for.
+    pub places: Places,
     /// Locks of the VF that is worked on: a write that hangs in the kernel keeps them.
     pub locks: Vec<BorrowedFd<'a>>,
     /// How long a write that may hang is waited for.
@@ -42,8 +45,8 @@ impl Default for Host<'_> {
     /// This machine, without locks; a driver's unbind has 10 seconds: some reset the function meanwhile.
     fn default() -> Self {
         Self {
-            sysfs: "/sys".into(),
-            proc: "/proc".into(),
+            sysfs: Sysfs::default(),
+            places: Places::default(),
             locks: Vec::new(),
             patience: Duration::from_secs(10),
         }

@@ -2,9 +2,9 @@
 
 use super::attribute::Setting;
 use super::sysfs::Pf;
-use super::{Host, pf_side};
-use crate::Result;
+use super::{Host, Representor, pf_side};
 use crate::netlink::Socket;
+use crate::{Error, Result, link};
 use offramp_core::ids::MacAddr;
 use offramp_core::vf::{PfSide, VfRef, VfSettings};
 
@@ -13,18 +13,28 @@ use offramp_core::vf::{PfSide, VfRef, VfSettings};
 pub enum VfPort {
     /// Its PF sets it.
     Legacy(Pf),
+    /// Its representor and its devlink port are set.
+    Switchdev(Representor),
 }
 
 impl VfPort {
-    /// The port of a VF.
+    /// The port of a VF, as its embedded switch is run. Only one that tells its number may have representors.
     pub fn of(host: &Host<'_>, vf: &VfRef) -> Result<Self> {
-        Ok(Self::Legacy(host.pf(vf)?))
+        let pf = host.pf(vf)?;
+        let number = host.sysfs.path("class/net").join(pf.name.as_str()).join("phys_switch_id");
+        if std::fs::read(number).is_ok_and(|id| !id.is_empty())
+            && let Some(representor) = representor(&pf, vf)?
+        {
+            return Ok(Self::Switchdev(representor));
+        }
+        Ok(Self::Legacy(pf))
     }
 
     /// What is set.
     pub fn read(&self, socket: &mut Socket, vf: &VfRef) -> Result<PfSide> {
         match self {
             Self::Legacy(pf) => pf_side::read(socket, pf, vf),
+            Self::Switchdev(representor) => representor.read(socket),
         }
     }
 
@@ -75,6 +85,14 @@ impl VfPort {
     fn set(&self, socket: &mut Socket, vf: &VfRef, setting: Setting) -> Result<()> {
         match self {
             Self::Legacy(pf) => pf_side::set(socket, pf, vf, setting),
+            Self::Switchdev(representor) => representor.set(socket, vf, setting),
         }
     }
+}
+
+fn representor(pf: &Pf, vf: &VfRef) -> Result<Option<Representor>> {
+    let socket = &mut Socket::open()?;
+    let missing = || Error::Missing { what: format!("link {}", pf.name) };
+    let link = link::find_index(socket, pf.index)?.ok_or_else(missing)?;
+    Representor::find(socket, &link, vf.index)
 }

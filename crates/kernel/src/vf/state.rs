@@ -1,7 +1,8 @@
 //! A VF's whole state, and the way back to it.
 
+use super::locate::find;
 use super::sysfs::Pf;
-use super::{Host, VfPort, driver, locate, mac};
+use super::{Host, VfPort, driver, mac};
 use crate::link::{self, Link, numbered};
 use crate::message::Message;
 use crate::netlink::{Request, Socket};
@@ -16,8 +17,8 @@ pub fn state(host: &Host<'_>, vf: &VfRef) -> Result<VfState> {
     let driver = host.driver(vf.pci)?;
     let socket = &mut Socket::open()?;
     let pf_side = VfPort::of(host, vf)?.read(socket, vf)?;
-    let netdev = match locate(host, vf.pci, &[])? {
-        Some(place) => Some(netdev_state(vf, &place.link)?),
+    let netdev = match find(host, vf.pci, &[])? {
+        Some((link, _)) => Some(netdev_state(vf, &link)?),
         None => None,
     };
     Ok(VfState { driver, pf_side, netdev })

@@ -5,6 +5,7 @@
 
 mod lab;
 mod sriov_moves;
+mod sriov_netdevsim;
 mod sriov_release;
 mod sriov_settings;
 mod sriov_traffic;

@@ -147,3 +147,31 @@ fn one_that_cannot_be_found_is_cleaned_all_the_same() {
     assert_eq!(lab.state().netdev, None);
     lab.clean();
 }
+
+/// Somebody sets the number of VFs to 0.
+#[test]
+fn one_that_vanished_has_nothing_to_be_taken_back() {
+    let (lab, pod) = (Lab::new(1), Pod::new("vanished"));
+    let step = lab.moved(settings());
+    apply(&mut pod.executor(), &step).unwrap();
+    let file = "/sys/class/net/nic0/device/sriov_numvfs";
+    let number = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, "0").unwrap();
+    undo(&mut deleting(&pod), &step);
+    let error = vf::state(&Host::default(), &lab.vf).unwrap_err().to_string();
+    assert_eq!(error, format!("PCI device {} is not there", lab.vf.pci));
+    std::fs::write(file, number.trim()).unwrap();
+}
+
+/// The PF's link does not matter to what is set, moved and cleaned.
+#[test]
+fn a_pf_that_is_down_does_not_keep_a_vf_from_being_cleaned() {
+    let (lab, pod) = (Lab::new(1), Pod::new("pfdown"));
+    let step = lab.moved(settings());
+    apply(&mut pod.executor(), &step).unwrap();
+    run("ip link set nic0 down");
+    undo(&mut deleting(&pod), &step);
+    lab.clean();
+    run("ip link set nic0 up");
+    lab.is_as_before();
+}

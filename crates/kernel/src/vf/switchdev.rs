@@ -1,0 +1,160 @@
+//! What is set on a VF in switchdev mode: MAC by the devlink port's function, rates by devlink, link state by its
+//! representor's, VLAN by the bridge that the representor is a port of (Documentation/networking/devlink/
+//! devlink-port.rst, Documentation/networking/switchdev.rst).
+
+use super::attribute::{Setting, attribute};
+use super::bridge_vlan;
+use crate::generic::{self, Family, c_string};
+use crate::link::{self, Link, Parent, numbered};
+use crate::message::{Message, word};
+use crate::netlink::{Request, Socket};
+use crate::switchdev::{PortName, representors};
+use crate::{Error, Result};
+use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::vf::{LinkState, PfSide, VfRef};
+
+// include/uapi/linux/devlink.h
+const CMD_PORT_GET: u8 = 5;
+const CMD_PORT_SET: u8 = 6;
+const CMD_RATE_GET: u8 = 74;
+const CMD_RATE_SET: u8 = 75;
+const ATTR_BUS_NAME: u16 = 1;
+const ATTR_DEV_NAME: u16 = 2;
+const ATTR_PORT_INDEX: u16 = 3;
+const ATTR_PORT_NETDEV_IFINDEX: u16 = 6;
+const ATTR_PORT_FUNCTION: u16 = 145;
+const ATTR_RATE_TX_SHARE: u16 = 166;
+const ATTR_RATE_TX_MAX: u16 = 167;
+const PORT_FUNCTION_ATTR_HW_ADDR: u16 = 1;
+const NESTED: u16 = 1 << 15;
+/// devlink's rates are bytes per second.
+const MEGABIT: u64 = 1_000_000 / 8;
+
+/// A VF's representor, and its devlink port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Representor {
+    /// Its netdev.
+    pub name: IfName,
+    device: Parent,
+    index: u32,
+    port: Option<u32>,
+}
+
+impl Representor {
+    /// The representor of VF number `vf` of this port; none in legacy mode.
+    pub fn find(socket: &mut Socket, port: &Link, vf: u16) -> Result<Option<Self>> {
+        let Some(device) = port.parent.clone().filter(|_| port.switch_id.is_some()) else { return Ok(None) };
+        let links = link::list(socket)?;
+        let same_switch: Vec<Link> = links.into_iter().filter(|l| l.switch_id == port.switch_id).collect();
+        let Some((_, name)) = representors(&same_switch, &device).find(|(number, _)| *number == vf) else {
+            return Ok(None);
+        };
+        let found = |l: &&Link| {
+            l.name == name.as_str() && PortName::parse(l.port_name.as_deref()) == PortName::Vf(vf)
+        };
+        let Some(index) = same_switch.iter().find(found).map(|l| l.index) else { return Ok(None) };
+        let port = devlink_port(index)?;
+        Ok(Some(Self { name, device, index, port }))
+    }
+
+    /// What is set; what this mode does not know is none.
+    pub(super) fn read(&self, socket: &mut Socket) -> Result<PfSide> {
+        let missing = || Error::Missing { what: format!("representor {}", self.name) };
+        let representor = link::find_index(socket, self.index)?.ok_or_else(missing)?;
+        let mut side = PfSide {
+            link_state: Some(if representor.up { LinkState::Auto } else { LinkState::Disable }),
+            vlan: bridge_vlan::of_port(socket, &representor)?,
+            ..PfSide::default()
+        };
+        let Some((mut family, port)) = self.devlink()? else { return Ok(side) };
+        let ask = |command| family.message(command, &port.attributes());
+        let (function, rate) = (ask(CMD_PORT_GET), ask(CMD_RATE_GET));
+        let answer = family.socket.get_raw(&format!("read the function of {}", self.name), function)?;
+        side.mac = function_mac(&answer);
+        // A driver without rates has no such object.
+        if let Ok(rates) = family.socket.get_raw(&format!("read the rates of {}", self.name), rate) {
+            side.min_tx_rate = megabits(&rates, ATTR_RATE_TX_SHARE);
+            side.max_tx_rate = megabits(&rates, ATTR_RATE_TX_MAX);
+        }
+        Ok(side)
+    }
+
+    /// Sets one thing; the error is the driver's refusal, or that this mode has no such setting.
+    pub(super) fn set(&self, socket: &mut Socket, vf: &VfRef, setting: Setting) -> Result<()> {
+        let what = format!("set VF {} of {} (representor {}) {setting}", vf.index, vf.pf, self.name);
+        match setting {
+            Setting::Mac(mac) => {
+                let octets = mac.map_or([0; 6], |m| m.octets());
+                let function = attribute(PORT_FUNCTION_ATTR_HW_ADDR, &octets);
+                self.command(what, CMD_PORT_SET, &[(ATTR_PORT_FUNCTION | NESTED, &function)])
+            }
+            Setting::Rate { min, max } => {
+                let bytes = |rate: u32| (u64::from(rate) * MEGABIT).to_ne_bytes();
+                let (share, max) = (bytes(min), bytes(max));
+                self.command(what, CMD_RATE_SET, &[(ATTR_RATE_TX_SHARE, &share), (ATTR_RATE_TX_MAX, &max)])
+            }
+            Setting::Link(state) => {
+                let up = state != LinkState::Disable;
+                let Request { message, .. } = link::set_up(self.name.as_str(), numbered(self.index), up);
+                socket.batch(vec![Request::new(what, message)])
+            }
+            Setting::Vlan(tag) => bridge_vlan::set(socket, &what, self.index, tag),
+            Setting::Spoofchk(_) | Setting::Trust(_) => Err(Error::Unfit {
+                what,
+                why: "an embedded switch in switchdev mode has no such setting".into(),
+            }),
+        }
+    }
+
+    fn command(&self, what: String, command: u8, settings: &[(u16, &[u8])]) -> Result<()> {
+        let Some((mut family, port)) = self.devlink()? else {
+            return Err(Error::Unfit { what, why: "the driver has no devlink port for it".into() });
+        };
+        let message = family.message(command, &[&port.attributes(), settings].concat());
+        family.socket.batch(vec![Request::new(what, message)])
+    }
+
+    fn devlink(&self) -> Result<Option<(Family, PortId)>> {
+        let Some(port) = self.port else { return Ok(None) };
+        let name = PortId {
+            bus: c_string(&self.device.bus),
+            device: c_string(&self.device.device),
+            port: port.to_ne_bytes(),
+        };
+        Ok(Family::open("devlink")?.map(|family| (family, name)))
+    }
+}
+
+/// What names a devlink port.
+struct PortId {
+    bus: Vec<u8>,
+    device: Vec<u8>,
+    port: [u8; 4],
+}
+
+impl PortId {
+    fn attributes(&self) -> [(u16, &[u8]); 3] {
+        [(ATTR_BUS_NAME, &self.bus), (ATTR_DEV_NAME, &self.device), (ATTR_PORT_INDEX, &self.port)]
+    }
+}
+
+/// The number of the devlink port that has this netdev.
+fn devlink_port(netdev: u32) -> Result<Option<u32>> {
+    let Some(mut family) = Family::open("devlink")? else { return Ok(None) };
+    let ask = family.message(CMD_PORT_GET, &[]);
+    let ports = family.socket.dump_raw("list devlink ports", ask)?;
+    let number = |port: &Message, kind| generic::attribute(port, kind).and_then(|v| word(&v, 0));
+    let found = ports.iter().find(|port| number(port, ATTR_PORT_NETDEV_IFINDEX) == Some(netdev));
+    Ok(found.and_then(|port| number(port, ATTR_PORT_INDEX)))
+}
+
+fn function_mac(port: &Message) -> Option<MacAddr> {
+    let function = generic::attribute(port, ATTR_PORT_FUNCTION)?;
+    let mac = link::attributes(&function).find(|nla| nla.kind() == PORT_FUNCTION_ATTR_HW_ADDR)?;
+    <[u8; 6]>::try_from(mac.value()).ok()?.try_into().ok()
+}
+
+fn megabits(rate: &Message, kind: u16) -> Option<u32> {
+    let bytes = u64::from_ne_bytes(generic::attribute(rate, kind)?.try_into().ok()?);
+    u32::try_from(bytes / MEGABIT).ok()
+}
