@@ -7,6 +7,7 @@ mod config;
 mod http;
 mod logging;
 mod metrics;
+mod nics;
 mod node;
 mod overlay;
 mod reclaim;

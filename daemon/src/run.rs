@@ -3,6 +3,7 @@
 use crate::config::{Config, Source};
 use crate::http::Server;
 use crate::metrics::Metrics;
+use crate::nics::NicEvents;
 use crate::node::{Node, NodeProbe};
 use crate::reclaim::Reclaim;
 use crate::reconcile::{Reconcile, Waker};
@@ -74,6 +75,15 @@ fn start(node: &Arc<Node>) -> Result<(), RunError> {
     }
     let cleaning = node.clone();
     thread("cleaner", move || crate::cleaner::run(&cleaning))?;
+    let watching = node.clone();
+    let mut events = NicEvents::open();
+    watching.nics.look(&watching);
+    thread("nics", move || {
+        loop {
+            events.wait(watching.config.reconcile_interval);
+            watching.nics.look(&watching);
+        }
+    })?;
     let reclaiming = node.clone();
     thread("reclaim", move || {
         let mut reclaim = Reclaim::default();

@@ -56,6 +56,8 @@ pub enum Request {
     Status,
     /// All records, for the command line.
     Attachments,
+    /// The node's NICs, for the command line.
+    Nics,
 }
 
 /// See [`Request::Prepare`].
@@ -136,6 +138,11 @@ pub enum Response {
         /// Another frame of the same answer follows: a full node's records are larger than one frame.
         #[serde(default)]
         more: bool,
+    },
+    /// To `Nics`.
+    Nics {
+        /// As in `Status`: plugins need not know what a NIC is (`offrampd nics -o json`).
+        nics: serde_json::Value,
     },
 }
 

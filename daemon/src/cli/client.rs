@@ -1,5 +1,6 @@
 //! The command line's side of the daemon's socket: blocking, a request and its answer.
 
+use crate::nics::Nics;
 use crate::status::Status;
 use offramp_core::CniError;
 use offramp_core::cni::error::codes;
@@ -84,6 +85,17 @@ impl<'a> Client<'a> {
         match self.answer(&mut connection)? {
             Response::Status { status } => {
                 serde_json::from_value(status).map_err(|e| ClientError::Protocol(format!("its status: {e}")))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The node's NICs.
+    pub fn nics(&self) -> Result<Nics, ClientError> {
+        let mut connection = self.ask(Request::Nics)?;
+        match self.answer(&mut connection)? {
+            Response::Nics { nics } => {
+                serde_json::from_value(nics).map_err(|e| ClientError::Protocol(format!("its NICs: {e}")))
             }
             other => Err(unexpected(&other)),
         }

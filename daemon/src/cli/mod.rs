@@ -5,6 +5,7 @@ mod client;
 mod explain;
 #[cfg(test)]
 mod fixture;
+mod nics;
 mod status;
 mod table;
 mod units;
@@ -45,6 +46,16 @@ enum Command {
         /// How to print it
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
+    },
+    /// List the node's NICs and how many VFs they have
+    ///
+    /// Without the daemon this comes from the kernel, and from the claims on disk.
+    Nics {
+        #[command(flatten)]
+        daemon: Daemon,
+        /// How to print them; wide lists each VF too: its driver, its netdev wherever that is, its IOMMU group
+        #[arg(short, long, value_enum, default_value_t)]
+        output: WideOutput,
     },
     /// List the pods' interfaces
     ///
@@ -120,6 +131,14 @@ pub enum CliError {
         /// Why they could not be read.
         source: std::io::Error,
     },
+    /// The daemon is away, and the kernel does not tell either.
+    #[error("{client}\n{source}")]
+    Nics {
+        /// Why the daemon could not be asked.
+        client: ClientError,
+        /// Why the NICs could not be read.
+        source: offramp_kernel::Error,
+    },
     /// `explain` found nothing.
     #[error("no attachment on this node matches {0}; `offrampd attachments` lists them all")]
     NotFound(explain::Target),
@@ -144,6 +163,14 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             print(&match output {
                 Output::Json => json(&status),
                 Output::Table => status::render(&status),
+            })
+        }
+        Command::Nics { daemon, output } => {
+            let nics = nics::fetch(&daemon.socket)?;
+            print(&match output {
+                WideOutput::Json => json(&nics),
+                WideOutput::Table => nics::render(&nics, false),
+                WideOutput::Wide => nics::render(&nics, true),
             })
         }
         Command::Attachments { daemon, output } => {

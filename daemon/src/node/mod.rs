@@ -17,6 +17,7 @@ use crate::allocator::Allocator;
 use crate::cleaner::Bench;
 use crate::config::{Config, Source};
 use crate::metrics::Metrics;
+use crate::nics::NicWatch;
 use crate::status::Health;
 use offramp_core::cni::CniError;
 use offramp_core::ids::{AttachmentId, Mtu};
@@ -39,6 +40,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Where VFs are cleaned.
     pub bench: Bench,
+    /// The NICs.
+    pub nics: NicWatch,
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
@@ -97,6 +100,7 @@ impl Node {
             allocator: Mutex::new(Allocator::new(source.range_sets())),
             metrics,
             bench: Bench::default(),
+            nics: NicWatch::default(),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
             lending: Mutex::default(),

@@ -1,10 +1,12 @@
 //! One connection: requests and their answers in turn.
 
 use super::uid_of;
+use crate::nics::Nics;
 use crate::node::{Caller, Node};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
+use offramp_core::nic::Inventory;
 use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
 use offramp_kernel::crash;
 use std::io::{self, Read, Write};
@@ -113,6 +115,12 @@ fn answer(
             let status = serde_json::to_value(node.status())
                 .map_err(|e| CniError::internal(format!("encode the status: {e}")))?;
             return Ok(vec![Response::Status { status }]);
+        }
+        Request::Nics => {
+            let nics = Nics::new(Inventory::clone(&node.nics.inventory()), &node.store.claims());
+            let nics = serde_json::to_value(nics)
+                .map_err(|e| CniError::internal(format!("encode the NICs: {e}")))?;
+            return Ok(vec![Response::Nics { nics }]);
         }
         Request::Attachments => {
             let listing = node.store.list()?;

@@ -1,7 +1,9 @@
 //! What the node's NICs are: the inventory's model. `offramp-kernel` fills it.
 
+mod change;
 mod pci;
 
+pub use change::{Change, changes};
 pub use pci::PciAddr;
 
 use crate::ids::{IfName, MacAddr};

@@ -21,7 +21,9 @@ pub fn enter() -> MutexGuard<'static, ()> {
     let driver = sh("readlink -f /sys/class/net/nic0/device/driver");
     assert!(driver.trim().ends_with("/igb"), "no igb PF called nic0: run it by hack/vm --nic igb:4");
     sh("ip link set nic0 up; modprobe igbvf");
+    // In this order: igb opens its PF anew when the number of VFs changes.
     set(4);
+    eventually("carrier of nic0", || port(PF).carrier && port(PF).speed_mbps.is_some());
     guard
 }
 

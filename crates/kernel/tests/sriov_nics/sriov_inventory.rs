@@ -77,6 +77,8 @@ fn a_netdev_is_found_wherever_it_is() {
     assert!(look(&[]).is_empty());
     let found = look(&["/run/netns/gone".into(), "/run/netns/pod".into(), theirs.into()]);
     assert_eq!((found[&first].link.name.as_str(), found[&second].link.name.as_str()), ("eth0", "net1"));
+    // It holds the namespaces open.
+    drop(found);
 
     process.kill().unwrap();
     process.wait().unwrap();

@@ -1,0 +1,151 @@
+//! `offrampd nics`: from the daemon, or from the kernel if it is away.
+
+use super::CliError;
+use super::client::Client;
+use super::table::table;
+use crate::nics::Nics;
+use offramp_core::nic::{PciAddr, Port, Vf, VfNetdev};
+use offramp_kernel::sysfs::{Sysfs, read};
+use offramp_ledger::Store;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+
+/// Asks the daemon; if it is away, asks the kernel, and says so on stderr.
+pub fn fetch(socket: &Path) -> Result<Nics, CliError> {
+    match Client::new(socket).nics() {
+        Ok(nics) => Ok(nics),
+        Err(client) if client.is_away() => {
+            let why = client.to_string();
+            let dir = socket.parent().unwrap_or(Path::new(crate::DEFAULT_STATE_DIR));
+            let inventory = match read(&Sysfs::default(), &[]) {
+                Ok(inventory) => inventory,
+                Err(source) => return Err(CliError::Nics { client, source }),
+            };
+            let why = why.lines().next().unwrap_or_default();
+            eprintln!("offrampd: {why}; this is from the kernel, and the claims in {}/vfs", dir.display());
+            Ok(Nics::new(inventory, &Store::at(dir).claims()))
+        }
+        Err(client) => Err(client.into()),
+    }
+}
+
+/// The table of ports, and if `wide` that of VFs.
+pub fn render(nics: &Nics, wide: bool) -> String {
+    let claims = &nics.claims;
+    if nics.inventory.ports.is_empty() {
+        return "This node has no NIC.\n".into();
+    }
+    let headings =
+        ["PORT", "DEVICE", "DRIVER", "ID", "SPEED", "NUMA", "LINK", "VFS", "ESWITCH", "CONTROLLER"];
+    let rows: Vec<_> = nics.inventory.ports.iter().map(|port| port_row(port, claims)).collect();
+    let mut text = table("", headings, &rows);
+    if wide {
+        let headings = [
+            "VF",
+            "PORT",
+            "ADDRESS",
+            "ID",
+            "DRIVER",
+            "NETDEV",
+            "NETNS",
+            "IOMMU GROUP",
+            "REPRESENTOR",
+            "STATE",
+        ];
+        let rows: Vec<_> = nics.inventory.vfs().map(|(port, vf)| vf_row(port, vf, claims)).collect();
+        text += "\n";
+        text += &if rows.is_empty() { "No port has VFs.\n".into() } else { table("", headings, &rows) };
+    }
+    text
+}
+
+type Claims = BTreeMap<PciAddr, String>;
+
+fn port_row(port: &Port, claims: &Claims) -> [String; 10] {
+    let link = match (port.up, port.carrier) {
+        (false, _) => "down",
+        (true, false) => "no carrier",
+        (true, true) => "up",
+    };
+    [
+        port.netdev.to_string(),
+        port.key.to_string(),
+        port.driver.clone(),
+        text(port.id),
+        port.speed_mbps.map(speed).unwrap_or_default(),
+        text(port.numa),
+        link.into(),
+        vfs(port, claims),
+        if port.total_vfs == 0 && port.switch_id.is_none() {
+            String::new()
+        } else {
+            port.eswitch.to_string()
+        },
+        text(port.controller.as_ref()),
+    ]
+}
+
+/// `4 of 7: 2 free, 1 lent, 1 quarantine`
+fn vfs(port: &Port, claims: &Claims) -> String {
+    if port.total_vfs == 0 && port.num_vfs == 0 {
+        return String::new();
+    }
+    let count = match port.total_vfs {
+        // Not told.
+        0 => port.num_vfs.to_string(),
+        total => format!("{} of {total}", port.num_vfs),
+    };
+    if port.vfs.is_empty() {
+        return count;
+    }
+    let states = port.vfs.iter().map(|vf| state(vf, claims).split([' ', ':']).next().unwrap_or_default());
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    states.for_each(|state| *counts.entry(state).or_default() += 1);
+    let counts: Vec<_> = counts.into_iter().map(|(state, count)| format!("{count} {state}")).collect();
+    format!("{count}: {}", counts.join(", "))
+}
+
+fn state<'a>(vf: &Vf, claims: &'a Claims) -> &'a str {
+    claims.get(&vf.pci).map_or("free", String::as_str)
+}
+
+fn vf_row(port: &Port, vf: &Vf, claims: &Claims) -> [String; 10] {
+    let (netdev, netns) = match &vf.netdev {
+        VfNetdev::None => (String::new(), String::new()),
+        VfNetdev::Host { name } => (name.to_string(), "host".into()),
+        VfNetdev::Elsewhere { netns, name } => (
+            name.as_ref().map_or("?".into(), ToString::to_string),
+            netns.clone().unwrap_or("not found".into()),
+        ),
+    };
+    [
+        vf.index.to_string(),
+        port.netdev.to_string(),
+        vf.pci.to_string(),
+        text(vf.id),
+        text(vf.driver.as_ref()),
+        netdev,
+        netns,
+        text(vf.iommu_group),
+        text(vf.representor.as_ref()),
+        state(vf, claims).to_owned(),
+    ]
+}
+
+/// Of `mbps` Mbit/s.
+fn speed(mbps: u32) -> String {
+    match (mbps / 1000, mbps % 1000) {
+        (0, _) => format!("{mbps} Mbit/s"),
+        (whole, 0) => format!("{whole} Gbit/s"),
+        (whole, rest) => format!("{whole}.{} Gbit/s", format!("{rest:03}").trim_end_matches('0')),
+    }
+}
+
+fn text(value: Option<impl Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "nics_tests.rs"]
+mod tests;
