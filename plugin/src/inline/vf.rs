@@ -48,7 +48,6 @@ pub fn claim(
         dns: runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()),
         link,
         uplink: None,
-        host_ports: Vec::new(),
     };
     Ok((spec, lock))
 }
