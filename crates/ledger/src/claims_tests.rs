@@ -53,7 +53,7 @@ fn a_vf_is_free_or_has_one_holder() {
     assert_eq!(e.to_string(), "VF 3 of nic0 (0000:02:10.6) is held by a@net1 since 1970-01-01 00:16:40 UTC");
     assert_eq!(offramp_core::CniError::from(e).code, 11);
     assert_eq!(claims.of(&second.holder).unwrap(), []);
-    assert_eq!(claims.of(&first.holder).unwrap(), [first.clone()]);
+    assert_eq!(claims.of(&first.holder).unwrap(), std::slice::from_ref(&first));
 
     let mut given_back = first.given_back(2000);
     claims.set(&given_back).unwrap();
@@ -100,6 +100,7 @@ fn process(child: impl FnOnce() -> bool) -> nix::unistd::Pid {
     // SAFETY: the child uses files only, and ends without running anything of its parent's.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
+        // SAFETY: it takes a number and does not return.
         ForkResult::Child => unsafe { nix::libc::_exit(i32::from(child())) },
     }
 }

@@ -29,3 +29,23 @@ pub fn write(path: &Path, vf: &VfRef) -> Result<()> {
 pub fn remove(path: &Path) -> Result<()> {
     files::remove(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::tests::vf;
+
+    #[test]
+    fn it_is_written_with_its_folder_and_removed_often() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("devinfo/cni/sriov-net");
+        write(&path, &vf("0000:02:10.6")).unwrap();
+        let told: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let pci = json!({"pci-address": "0000:02:10.6", "pf-pci-address": "0000:02:00.0"});
+        assert_eq!(told, json!({"type": "pci", "version": "1.1.0", "pci": pci}));
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(write(Path::new("/"), &vf("0000:02:10.6")).is_err());
+    }
+}

@@ -125,3 +125,7 @@ pub fn unclaim(store: &Store, pci: PciAddr, holder: &AttachmentId) -> Result<()>
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "lending_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use crate::context::{Context, now};
 use offramp_core::cni::CniError;
 use offramp_core::cni::sriov::VfConf;
 use offramp_core::ids::AttachmentId;
+use offramp_core::nic::VfNetdev;
 use offramp_core::record::Record;
 use offramp_core::vf::{Claim, LinkState, VfMode, VfRef, VfSpec, VfState};
 use offramp_kernel::netlink::Socket;
@@ -53,14 +54,16 @@ pub fn claim(
 
 /// What a VF is to be, as its driver says: one that is bound to vfio-pci is meant for userspace.
 fn mode(vf: &VfRef, state: &VfState) -> Result<VfMode, CniError> {
-    match (&state.netdev, state.driver.as_deref()) {
-        (Some(_), _) => Ok(VfMode::Netdev),
-        (None, Some("vfio-pci")) => Ok(VfMode::Vfio),
-        (None, None) => {
-            Err(CniError::kernel(format!("{vf} has no driver: bind it to its own or to vfio-pci")))
-        }
-        (None, Some(driver)) => Err(CniError::try_again(format!(
-            "{vf}, with driver {driver}, has no interface on the node: somebody else has moved it away"
+    let (_, now) = read_vf(&Sysfs::default(), vf.pci)?;
+    match (now.netdev, state.driver.as_deref()) {
+        (VfNetdev::Host { .. }, _) => Ok(VfMode::Netdev),
+        (VfNetdev::Elsewhere { .. }, _) => Err(CniError::try_again(format!(
+            "the interface of {vf} is not on the node: somebody else has moved it away"
+        ))),
+        (VfNetdev::None, Some("vfio-pci")) => Ok(VfMode::Vfio),
+        (VfNetdev::None, driver) => Err(CniError::kernel(format!(
+            "{vf} is bound to {}: it must be bound to its network driver or to vfio-pci",
+            driver.unwrap_or("no driver")
         ))),
     }
 }
