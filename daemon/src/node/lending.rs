@@ -80,7 +80,8 @@ impl Node {
         let others = LendRequest::further(namespace, wishes);
         let eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
         let hints = hints(ask, path);
-        Ok(choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, &taken, &hints)?)
+        choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, &taken, &hints)
+            .map_err(|refusal| refusal.into_error(wishes.offload, &ask.attachment.ifname))
     }
 
     /// All, or none.

@@ -124,7 +124,7 @@ fn next_hops(record: &Record, link: &Link) -> Result<u64, CniError> {
         // A pod author with NET_ADMIN may have renamed it: then it is the author's.
         let Some(inside) = link::find(&mut socket, &pod.link)? else { continue };
         for hop in &pod.neighbours {
-            if !neigh::mac_of(&mut socket, name, inside.index, hop.ip)?.is_some_and(|m| m == link.mac) {
+            if neigh::mac_of(&mut socket, name, inside.index, hop.ip)?.is_none_or(|m| m != link.mac) {
                 socket.batch(vec![neigh::set_permanent(name, inside.index, hop.ip, mac)])?;
                 mended += 1;
             }

@@ -52,7 +52,7 @@ fn refusals_say_why() {
     let name = format!("nic0 ({})", port.key.device);
     let error = try_set(&port, 8).unwrap_err();
     assert_eq!(error.to_string(), format!("set the number of VFs of {name} to 8: it can have at most 7"));
-    let mut other = port.clone();
+    let mut other = port;
     other.key.device = "0000:09:00.0".into();
     let error = try_set(&other, 2).unwrap_err();
     assert!(error.to_string().ends_with("the link is of another device by now"), "{error}");
