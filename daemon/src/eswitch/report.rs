@@ -54,7 +54,7 @@ pub fn publish(node: &Node, reports: BTreeMap<IfName, Report>) {
             match report.problem(port) {
                 Some(problem) => tracing::warn!("{problem}"),
                 None => {
-                    tracing::info!(%port, known = report.known, "the embedded switch knows all MACs again")
+                    tracing::info!(%port, known = report.known, "the embedded switch knows all MACs again");
                 }
             }
         }

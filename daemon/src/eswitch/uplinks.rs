@@ -41,10 +41,12 @@ fn pfs(class_net: &Path, link: &str, depth: u32) -> Vec<String> {
     lower.iter().flat_map(|name| pfs(class_net, name, depth)).collect()
 }
 
-/// Documentation/ABI/testing/sysfs-bus-pci.
+/// Whether it is a PF with VFs whose switch is run by its filter (Documentation/ABI/testing/sysfs-bus-pci). In switchdev
+/// mode, when it has a switch ID, the bridge's forwarding database is the switch's.
 fn has_vfs(class_net: &Path, link: &str) -> bool {
-    let text = std::fs::read_to_string(class_net.join(link).join("device/sriov_numvfs"));
-    text.is_ok_and(|n| n.trim().parse::<u32>().is_ok_and(|n| n > 0))
+    let read = |file: &str| std::fs::read_to_string(class_net.join(link).join(file));
+    let vfs = read("device/sriov_numvfs").is_ok_and(|n| n.trim().parse::<u32>().is_ok_and(|n| n > 0));
+    vfs && !read("phys_switch_id").is_ok_and(|id| !id.trim().is_empty())
 }
 
 #[cfg(test)]
@@ -58,12 +60,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pf_is_found_behind_vlan_and_bond_and_not_without_vfs() {
+    fn a_pf_is_found_behind_vlan_and_bond_and_not_without_vfs_or_with_representors() {
         let dir = tempfile::tempdir().unwrap();
         for (name, vfs) in [("pf0", "3\n"), ("pf1", "2\n"), ("pf2", "0\n")] {
             fs::create_dir_all(dir.path().join(name).join("device")).unwrap();
             fs::write(dir.path().join(name).join("device/sriov_numvfs"), vfs).unwrap();
         }
+        fs::create_dir_all(dir.path().join("pf3/device")).unwrap();
+        fs::write(dir.path().join("pf3/device/sriov_numvfs"), "4\n").unwrap();
+        fs::write(dir.path().join("pf3/phys_switch_id"), "b859\n").unwrap();
         for (upper, lower) in [("bond0", "pf0"), ("bond0", "pf1"), ("bond0.7", "bond0"), ("loop", "loop")] {
             fs::create_dir_all(dir.path().join(upper).join(format!("lower_{lower}"))).unwrap();
         }
@@ -73,6 +78,7 @@ mod tests {
             link(3, "pf0", None, Some(9)),
             link(4, "pf1", None, Some(9)),
             link(5, "pf2", None, Some(1)),
+            link(8, "pf3", None, Some(1)),
             link(6, "loop", Some("vlan"), Some(1)),
             link(7, "veth0", Some("veth"), Some(1)),
         ];

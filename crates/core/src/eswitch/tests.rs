@@ -146,7 +146,7 @@ proptest! {
         let ours: BTreeSet<MacAddr> = ours.into_iter().map(mac).collect();
         let foreign: BTreeSet<MacAddr> = &holds - &ours;
         let wanted = wanted(&pods, &learned);
-        let mut nic = Nic { room, holds: holds.clone(), odd: BTreeSet::new() };
+        let mut nic = Nic { room, holds, odd: BTreeSet::new() };
         let settled = nic.settle(&wanted, &ours);
 
         prop_assert!(foreign.is_subset(&nic.holds), "somebody else's was removed");
@@ -154,7 +154,7 @@ proptest! {
         prop_assert_eq!(&settled.ours, &(&nic.holds - &foreign));
         prop_assert!(settled.ours.is_subset(&all), "what is not wanted stayed");
         let left_out: Vec<MacAddr> = macs(&wanted).into_iter().filter(|m| !nic.holds.contains(m)).collect();
-        prop_assert_eq!(macs(&settled.left_out), left_out.clone());
+        prop_assert_eq!(macs(&settled.left_out), &left_out[..]);
         prop_assert_eq!(settled.full.is_some(), !left_out.is_empty());
 
         // Pods are in from the oldest on; what was learned has the rest.
