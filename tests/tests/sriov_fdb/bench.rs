@@ -38,6 +38,11 @@ impl Bench {
         self.node.daemon(json!({"bridge": {"name": "br0"}}))
     }
 
+    /// The daemon with a bridge of its own; `br0` is the operator's.
+    pub fn daemon_beside(&self) -> Daemon<'_> {
+        self.node.daemon(json!({"embeddedSwitch": {"syncBridges": ["br0"]}}))
+    }
+
     pub fn inline(&self) -> Value {
         self.node.inline(json!({"name": "inline"}))
     }
@@ -96,7 +101,7 @@ impl Drop for Bench {
         for mac in self.filter() {
             self.node.run(&format!("bridge fdb del {mac} dev nic0 self"));
         }
-        for link in ["v0", "br0"] {
+        for link in ["v0", "br0", "offramp0"] {
             let _ = self.node.command("ip").args(["link", "del", link]).output();
         }
     }

@@ -57,9 +57,9 @@ fn without_it_a_vf_does_not_reach_a_pod_and_with_it_the_first_packet_passes() {
 }
 
 #[test]
-fn what_the_bridge_learns_is_known_until_it_forgets() {
+fn what_the_operators_bridge_learns_is_known_until_it_forgets() {
     let bench = Bench::new("nic0");
-    let _daemon = bench.daemon();
+    let daemon = bench.daemon_beside();
     let host = bench.lab.netns("host");
     bench.node.ip(&format!("link add v0 type veth peer name eth0 netns {}", host.name()));
     bench.node.ip("link set v0 master br0");
@@ -80,6 +80,10 @@ fn what_the_bridge_learns_is_known_until_it_forgets() {
     until("nobody to be informed", || !bench.state("bridges/br0.json").exists());
     bench.node.ip("link set nic0 master br0");
     until("the bridge to be known again", || bench.knows(BRIDGE));
+    // The operator names it no more.
+    drop(daemon);
+    let _daemon = bench.node.daemon(json!({}));
+    assert_eq!(bench.filter(), [""; 0]);
 }
 
 /// The pods' MACs in the order of their age.
