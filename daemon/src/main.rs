@@ -4,6 +4,7 @@ mod allocator;
 mod cleaner;
 mod cli;
 mod config;
+mod eswitch;
 mod http;
 mod logging;
 mod metrics;

@@ -2,6 +2,7 @@
 //! happens (netlink and nftables events, a new peers file) and, for what no event tells, regularly.
 
 use crate::config::Source;
+use crate::eswitch::Eswitch;
 use crate::node::{Applied, Node};
 use crate::overlay::Overlay;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -39,6 +40,7 @@ pub struct Reconcile {
     waker: Waker,
     nft: Option<nft::Monitor>,
     overlay: Option<Overlay>,
+    eswitch: Option<Eswitch>,
     applied: Applied,
     peers: PeersFile,
     looked: bool,
@@ -57,11 +59,13 @@ impl Reconcile {
         let nft = nft::Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no nftables events")).ok();
         let overlay = Overlay::new(&node.config);
         let overlay = overlay.map_err(|e| node.ran("overlay", Err(e.to_string()))).ok();
+        let eswitch = Eswitch::new().map_err(|e| node.ran("eswitch", Err(e.to_string()))).ok();
         Self {
             node,
             waker,
             nft,
             overlay,
+            eswitch,
             applied: Applied::default(),
             peers: PeersFile::default(),
             seen: None,
@@ -83,6 +87,7 @@ impl Reconcile {
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
         // pods before the first packet leaves: a connection once masqueraded stays so.
         self.reconcile_overlay();
+        self.reconcile_eswitch();
         self.looked = true;
     }
 
@@ -107,6 +112,12 @@ impl Reconcile {
         let outcome = overlay.reconcile(&self.node.gateways(), pod_mtu, &peers, &left_out);
         self.node.view().overlay = Some(outcome.status);
         self.node.ran("overlay", outcome.repairs);
+    }
+
+    fn reconcile_eswitch(&mut self) {
+        let Some(eswitch) = &mut self.eswitch else { return };
+        let outcome = eswitch.reconcile(&self.node);
+        self.node.ran("eswitch", outcome.map_err(|e| e.to_string()));
     }
 
     /// Looks for ever.
@@ -140,13 +151,18 @@ impl Reconcile {
     fn any_event(&self, patience: Duration) -> bool {
         let mut fds = vec![PollFd::new(self.waker.0.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.nft.as_ref().map(|m| PollFd::new(m.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.eswitch.as_ref().map(|e| PollFd::new(e.fd(), PollFlags::POLLIN)));
         fds.extend(self.overlay.as_ref().and_then(Overlay::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         poll(&mut fds, timeout).is_ok_and(|n| n > 0)
     }
 
-    /// Reads all events; whether one is of concern.
+    /// Reads all events; whether one is of concern. What bridges learn concerns only the switches that are told of it,
+    /// not all the rest.
     fn drain(&mut self) -> bool {
+        if self.eswitch.as_mut().is_some_and(Eswitch::drain) {
+            self.reconcile_eswitch();
+        }
         let woken = self.waker.0.read().is_ok();
         let nft = self.nft.as_mut().is_some_and(|m| m.drain().unwrap_or(true));
         let overlay = self.overlay.as_mut().is_some_and(Overlay::drain);

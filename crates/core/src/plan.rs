@@ -6,7 +6,7 @@ use crate::ids::{AttachmentId, IfName, MacAddr};
 use crate::net::Family;
 use crate::spec::{Address, HostPort, Spec};
 use crate::step::{
-    Announce, AttachPort, AwaitCarrier, ConfigurePod, CreateVeth, Gateway, Neighbours, Shape, Step,
+    Announce, AttachPort, AwaitCarrier, ConfigurePod, CreateVeth, Gateway, KnowMac, Neighbours, Shape, Step,
 };
 use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
@@ -125,6 +125,9 @@ pub fn link_steps(spec: &Spec, ifb: IfName) -> Vec<Step> {
         bridge: spec.bridge.name.clone(),
         port: spec.port.clone(),
     }));
+    // By now the bridge would pass on what a VF sends to the pod, once the NIC lets it through.
+    let know = |port: &IfName| Step::KnowMac(KnowMac { port: port.clone(), mac: spec.mac });
+    steps.extend(spec.bridge.inform.iter().map(know));
     if spec.bandwidth.ingress.or(spec.bandwidth.egress).is_some() {
         steps.push(Step::Shape(Shape {
             link: spec.host_ifname.clone(),

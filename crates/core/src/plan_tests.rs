@@ -19,7 +19,13 @@ fn spec(inline: bool, limited: bool, addresses: &[(&str, Option<&str>)]) -> Spec
         host_ifname: host_ifname(&id()),
         host_mac: MacAddr::local(2),
         mtu: None,
-        bridge: BridgeSpec { name, ensure: inline.then_some(ensure), is_gateway: true, force_address: false },
+        bridge: BridgeSpec {
+            name,
+            ensure: inline.then_some(ensure),
+            is_gateway: true,
+            force_address: false,
+            inform: Vec::new(),
+        },
         port: PortSpec::default(),
         addresses: addresses
             .iter()
@@ -104,10 +110,26 @@ proptest! {
         let plan = plan(&id, &spec);
         let deleted: Vec<_> = plan.steps.iter().filter_map(Step::undo).filter_map(|u| match u {
             Undo::DeleteLink { name, mac } => Some((name.clone(), mac)),
-            Undo::ForgetNeighbours(_) | Undo::ReturnVf(_) | Undo::RemoveHostRoute(_) => None,
+            Undo::ForgetNeighbours(_) | Undo::ForgetMac(_) | Undo::ReturnVf(_) | Undo::RemoveHostRoute(_) => None,
         }).collect();
         let mut expected = vec![(host_ifname(&id), spec.host_mac)];
         if limited { expected.push((ifb_name(&id), MacAddr::local(3))); }
         prop_assert_eq!(deleted, expected);
     }
+}
+
+#[test]
+fn the_switches_behind_the_bridge_know_the_pod_before_it_is_announced_and_forget_it() {
+    let mut wanted = spec(false, false, &DUAL);
+    wanted.bridge.inform = vec!["nic0".parse().unwrap(), "nic1".parse().unwrap()];
+    let plan = plan(&id(), &wanted);
+    let names: Vec<_> = plan.steps.iter().map(Step::name).collect();
+    assert_eq!(names[1..4], ["attach-port", "know-mac", "know-mac"]);
+    assert_eq!(names.last(), Some(&"announce"));
+    let forgotten = plan.steps.iter().filter_map(Step::undo).filter_map(|u| match u {
+        Undo::ForgetMac(know) => Some((know.port.as_str(), know.mac)),
+        _ => None,
+    });
+    assert_eq!(forgotten.collect::<Vec<_>>(), [("nic0", wanted.mac), ("nic1", wanted.mac)]);
+    assert_eq!(link_steps(&wanted, ifb_name(&id()))[..], plan.steps[..4]);
 }

@@ -58,6 +58,8 @@ pub struct BridgeSpec {
     pub is_gateway: bool,
     /// A bridge address that is in the way is replaced.
     pub force_address: bool,
+    /// PFs behind the bridge whose embedded switches must know the pod ([`crate::eswitch`]).
+    pub inform: Vec<IfName>,
 }
 
 /// How the plugin makes a bridge.

@@ -19,6 +19,8 @@ pub enum Step {
     CreateVeth(CreateVeth),
     /// The host end is a port of the bridge, without IPv6 of its own, up.
     AttachPort(AttachPort),
+    /// The embedded switch of a PF behind the bridge knows the pod, if it has room.
+    KnowMac(KnowMac),
     /// Token buckets on the host end.
     Shape(Shape),
     /// The bridge has the gateways' addresses, and the node forwards. Shared, so never undone.
@@ -65,6 +67,15 @@ pub struct AttachPort {
     pub bridge: IfName,
     /// Settings.
     pub port: PortSpec,
+}
+
+/// See [`Step::KnowMac`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnowMac {
+    /// The PF's netdev.
+    pub port: IfName,
+    /// The pod's MAC, which nobody else has put into the PF's filter.
+    pub mac: MacAddr,
 }
 
 /// See [`Step::Shape`].
@@ -229,6 +240,8 @@ pub enum Undo<'a> {
     },
     /// Forget these neighbours, where they still have this MAC.
     ForgetNeighbours(&'a Neighbours),
+    /// Take the pod's MAC out of the PF's filter.
+    ForgetMac(&'a KnowMac),
     /// Take the VF's netdev out of the pod, wherever it is and whatever it is called.
     ReturnVf(&'a MoveVf),
     /// Remove these routes, where their neighbours still have this MAC.
@@ -242,6 +255,7 @@ impl Step {
             Self::EnsureBridge(_) => "ensure-bridge",
             Self::CreateVeth(_) => "create-veth",
             Self::AttachPort(_) => "attach-port",
+            Self::KnowMac(_) => "know-mac",
             Self::Shape(_) => "shape",
             Self::Gateway(_) => "gateway",
             Self::ConfigurePod(_) => "configure-pod",
@@ -263,6 +277,7 @@ impl Step {
                 Some(Undo::DeleteLink { name: &s.ifb, mac: s.ifb_mac })
             }
             Self::Neighbours(n) => Some(Undo::ForgetNeighbours(n)),
+            Self::KnowMac(know) => Some(Undo::ForgetMac(know)),
             Self::MoveVf(vf) => Some(Undo::ReturnVf(vf)),
             Self::HostRoute(route) => Some(Undo::RemoveHostRoute(route)),
             // The kernel takes these along with the link, or they are shared, or the VF is cleaned as a whole.

@@ -3,7 +3,7 @@
 use crate::delete::{self, Patience};
 use crate::netlink::Socket;
 use crate::sysctl::Sysctl;
-use crate::{Netns, Result, link, neigh, steps, vf};
+use crate::{Netns, Result, fdb, link, neigh, steps, vf};
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::record::NetnsRef;
 use offramp_core::step::{Neighbours, Step, Undo};
@@ -72,6 +72,7 @@ impl<'a> Executor<'a> {
             Step::EnsureBridge(bridge) => steps::bridge::ensure(self, bridge),
             Step::CreateVeth(veth) => steps::veth::create(self, veth),
             Step::AttachPort(port) => steps::port::attach(self, port),
+            Step::KnowMac(know) => fdb::inform(&mut self.host, know),
             Step::Shape(shape) => steps::shape::apply(self, shape),
             Step::Gateway(gateway) => steps::bridge::gateway(self, gateway),
             Step::ConfigurePod(pod) => steps::pod::configure(self, pod),
@@ -91,6 +92,7 @@ impl<'a> Executor<'a> {
             None => Ok(()),
             Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
+            Some(Undo::ForgetMac(know)) => fdb::forget(&mut self.host, know),
             Some(Undo::RemoveHostRoute(route)) => steps::host_route::remove(self, route),
             Some(Undo::ReturnVf(vf)) => steps::vf::bring_back(self, vf),
         }

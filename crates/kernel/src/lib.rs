@@ -9,6 +9,7 @@ pub mod delete;
 pub mod devlink;
 pub mod error;
 pub mod executor;
+pub mod fdb;
 mod generic;
 pub mod link;
 pub mod message;

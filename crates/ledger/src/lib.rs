@@ -11,6 +11,7 @@ pub mod detach;
 pub mod device_info;
 mod error;
 mod files;
+mod informed;
 pub mod lending;
 mod store;
 

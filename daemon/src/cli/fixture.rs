@@ -26,6 +26,7 @@ pub fn record() -> Record {
             ensure: None,
             is_gateway: true,
             force_address: false,
+            inform: Vec::new(),
         },
         port: PortSpec::default(),
         addresses: vec![address("10.244.1.7/24", "10.244.1.1"), address("fd00:244:1::7/64", "fd00:244:1::1")],

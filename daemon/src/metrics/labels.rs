@@ -45,6 +45,15 @@ words! {
     }
 }
 words! {
+    /// MACs behind a bridge, as a PF's embedded switch sees them.
+    pub(super) Known {
+        /// It knows them.
+        Known => "known",
+        /// It has no room for them.
+        LeftOut => "left-out"
+    }
+}
+words! {
     /// Addresses of a range.
     pub(super) Use {
         /// That attachments hold.
@@ -74,6 +83,12 @@ pub(super) struct PeerLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct VfLabel {
     pub state: VfState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PortLabel {
+    pub port: String,
+    pub state: Known,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -6,9 +6,10 @@ pub use labels::{Outcome, PeerState};
 
 use crate::status::{AttachmentCount, RangeStatus};
 use labels::{
-    AttachmentLabels, Build, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, Range, Use,
-    VfLabel, VfState, What,
+    AttachmentLabels, Build, Known, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, PortLabel,
+    Range, Use, VfLabel, VfState, What,
 };
+use offramp_core::IfName;
 use offramp_core::plan::Path;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -29,6 +30,7 @@ pub struct Metrics {
     attachments: Family<AttachmentLabels, Gauge>,
     addresses: Family<Range, Gauge>,
     peers: Family<PeerLabel, Gauge>,
+    eswitch: Family<PortLabel, Gauge>,
     adds: Family<PathOutcome, Counter>,
     add_time: Family<PathLabel, Histogram, fn() -> Histogram>,
     releases: Family<OutcomeLabel, Counter>,
@@ -56,6 +58,7 @@ impl Metrics {
             attachments: Family::default(),
             addresses: Family::default(),
             peers: Family::default(),
+            eswitch: Family::default(),
             adds: Family::default(),
             add_time: Family::new_with_constructor(seconds),
             releases: Family::default(),
@@ -78,6 +81,7 @@ impl Metrics {
             attachments,
             addresses,
             peers,
+            eswitch,
             adds,
             add_time,
             releases,
@@ -92,6 +96,8 @@ impl Metrics {
         r.register("attachments", "Attachments on this node", attachments.clone());
         r.register("ipam_addresses", "Addresses of a range, used and in all", addresses.clone());
         r.register("peers", "Other nodes that are reachable, or not", peers.clone());
+        let help = "MACs behind a bridge that a PF's embedded switch knows, or has no room for";
+        r.register("eswitch_macs", help, eswitch.clone());
         r.register("adds", "Attachments that were asked for", adds.clone());
         r.register_with_unit(
             "add",
@@ -176,6 +182,17 @@ impl Metrics {
         }
     }
 
+    /// How many MACs behind bridges each PF knows, and how many not; PFs that are not named have none.
+    pub fn set_eswitch<'a>(&self, ports: impl Iterator<Item = (&'a IfName, usize, usize)>) {
+        self.eswitch.clear();
+        for (port, known, left_out) in ports {
+            for (state, count) in [(Known::Known, known), (Known::LeftOut, left_out)] {
+                let labels = PortLabel { port: port.to_string(), state };
+                self.eswitch.get_or_create(&labels).set(gauge(count as u64));
+            }
+        }
+    }
+
     /// All as text, for Prometheus.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
@@ -206,6 +223,7 @@ mod tests {
         m.set_peers(2, 1);
         m.set_vfs(3, 1);
         m.cleaned(Outcome::Error, Duration::from_millis(80));
+        m.set_eswitch([(&"nic0".parse().unwrap(), 20, 5)].into_iter());
         let text = m.encode().unwrap();
         for line in [
             "offramp_build_info{version=\"1.2.3\"} 1",
@@ -213,6 +231,8 @@ mod tests {
             "offramp_ipam_addresses{range=\"fd00::/64\",state=\"used\"} 3",
             "offramp_ipam_addresses{range=\"fd00::/64\",state=\"capacity\"} 9223372036854775807",
             "offramp_peers{state=\"ok\"} 2",
+            "offramp_eswitch_macs{port=\"nic0\",state=\"known\"} 20",
+            "offramp_eswitch_macs{port=\"nic0\",state=\"left-out\"} 5",
             "offramp_peers{state=\"failed\"} 1",
             "offramp_adds_total{path=\"veth\",outcome=\"ok\"} 1",
             "offramp_adds_total{path=\"veth\",outcome=\"error\"} 1",

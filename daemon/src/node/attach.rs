@@ -134,6 +134,7 @@ impl Node {
             ip: range.with_prefix(*ip),
             gateway: Some(range.gateway),
         };
+        let bridge = &self.config.bridge.name;
         Spec {
             ifname: ask.attachment.ifname.clone(),
             mac,
@@ -142,10 +143,17 @@ impl Node {
             host_mac,
             mtu: self.view().pod_mtu,
             bridge: BridgeSpec {
-                name: self.config.bridge.name.clone(),
+                name: bridge.clone(),
                 ensure: None,
                 is_gateway: true,
                 force_address: false,
+                // What cannot be read is made anew by the loop, which makes the pod known too.
+                inform: self
+                    .store
+                    .informed(bridge)
+                    .ok()
+                    .flatten()
+                    .map_or_else(Vec::new, |i| i.ports_for(mac)),
             },
             port: PortSpec { hairpin: self.config.bridge.hairpin, ..PortSpec::default() },
             addresses: picked.iter().map(address).collect(),

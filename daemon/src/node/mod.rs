@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::nics::NicWatch;
 use crate::status::Health;
 use offramp_core::cni::CniError;
-use offramp_core::ids::{AttachmentId, Mtu};
+use offramp_core::ids::{AttachmentId, IfName, Mtu};
 use offramp_core::ipam::Range;
 use offramp_core::peer::{Peer, Problem};
 use offramp_ledger::Store;
@@ -69,6 +69,8 @@ pub struct View {
     pub uplink: Option<crate::status::LinkStatus>,
     /// This node's addresses on it.
     pub underlay: Vec<std::net::IpAddr>,
+    /// What the embedded switches of PFs behind bridges know.
+    pub eswitch: BTreeMap<IfName, crate::eswitch::Report>,
     /// Record files that are none.
     pub unreadable: Vec<String>,
     /// The VFs that are not free.

@@ -56,7 +56,9 @@ impl Node {
         let left_out = view.left_out.iter().map(ToString::to_string);
         let files = view.unreadable.iter().chain(&view.unreadable_claims).cloned();
         let vfs = view.vfs.iter().filter_map(|vf| vf.problem.clone());
-        failed.chain(left_out).chain(view.peers_fault.clone()).chain(files).chain(vfs).collect()
+        let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
+        let peers = left_out.chain(view.peers_fault.clone());
+        failed.chain(peers).chain(files).chain(vfs).chain(unknown).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.
@@ -94,6 +96,7 @@ impl Probe for NodeProbe {
         metrics.set_vfs(status.vfs.len() as u64 - in_quarantine, in_quarantine);
         metrics.set_ranges(&status.ranges);
         let failed = status.overlay.peers.iter().filter(|p| p.health != Health::Ok).count() as u64;
+        metrics.set_eswitch(self.0.view().eswitch.iter().map(|(port, r)| (port, r.known, r.left_out.len())));
         metrics.set_peers(status.overlay.peers.len() as u64 - failed, failed);
     }
 }

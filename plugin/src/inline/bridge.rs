@@ -37,6 +37,13 @@ pub fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf)
             ensure: Some(ensure),
             is_gateway: bridge.is_gateway,
             force_address: bridge.force_address,
+            // What cannot be read keeps no pod from starting: the daemon makes it anew, and the pod known.
+            inform: cx
+                .store
+                .informed(&bridge.bridge)
+                .ok()
+                .flatten()
+                .map_or_else(Vec::new, |i| i.ports_for(mac)),
         },
         port: PortSpec {
             // With br_netfilter, a pod reaches itself by the node's port only so.

@@ -127,6 +127,7 @@ pub fn spec(n: u8) -> Spec {
             }),
             is_gateway: true,
             force_address: false,
+            inform: Vec::new(),
         },
         port: PortSpec::default(),
         addresses: vec![

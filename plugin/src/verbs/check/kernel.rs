@@ -32,7 +32,9 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
             Step::HostRoute(_) => {}
             Step::ConfigureVf(v) => vf(store, record, v)?,
             Step::BindVf(b) => driver(record, b)?,
-            Step::Gateway(_)
+            // A filter that is full has no room for it, which the daemon reports.
+            Step::KnowMac(_)
+            | Step::Gateway(_)
             | Step::EnsureBridge(_)
             | Step::Neighbours(_)
             | Step::AwaitCarrier(_)
