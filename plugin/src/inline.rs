@@ -162,8 +162,8 @@ fn finish(cx: &mut Context, record: &mut Record, rules: Rules) -> Result<(), Cni
         cx.store.write(record)?;
         crash::point("rules.written");
         cx.timed("firewall", |cx| {
-            let _lock = cx.store.lock_firewall(Duration::from_secs(20))?;
-            nft::add(&record.plan.firewall).map_err(CniError::from)?;
+            let lock = cx.store.lock_firewall(Duration::from_secs(20))?;
+            nft::Tables::locked_by(&lock).add(&record.plan.firewall).map_err(CniError::from)?;
             allow_loopback_ports(record)
         })?;
     }

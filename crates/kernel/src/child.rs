@@ -1,9 +1,11 @@
 //! Child processes that do not outlive their caller.
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -17,6 +19,19 @@ pub fn die_with_caller(command: &mut Command) -> &mut Command {
             set_pdeathsig(Signal::SIGKILL)?;
             // The caller may have died before.
             if getppid() == caller { Ok(()) } else { Err(Errno::ECANCELED.into()) }
+        })
+    }
+}
+
+/// Has the child keep `lock` open, and with it the lock (flock(2) is the open file's, whoever has it): the kernel frees a
+/// dead caller's locks before it kills the caller's children. `lock` must be open until the child is started.
+pub fn keep_locked<'a>(command: &'a mut Command, lock: BorrowedFd<'_>) -> &'a mut Command {
+    let lock = lock.as_raw_fd();
+    // SAFETY: between fork and exec only fcntl(2) is called, which is async-signal-safe, on what the caller has open.
+    unsafe {
+        command.pre_exec(move || {
+            fcntl(BorrowedFd::borrow_raw(lock), FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(())
         })
     }
 }

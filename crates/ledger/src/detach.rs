@@ -57,8 +57,8 @@ fn remove_rules(store: &Store, record: &mut Record) -> Result<(), CniError> {
     if record.plan.firewall.is_empty() {
         return Ok(());
     }
-    let _lock = store.lock_firewall(FIREWALL_PATIENCE)?;
-    nft::remove(&record.plan.firewall)?;
+    let lock = store.lock_firewall(FIREWALL_PATIENCE)?;
+    nft::Tables::locked_by(&lock).remove(&record.plan.firewall)?;
     crash::point("detach.rules-gone");
     record.plan.firewall = Rules::default();
     note(store, record);

@@ -1,17 +1,23 @@
 //! Files that are whole or not there, and locks that die with their holder.
 
 use crate::{Error, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A lock on a file, given back when it is dropped, or by the kernel when its holder dies.
+/// A lock on a file (flock(2)). The kernel gives it back when nobody has the file open any more: neither its holder,
+/// who drops it or dies, nor a child that the holder let keep it.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+pub struct Lock(File);
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Makes a directory that only root may enter.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
@@ -78,14 +84,15 @@ pub(crate) fn lock(dir: &Path, name: &str, what: &str, patience: Duration) -> Re
     const LONGEST_PAUSE: Duration = Duration::from_millis(10);
     let path = dir.join(name);
     let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
+    let file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
     let (start, mut pause) = (Instant::now(), Duration::from_micros(100));
     loop {
-        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(Lock(lock)),
-            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
-            Err((_, e)) => return Err(Error::io("lock", &path)(e.into())),
-        };
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
+        }
         if start.elapsed() >= patience {
             return Err(Error::Locked { what: what.to_owned(), after: patience });
         }

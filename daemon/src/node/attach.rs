@@ -143,9 +143,9 @@ impl Node {
             return Err(CniError::internal(format!("commit {}: it has no record", commit.attachment)));
         };
         if !record.plan.firewall.is_empty() {
-            let _lock = self.store.lock_firewall(FIREWALL_PATIENCE)?;
+            let lock = self.store.lock_firewall(FIREWALL_PATIENCE)?;
             let start = Instant::now();
-            nft::add(&record.plan.firewall)?;
+            nft::Tables::locked_by(&lock).add(&record.plan.firewall)?;
             self.metrics.nft(start.elapsed());
         }
         crash::point("commit.rules-added");
