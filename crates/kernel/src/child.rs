@@ -35,3 +35,37 @@ pub fn keep_locked<'a>(command: &'a mut Command, lock: BorrowedFd<'_>) -> &'a mu
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::process::Stdio;
+
+    #[test]
+    fn a_lock_lasts_as_long_as_the_child_that_keeps_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open = || File::options().write(true).open(file.path()).unwrap();
+        for keeps in [false, true] {
+            let (ours, others) = (open(), open());
+            ours.try_lock().unwrap();
+            let mut command = Command::new("cat");
+            command.stdin(Stdio::piped()).stdout(Stdio::null());
+            if keeps {
+                keep_locked(&mut command, ours.as_fd());
+            }
+            let mut child = command.spawn().unwrap();
+            drop(ours); // as the kernel does with what a dead caller had open
+            if keeps {
+                assert!(others.try_lock().is_err());
+            } else {
+                others.lock().unwrap(); // in a moment: exec(2) closes what the child does not keep
+                others.unlock().unwrap();
+            }
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            assert!(others.try_lock().is_ok());
+        }
+    }
+}

@@ -23,6 +23,9 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
     crash::point("detach.rules-removed");
     errors.extend(undo(record, patience));
     crash::point("detach.undone");
+    if !is_current(store, record) {
+        return Ok(());
+    }
     if errors.is_empty() {
         errors.extend(free_addresses(record).err());
         crash::point("detach.addresses-free");
@@ -34,6 +37,16 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
             crash::point("detach.forgotten");
             Ok(())
         }
+    }
+}
+
+/// Whether the record on disk is still this one. A daemon that hung in the middle may have been done without: what it
+/// was asked to take back is gone, and what is there is a later ADD's. The host end's MAC is random for each.
+fn is_current(store: &Store, record: &Record) -> bool {
+    match store.read(&record.attachment) {
+        Ok(Some(now)) => now.plan.host_link() == record.plan.host_link(),
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 
@@ -58,10 +71,15 @@ fn remove_rules(store: &Store, record: &mut Record) -> Result<(), CniError> {
         return Ok(());
     }
     let lock = store.lock_firewall(FIREWALL_PATIENCE)?;
+    if !is_current(store, record) {
+        return Ok(());
+    }
     nft::Tables::locked_by(&lock).remove(&record.plan.firewall)?;
     crash::point("detach.rules-gone");
     record.plan.firewall = Rules::default();
-    note(store, record);
+    if is_current(store, record) {
+        note(store, record);
+    }
     Ok(())
 }
 

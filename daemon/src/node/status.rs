@@ -3,7 +3,7 @@
 use super::{Node, now};
 use crate::http::Probe;
 use crate::metrics::Metrics;
-use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, Status};
+use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status};
 use std::sync::Arc;
 
 impl Node {
@@ -13,7 +13,7 @@ impl Node {
             let allocator = self.allocator();
             (allocator.ranges(), allocator.counts())
         };
-        let problems = self.problems();
+        let problems = ranges.iter().filter_map(RangeStatus::problem).chain(self.problems()).collect();
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -45,7 +45,7 @@ impl Node {
         }
     }
 
-    /// What an operator should look at, besides ranges that run short, which the command line tells by itself.
+    /// What an operator should look at, besides ranges that run short.
     fn problems(&self) -> Vec<String> {
         let view = self.view();
         let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {

@@ -175,3 +175,47 @@ fn a_node_of_one_family() {
         assert!(daemon.stop().success());
     }
 }
+
+#[test]
+fn plugin_and_daemon_share_one_state_directory() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let _daemon = node.daemon(json!({}));
+    let at = |dir: &str| node.conf(json!({"stateDir": node.dir().join(dir), "socket": node.socket()}));
+    let before = node.snapshot();
+    let ours = node.state();
+    node.add(&pod, &at("elsewhere")).failed(7, &["stateDir", "paths.stateDir", ours.to_str().unwrap()]);
+    assert_same(&before, &node.snapshot());
+    assert_eq!(pod.link("eth0"), None);
+    // By another path it is the same one.
+    std::os::unix::fs::symlink(&ours, node.dir().join("link")).unwrap();
+    node.add(&pod, &at("link")).ok();
+    node.del(&pod, &at("link")).ok();
+    assert_same(&before, &node.snapshot());
+}
+
+#[test]
+fn a_range_that_runs_short_is_told_of() {
+    let lab = Lab::new();
+    let (node, pods) = (lab.node("node"), ["a", "b", "c", "d"].map(|name| lab.pod(name)));
+    // Five addresses but the gateway's: four are 80 %.
+    let daemon = node.daemon(json!({"cluster": {"podCIDRs": ["10.244.1.0/29"]}}));
+    let conf = node.conf(json!({}));
+    let warnings = || daemon.log().matches("addresses run short").count();
+    let problems = || daemon.ask("status")["problems"].clone();
+    let [first_three @ .., last] = &pods;
+    first_three.iter().for_each(|pod| drop(node.add(pod, &conf).ok()));
+    assert_eq!((problems(), warnings()), (json!([]), 0));
+    node.add(last, &conf).ok();
+    let told = json!(["range 10.244.1.0/29 is at 80%: 1 address left"]);
+    assert_eq!((problems(), warnings()), (told.clone(), 1));
+    node.status(&conf).ok();
+    // One that comes and goes makes no new warning; more room than that does.
+    for (leave, warned) in [(1, 1), (2, 2)] {
+        pods[..leave].iter().for_each(|pod| drop(node.del(pod, &conf).ok()));
+        assert_eq!((problems(), warnings()), (json!([]), 1));
+        pods[..leave].iter().for_each(|pod| drop(node.add(pod, &conf).ok()));
+        assert_eq!(warnings(), warned);
+    }
+    assert_eq!((problems(), warnings()), (told, 2));
+}
