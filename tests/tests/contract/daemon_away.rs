@@ -83,28 +83,6 @@ fn a_daemon_that_hangs_keeps_no_pod() {
 }
 
 #[test]
-fn a_daemon_that_is_stopped_keeps_no_pod_and_comes_too_late() {
-    use nix::sys::signal::Signal;
-    let lab = Lab::new();
-    let (node, pod) = (lab.node("node"), lab.pod("pod"));
-    let conf =
-        node.conf(json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}}));
-    let daemon = node.daemon(json!({}));
-    let before = node.snapshot();
-    node.add(&pod, &conf).ok();
-    daemon.signal(Signal::SIGSTOP);
-    node.del(&pod, &conf).ok();
-    assert_same(&before, &node.snapshot());
-    // What the plugin gave up asking is not done to the next ADD of the same attachment.
-    let inline = node.inline(json!({"name": "inline"}));
-    let result = node.add(&pod, &inline).ok();
-    daemon.signal(Signal::SIGCONT);
-    until("the daemon's answer", || node.status(&conf).code == Some(0) && daemon.ask("status").is_object());
-    node.check(&pod, &inline, &result).ok();
-    node.del(&pod, &inline).ok();
-}
-
-#[test]
 fn del_and_gc_and_check_need_no_daemon() {
     let lab = Lab::new();
     let (node, pods) = (lab.node("node"), [lab.pod("a"), lab.pod("b"), lab.pod("c")]);

@@ -1,12 +1,10 @@
 //! The socket between plugin and daemon: who may speak, and in which protocol.
 
-use offramp_core::ids::AttachmentId;
-use offramp_core::record::NetnsRef;
-use offramp_core::wire::{Envelope, PROTOCOL, Prepare, Request, frame_header, frame_len};
+use offramp_core::wire::{Envelope, PROTOCOL, Request, frame_header, frame_len};
 use offramp_tests::{Lab, Node, assert_same, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 fn frame(payload: &[u8]) -> Vec<u8> {
@@ -156,57 +154,4 @@ fn status_does_not_wait_for_a_daemon_that_says_nothing() {
         node.status(&node.conf(json!({}))).failed(50, &["offrampd", "no answer in time"]);
         true
     });
-}
-
-/// Who waits behind another request for its attachment, and leaves, is not served after it: by then the attachment may
-/// be somebody else's.
-#[test]
-fn who_left_while_it_waited_is_not_served() {
-    let lab = Lab::new();
-    let (node, pod) = (lab.node("node"), lab.pod("pod"));
-    let trace = node.dir().join("trace");
-    let _daemon = node.daemon_as(json!({"reclaim": {"interval": "1h"}}), |command| {
-        command.env("OFFRAMP_CRASH_TRACE", &trace);
-    });
-    let passed = |point: &str| {
-        let text = std::fs::read_to_string(&trace).unwrap();
-        text.lines().filter(|line| line.contains(&format!(" {point}:"))).count()
-    };
-    let conf =
-        node.conf(json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}}));
-    node.add(&pod, &conf).ok();
-    let attachment: AttachmentId = format!("{}@eth0", pod.container).parse().unwrap();
-    let send = |request: Request| {
-        let mut stream = UnixStream::connect(node.socket()).unwrap();
-        stream.write_all(&frame(&serde_json::to_vec(&Envelope::new(request)).unwrap())).unwrap();
-        stream
-    };
-    // The first has marked the record and waits for the firewall's lock.
-    let firewall = std::fs::File::options().write(true).open(node.state().join("locks/firewall")).unwrap();
-    firewall.lock().unwrap();
-    let mut first = send(Request::Release { attachment: attachment.clone() });
-    until("the first to be at work", || passed("detach.marked") == 1);
-    let [received, answered, planned] = ["request.received", "answer.ready", "prepare.written"].map(passed);
-    let state = std::fs::metadata(node.state()).unwrap();
-    let second = send(Request::Prepare(Box::new(Prepare {
-        state: (state.dev(), state.ino()),
-        attachment,
-        network: "pods".parse().unwrap(),
-        netns: NetnsRef { path: pod.path(), inode: pod.inode() },
-        pod: None,
-        ips: Vec::new(),
-        mac: None,
-        host_ports: Vec::new(),
-        bandwidth: Default::default(),
-        annotations: None,
-    })));
-    until("the second to be received", || passed("request.received") == received + 1);
-    // It waits for the first now, in which no point is passed; without this it would be dropped one line earlier.
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    drop(second);
-    firewall.unlock().unwrap();
-    assert_eq!(read_frame(&mut first).unwrap()["is"], "done");
-    until("both to be answered", || passed("answer.ready") == answered + 2);
-    assert_eq!(passed("prepare.written"), planned, "nobody waited for that plan");
-    assert!(!node.record(&pod).exists());
 }
