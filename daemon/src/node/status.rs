@@ -1,6 +1,7 @@
 //! What the command line and the probes see of the node.
 
 use super::{Node, now};
+use crate::config::{OverlayMode, Source};
 use crate::http::Probe;
 use crate::metrics::Metrics;
 use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status};
@@ -67,12 +68,23 @@ impl Node {
                 }
             }
         }
+        if self.needs_uplink() && self.view().pod_mtu.is_none() {
+            reasons.push("the pods' MTU is not known yet: no uplink to the peers was found".to_owned());
+        }
         let exhausted = || self.allocator().pick(&[]).err().map(|e| e.to_string());
         // The plugin may have detached something without us: the records tell.
         let exhausted =
             exhausted().and_then(|_| self.refresh().map_or_else(|e| Some(e.to_string()), |()| exhausted()));
         reasons.extend(exhausted);
         reasons
+    }
+}
+
+impl Node {
+    /// Whether there are other nodes: then a pod with the kernel's MTU of 1500 would lose its large packets in the tunnel.
+    fn needs_uplink(&self) -> bool {
+        let Source::Standalone(source) = &self.config.source;
+        source.peers_file.is_some() && self.config.overlay.mode != OverlayMode::None
     }
 }
 

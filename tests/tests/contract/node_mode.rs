@@ -1,6 +1,6 @@
 //! Node mode with a daemon that is there.
 
-use offramp_tests::{Lab, assert_same, over, traffic};
+use offramp_tests::{Lab, assert_same, over, traffic, until};
 use serde_json::{Value, json};
 
 const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
@@ -218,4 +218,23 @@ fn a_range_that_runs_short_is_told_of() {
         assert_eq!(warnings(), warned);
     }
     assert_eq!((problems(), warnings()), (told, 2));
+}
+
+/// With other nodes a pod's MTU depends on the uplink: until it is there, pods would be given one that is too large.
+#[test]
+fn with_peers_a_node_is_not_ready_before_its_uplink() {
+    let lab = Lab::new();
+    let (node, outside) = (lab.node("node"), lab.netns("outside"));
+    let peers = node.dir().join("peers.yaml");
+    std::fs::write(&peers, "peers: []\n").unwrap();
+    let daemon = node.daemon_unready(json!({"cluster": {"peersFile": peers}}), |_| {});
+    let conf = node.conf(json!({}));
+    until("the daemon to say what it lacks", || {
+        let answer = node.status(&conf);
+        answer.code != Some(0) && answer.error().msg.contains("MTU")
+    });
+    node.uplink(&outside);
+    node.ip("route add default via 198.51.100.2");
+    until("the uplink to be found", || node.status(&conf).code == Some(0));
+    assert!(daemon.ask("status")["bridge"]["mtu"].is_u64());
 }
