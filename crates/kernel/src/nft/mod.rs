@@ -60,7 +60,7 @@ impl<'a> Tables<'a> {
     /// # Errors
     /// [`NftError::PortTaken`] if a port leads elsewhere; others. Then nothing was changed, unless old UDP flows could not be
     /// forgotten: the caller removes the rules after any error.
-    pub fn add(self, rules: &Rules) -> Result<(), NftError> {
+    pub fn add(&self, rules: &Rules) -> Result<(), NftError> {
         let elements = Element::all(rules)?;
         if elements.is_empty() {
             return Ok(());
@@ -77,7 +77,7 @@ impl<'a> Tables<'a> {
     ///
     /// # Errors
     /// [`NftError`]; some rules may be left.
-    pub fn remove(self, rules: &Rules) -> Result<(), NftError> {
+    pub fn remove(&self, rules: &Rules) -> Result<(), NftError> {
         let mut elements = Element::all(rules)?;
         while !elements.is_empty() {
             let script = script::remove_elements(&elements);
@@ -99,7 +99,7 @@ impl<'a> Tables<'a> {
     ///
     /// # Errors
     /// [`NftError::PortTaken`] if a port leads elsewhere; others.
-    pub fn missing(self, rules: &Rules) -> Result<Option<String>, NftError> {
+    pub fn missing(&self, rules: &Rules) -> Result<Option<String>, NftError> {
         const LOOKS: u32 = 50;
         for _ in 0..LOOKS {
             match self.missing_now(rules) {
@@ -111,7 +111,7 @@ impl<'a> Tables<'a> {
         self.missing_now(rules)
     }
 
-    fn missing_now(self, rules: &Rules) -> Result<Option<String>, NftError> {
+    fn missing_now(&self, rules: &Rules) -> Result<Option<String>, NftError> {
         let elements = Element::all(rules)?;
         let lines = |command: fn(&Element) -> String, only: fn(&&Element) -> bool| {
             elements.iter().filter(only).map(command).fold(String::new(), |text, line| text + &line + "\n")
@@ -140,7 +140,7 @@ impl<'a> Tables<'a> {
     ///
     /// # Errors
     /// [`NftError`]
-    pub fn replace(self, node: &NodeRules, all: &[&Rules]) -> Result<(), NftError> {
+    pub fn replace(&self, node: &NodeRules, all: &[&Rules]) -> Result<(), NftError> {
         let checks = all.iter().any(|r| r.spoof_check.is_some());
         match self.apply(&script::replace(node, all)?) {
             // A kernel without the bridge family has no such table to be replaced.
@@ -151,11 +151,11 @@ impl<'a> Tables<'a> {
         }
     }
 
-    fn apply(self, script: &str) -> Result<(), NftError> {
+    fn apply(&self, script: &str) -> Result<(), NftError> {
         self.run(&["-f", "-"], script).map(drop)
     }
 
-    fn run(self, args: &[&str], script: &str) -> Result<Vec<u8>, NftError> {
+    fn run(&self, args: &[&str], script: &str) -> Result<Vec<u8>, NftError> {
         child::run(args, script, self.lock)
     }
 }
