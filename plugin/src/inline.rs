@@ -81,6 +81,11 @@ fn with_own_addresses(
     let locked = addresses.lock()?;
     let picked = locked.pick(&sets, &wanted)?;
     let ips: Vec<IpAddr> = picked.iter().map(|(ip, _)| *ip).collect();
+    // An address that was asked for may have been another node's: then switches must learn its new place, from the
+    // announcement that a random MAC needs.
+    if let (None, [], [first, ..]) = (wished_mac(cx), &*wanted, &*ips) {
+        spec.mac = MacAddr::of_ip(*first);
+    }
     spec.addresses =
         picked.iter().map(|(ip, r)| Address { ip: r.with_prefix(*ip), gateway: Some(r.gateway) }).collect();
     spec.routes = with_default_routes(own.routes.clone(), bridge, &spec.addresses);
@@ -201,10 +206,15 @@ fn record(cx: &Context, id: &AttachmentId, netns: &Netns, plan: Plan) -> Record 
     }
 }
 
-/// All of the spec but the addresses.
+/// What the runtime asks for.
+fn wished_mac(cx: &Context) -> Option<MacAddr> {
+    cx.conf.runtime.mac.or(cx.call.args.mac)
+}
+
+/// All of the spec but the addresses. A delegated plugin gives them when the link is there, so the MAC is a random one.
 fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf) -> Result<Spec, CniError> {
     let runtime = &cx.conf.runtime;
-    let mac = match runtime.mac.or(cx.call.args.mac) {
+    let mac = match wished_mac(cx) {
         Some(mac) => mac,
         None => MacAddr::local(random::bits64()?),
     };

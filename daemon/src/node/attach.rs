@@ -60,15 +60,13 @@ impl Node {
     }
 
     fn reserve(&self, ask: &Prepare, reason: &str) -> Result<Record, CniError> {
-        let mac = match ask.mac {
-            Some(mac) => mac,
-            None => MacAddr::local(random::bits64()?),
-        };
         let host_mac = MacAddr::local(random::bits64()?);
         let wanted: Vec<IpAddr> = ask.ips.iter().map(|net| net.ip()).collect();
 
         let mut allocator = self.allocator();
         let picked = allocator.pick(&wanted)?;
+        let mac = ask.mac.or_else(|| picked.first().map(|(ip, _)| MacAddr::of_ip(*ip)));
+        let mac = mac.ok_or_else(|| CniError::internal("no podCIDR gave an address"))?;
         let spec = self.spec(ask, &picked, mac, host_mac);
         let plan = Plan { reason: reason.to_owned(), ..plan(&ask.attachment, &spec) };
         allocator.check_ports(&ask.attachment, &plan.firewall.host_ports)?;
