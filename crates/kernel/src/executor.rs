@@ -13,6 +13,8 @@ pub struct Executor<'a> {
     pub(crate) host: Socket,
     pub(crate) pod: Option<Pod<'a>>,
     pub(crate) sysctl: Sysctl,
+    /// Found by an earlier step: its name and index.
+    pub(crate) bridge: Option<(IfName, u32)>,
     patience: Patience,
 }
 
@@ -29,7 +31,8 @@ impl<'a> Executor<'a> {
             Some(netns) => Some(Pod { netns, socket: Socket::open_in(netns)? }),
             None => None,
         };
-        Ok(Self { host: Socket::open()?, pod, sysctl: Sysctl::default(), patience: Patience::Ack })
+        let (host, sysctl) = (Socket::open()?, Sysctl::default());
+        Ok(Self { host, pod, sysctl, bridge: None, patience: Patience::Ack })
     }
 
     /// With sysctls below another root.
