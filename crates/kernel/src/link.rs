@@ -79,7 +79,7 @@ const HEADER: usize = 16;
 
 impl Link {
     /// Reads the dozen fields that matter out of the hundred that the kernel tells.
-    fn parse(body: &[u8]) -> Self {
+    pub(crate) fn parse(body: &[u8]) -> Self {
         let flags = LinkFlags::from_bits_retain(word(body, 8).unwrap_or_default());
         let mut link = Self {
             index: word(body, 4).unwrap_or_default(),
