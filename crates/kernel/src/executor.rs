@@ -96,8 +96,7 @@ impl<'a> Executor<'a> {
         // The pod's router solicitations told this one.
         let link_local = n.ips.iter().any(IpAddr::is_ipv6).then(|| IpAddr::from(n.mac.link_local()));
         for ip in n.ips.iter().copied().chain(link_local) {
-            // An entry with another MAC is a newer holder's; one without any is of nobody. A newer holder whose MAC follows
-            // from the address has this one too: then the kernel asks for it once more.
+            // An entry with another MAC is a newer holder's; one without any is of nobody.
             match neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge, ip)? {
                 Some(mac) if mac.is_empty() || mac == n.mac.octets() => {
                     self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge, ip)])?;

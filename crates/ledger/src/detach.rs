@@ -8,6 +8,7 @@ use crate::delegate::Delegate;
 use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::record::{IpamHold, Record, State};
+use offramp_core::step::Step;
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{Executor, Netns, crash, link, netlink, nft};
 use std::time::Duration;
@@ -88,12 +89,26 @@ fn undo(record: &Record, patience: Patience) -> Vec<CniError> {
         Ok(executor) => executor.with_patience(patience),
         Err(e) => return vec![e.into()],
     };
-    let mut errors: Vec<CniError> =
-        executor.undo_all(&record.plan.steps).into_iter().map(Into::into).collect();
+    let mut steps = record.plan.steps.clone();
+    // Whose address was given to another has the same MAC as that one: its neighbour entry is no longer this one's.
+    if has_successor(record) {
+        steps.retain(|s| !matches!(s, Step::Neighbours(_)));
+    }
+    let mut errors: Vec<CniError> = executor.undo_all(&steps).into_iter().map(Into::into).collect();
     if patience == Patience::Notification && errors.is_empty() {
         errors.extend(still_there(record).err());
     }
     errors
+}
+
+fn has_successor(record: &Record) -> bool {
+    match &record.ipam {
+        IpamHold::Files { dir } => {
+            Addresses::of_dir(dir, &record.network).held_by_another(&record.attachment, record.plan.ips())
+        }
+        // The record itself is the hold, or the MAC is a random one.
+        IpamHold::None | IpamHold::Daemon | IpamHold::Delegate { .. } => false,
+    }
 }
 
 /// A notification precedes the kernel's last work on a link: before the address is anybody else's, it must not be
