@@ -21,6 +21,10 @@ mod watch;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// musl's allocator maps and unmaps a page for every few small allocations: some dozens of times for each pod.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Where records and locks are, unless configured.
 const DEFAULT_STATE_DIR: &str = "/run/offramp";
 /// The socket's name in the state directory.

@@ -100,6 +100,14 @@ impl RangeStatus {
     pub fn is_short(&self) -> bool {
         self.percent() >= Self::WARN_PERCENT
     }
+
+    /// What to tell of a range that is nearly exhausted.
+    pub fn problem(&self) -> Option<String> {
+        let free = self.capacity.saturating_sub(self.used);
+        let addresses = if free == 1 { "address" } else { "addresses" };
+        let text = || format!("range {} is at {}%: {free} {addresses} left", self.subnet, self.percent());
+        self.is_short().then(text)
+    }
 }
 
 /// The ways to the other nodes.

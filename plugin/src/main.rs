@@ -13,6 +13,10 @@ use offramp_core::cni::{Call, CniError, NetConf, Verb, Version};
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
+/// musl's allocator maps and unmaps a page for every few small allocations: 30 times in an ADD, each with a page fault.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const ABOUT: &str = concat!(
     "offramp ",
     env!("CARGO_PKG_VERSION"),

@@ -23,7 +23,12 @@ pub struct Daemon<'a> {
 impl Node {
     /// Starts a daemon and waits until it serves. `more` is laid over the configuration.
     pub fn daemon(&self, more: Value) -> Daemon<'_> {
-        let mut daemon = self.daemon_unready(more, |_| {});
+        self.daemon_as(more, |_| {})
+    }
+
+    /// Starts a daemon, as `change` wants it, and waits until it serves.
+    pub fn daemon_as(&self, more: Value, change: impl FnOnce(&mut Command)) -> Daemon<'_> {
+        let mut daemon = self.daemon_unready(more, change);
         wait_for("the daemon's answer", || {
             let ended = daemon.child.try_wait().unwrap();
             assert_eq!(ended, None, "the daemon ended: {}", daemon.log());
@@ -82,9 +87,14 @@ impl Daemon<'_> {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
     /// Sends SIGTERM and waits for its end.
     pub fn stop(mut self) -> ExitStatus {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         self.child.wait().unwrap()
     }
 

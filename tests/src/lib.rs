@@ -26,4 +26,4 @@ pub use node::{Node, over};
 pub use plugin::{Answer, Call, Failed};
 pub use pod::Pod;
 pub use snapshot::{Snapshot, assert_same};
-pub use wait::{until, wait_for};
+pub use wait::{PATIENCE, until, wait_for};

@@ -1,4 +1,4 @@
-//! The plugin is killed (SIGKILL) at every step boundary of ADD and DEL, by its build with crash points.
+//! The plugin is killed (SIGKILL) at every step boundary of ADD, DEL and GC, by its build with crash points.
 //! Whatever then comes (DEL three times, GC, the daemon's start) leaves the node as it was before.
 
 #[path = "faults/mod.rs"]
@@ -104,6 +104,40 @@ fn del_with_delegated_addresses() {
 #[test]
 fn del_in_node_mode() {
     del_at_every_point(node_mode, true);
+}
+
+/// At each point of a GC that has one attachment to take back, then each way of finishing it.
+fn gc_at_every_point(conf: fn(&Fault<'_>) -> Value, with_daemon: bool) {
+    let lab = Lab::new();
+    let node = lab.node("node");
+    let mut fault = Fault::new(&lab, &node, with_daemon);
+    let conf = conf(&fault);
+    let garbage = over(conf.clone(), json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": []}));
+    fault.settle(&conf);
+    let before = fault.node.snapshot();
+    let mut at = 1;
+    'points: loop {
+        for (way, clean) in faults::AFTER_DEL {
+            fault.add(&conf);
+            let Crash::At(point) = fault.killed("GC", &garbage, at) else { break 'points };
+            clean(&mut fault, &conf);
+            fault.assert_same_soon(&before, &format!("GC killed at {at} ({point}), then {way}"));
+        }
+        fault.add_and_del(&conf);
+        at += 1;
+    }
+    assert!(at > if with_daemon { 1 } else { 10 }, "only {at} points");
+    assert_same(&before, &fault.node.snapshot());
+}
+
+#[test]
+fn gc_with_own_addresses() {
+    gc_at_every_point(inline, false);
+}
+
+#[test]
+fn gc_in_node_mode() {
+    gc_at_every_point(node_mode, true);
 }
 
 /// Node mode without its daemon: the plugin detaches by itself.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// A value that is not what its type allows; says what was read and what is allowed.
@@ -188,6 +189,19 @@ impl MacAddr {
     /// One that is always the same for a name.
     pub fn of_name(name: &str) -> Self {
         Self::local(fnv1a(name.bytes()))
+    }
+
+    /// A pod's, where nobody asked for one: always the same for its address, so that whoever remembers an earlier pod
+    /// of this address still finds the present one, and need not be told. IPv4: `0a:58` and its four bytes, in which
+    /// the address can be read; IPv6: a hash.
+    pub fn of_ip(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                Self([0x0a, 0x58, a, b, c, d])
+            }
+            IpAddr::V6(ip) => Self::local(fnv1a(ip.octets().into_iter())),
+        }
     }
 
     /// The six bytes, first on the wire first.

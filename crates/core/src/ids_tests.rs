@@ -71,3 +71,20 @@ proptest! {
         prop_assert_eq!(id.to_string().parse::<AttachmentId>().unwrap(), id);
     }
 }
+
+#[test]
+fn the_mac_of_an_address() {
+    let of = |ip: &str| MacAddr::of_ip(ip.parse().unwrap()).to_string();
+    assert_eq!(of("10.244.1.7"), "0a:58:0a:f4:01:07");
+    assert_eq!(of("fd00::2"), of("fd00::2"));
+    assert_ne!(of("fd00::2"), of("fd00::3"));
+}
+
+proptest! {
+    #[test]
+    fn the_mac_of_an_address_is_local_and_unicast(bits: u128, v4: bool) {
+        let family = if v4 { crate::net::Family::V4 } else { crate::net::Family::V6 };
+        let first = MacAddr::of_ip(crate::net::from_bits(family, bits)).octets()[0];
+        prop_assert_eq!(first & 3, 2);
+    }
+}

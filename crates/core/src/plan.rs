@@ -176,9 +176,7 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
             pod: spec.ifname.clone(),
             ips: ips.clone(),
         }));
-        if !ips.is_empty() {
-            steps.push(Step::Announce(Announce { link: spec.ifname.clone(), mac: spec.mac, ips }));
-        }
+        steps.extend(announce(spec, ips));
     }
     Plan {
         path: Path::Veth,
@@ -187,6 +185,13 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
         firewall: rules(spec),
         result: result(spec),
     }
+}
+
+/// The bridge floods an announcement to every port, 5 ms with a thousand: only addresses from which the MAC does not
+/// follow have had another one with an earlier pod.
+fn announce(spec: &Spec, ips: Vec<IpAddr>) -> Option<Step> {
+    let ips: Vec<IpAddr> = ips.into_iter().filter(|ip| MacAddr::of_ip(*ip) != spec.mac).collect();
+    (!ips.is_empty()).then(|| Step::Announce(Announce { link: spec.ifname.clone(), mac: spec.mac, ips }))
 }
 
 /// The gateways' addresses that the plugin itself puts on the bridge; in node mode the daemon has done so.

@@ -71,6 +71,21 @@ fn the_daemon_keeps_its_bridge_and_the_plugin_its_own() {
     assert_eq!(names(true), inline);
 }
 
+/// What was told once need not be told again: only addresses that the MAC does not follow from are announced.
+#[test]
+fn addresses_are_announced_that_may_have_had_another_mac() {
+    let announced = |mac: MacAddr, addresses: &[(&str, Option<&str>)]| {
+        let plan = plan(&id(), &Spec { mac, ..spec(false, false, addresses) });
+        plan.steps.into_iter().find_map(|s| if let Step::Announce(a) = s { Some(a.ips) } else { None })
+    };
+    let of = |ip: &str| MacAddr::of_ip(ip.parse().unwrap());
+    assert_eq!(announced(of("10.0.0.2"), &DUAL[..1]), None);
+    assert_eq!(announced(of("fd00::2"), &DUAL[1..]), None);
+    assert_eq!(announced(of("10.0.0.2"), &DUAL), Some(vec!["fd00::2".parse().unwrap()]));
+    assert_eq!(announced(of("10.0.0.3"), &DUAL[..1]), Some(vec!["10.0.0.2".parse().unwrap()]));
+    assert_eq!(announced(of("10.0.0.2"), &[]), None);
+}
+
 #[test]
 fn mappings_lead_to_the_address_of_their_family() {
     let mut spec = spec(true, false, &DUAL);

@@ -31,7 +31,7 @@ pub enum Step {
     Neighbours(Neighbours),
     /// Both ends have carrier, the port forwards, the addresses are usable: the first packet will pass. Bounded.
     AwaitCarrier(AwaitCarrier),
-    /// The neighbours hear of the pod's addresses (gratuitous ARP, unsolicited NA).
+    /// The neighbours hear of addresses that may have had another MAC before (gratuitous ARP, unsolicited NA).
     Announce(Announce),
     /// The PF has set the VF as asked for. Not undone as a step: a VF that was claimed is cleaned as a whole.
     ConfigureVf(ConfigureVf),
@@ -170,7 +170,7 @@ pub struct Announce {
     pub link: IfName,
     /// Its MAC.
     pub mac: MacAddr,
-    /// Its addresses.
+    /// Addresses of its own.
     pub ips: Vec<IpAddr>,
 }
 

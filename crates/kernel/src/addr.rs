@@ -69,11 +69,11 @@ pub fn remove(name: &str, index: u32, ip: IpNetwork) -> Request {
         .accept(&[Errno::EADDRNOTAVAIL as i32, Errno::ENODEV as i32])
 }
 
-/// Waits until packets to these addresses are taken in. A worker puts an IPv6 address in the routing table some
+/// Waits until packets to these addresses are taken in: IPv4 ones are with the acknowledgement. A worker puts an IPv6 address in the routing table some
 /// time after the acknowledgement, be it `nodad` (`addrconf_dad_work`, net/ipv6/addrconf.c); after duplicate address
 /// detection, otherwise.
 pub fn settle(socket: &mut Socket, name: &str, ips: &[IpAddr]) -> Result<()> {
-    for ip in ips {
+    for ip in ips.iter().filter(|ip| ip.is_ipv6()) {
         wait::until(|| format!("address {ip} usable on {name}"), || route::is_local(socket, *ip))?;
     }
     Ok(())

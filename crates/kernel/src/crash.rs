@@ -1,7 +1,8 @@
 //! Crash points: with the feature `crash-points`, `OFFRAMP_CRASH_AT=N` kills the process (SIGKILL, as the kernel's
 //! OOM killer would) at the Nth point that it passes. A test counts up until the call survives, and so has
 //! stopped it at every boundary. `OFFRAMP_CRASH_AT=NAME:N` means the Nth point of that name: the daemon's loops
-//! pass points too, in no order that a test could count in. Without the feature a point is nothing.
+//! pass points too, in no order that a test could count in. `OFFRAMP_STOP_AT` stops it instead (SIGSTOP), as if it hung.
+//! Without the feature a point is nothing.
 
 /// Passes a point. `NUMBER NAME:N` is written to the file `OFFRAMP_CRASH_TRACE`, so that a test can say where it was.
 #[cfg(feature = "crash-points")]
@@ -20,8 +21,11 @@ pub fn point(name: &'static str) {
     {
         let _ = writeln!(file, "{now} {named}");
     }
-    if std::env::var("OFFRAMP_CRASH_AT").is_ok_and(|at| at == now || at == named) {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    use nix::sys::signal::{Signal, raise};
+    for (variable, signal) in [("OFFRAMP_CRASH_AT", Signal::SIGKILL), ("OFFRAMP_STOP_AT", Signal::SIGSTOP)] {
+        if std::env::var(variable).is_ok_and(|at| at == now || at == named) {
+            let _ = raise(signal);
+        }
     }
 }
 

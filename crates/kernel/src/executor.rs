@@ -16,6 +16,8 @@ pub struct Executor<'a> {
     pub(crate) sysctl: Sysctl,
     pub(crate) vfs: vf::Host<'a>,
     pub(crate) record_netns: Option<NetnsRef>,
+    /// Found by an earlier step: its name and index.
+    pub(crate) bridge: Option<(IfName, u32)>,
     patience: Patience,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Executor<'a> {
             sysctl: Sysctl::default(),
             vfs: vf::Host::default(),
             record_netns: None,
+            bridge: None,
             patience: Patience::Ack,
         })
     }
@@ -123,7 +126,7 @@ impl<'a> Executor<'a> {
         // The pod's router solicitations told this one.
         let link_local = n.ips.iter().any(IpAddr::is_ipv6).then(|| IpAddr::from(n.mac.link_local()));
         for ip in n.ips.iter().copied().chain(link_local) {
-            // A newer holder of the address has another MAC; an entry without one is of nobody.
+            // An entry with another MAC is a newer holder's; one without any is of nobody.
             match neigh::mac_of(&mut self.host, n.bridge.as_str(), bridge, ip)? {
                 Some(mac) if mac.is_empty() || mac == n.mac.octets() => {
                     self.host.batch(vec![neigh::remove(n.bridge.as_str(), bridge, ip)])?;

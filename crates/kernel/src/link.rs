@@ -10,6 +10,7 @@ use netlink_packet_route::link::{
 };
 use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// What the kernel says of a link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -217,8 +218,7 @@ fn lookup(socket: &mut Socket, what: &str, message: LinkMessage) -> Result<Optio
     }
 }
 
-/// The index of a link, by ioctl: unlike RTM_GETLINK it does not wait for whoever changes links at the moment
-/// (SIOCGIFINDEX in `dev_ioctl`, net/core/dev_ioctl.c, looks under RCU).
+/// The index of a link in the calling thread's namespace; see [`index_in`].
 pub fn index_of(name: &IfName) -> Result<Option<u32>> {
     match nix::net::if_::if_nametoindex(name.as_str()) {
         Ok(index) => Ok(Some(index)),
@@ -226,6 +226,31 @@ pub fn index_of(name: &IfName) -> Result<Option<u32>> {
         Err(e) => Err(Error::sys(format!("look up link {name}"), e)),
     }
 }
+
+/// The index of a link that must be there, in the socket's namespace. By ioctl: unlike RTM_GETLINK it does not wait for
+/// whoever changes links at the moment (SIOCGIFINDEX in `dev_ioctl`, net/core/dev_ioctl.c, looks under RCU).
+pub fn index_in(socket: &Socket, name: &IfName) -> Result<u32> {
+    // SAFETY: an all-zero ifreq is a valid one; it is plain data.
+    let mut request: nix::libc::ifreq = unsafe { std::mem::zeroed() };
+    // An interface's name has at most 15 bytes, so that it ends with a zero.
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from as nix::libc::c_char;
+    }
+    // SAFETY: the descriptor is open, and the kernel writes within the ifreq that it is given.
+    match unsafe { get_index(socket.as_fd().as_raw_fd(), &mut request) } {
+        // SAFETY: SIOCGIFINDEX fills this member of the union.
+        Ok(_) => Ok(unsafe { request.ifr_ifru.ifru_ifindex } as u32),
+        Err(Errno::ENODEV) => Err(Error::Missing { what: format!("link {name}") }),
+        Err(e) => Err(Error::sys(format!("look up link {name}"), e)),
+    }
+}
+
+nix::ioctl_readwrite_bad!(
+    /// `SIOCGIFINDEX` (netdevice(7)); any socket will do.
+    get_index,
+    nix::libc::SIOCGIFINDEX,
+    nix::libc::ifreq
+);
 
 /// Finds a link that must be there.
 pub fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {

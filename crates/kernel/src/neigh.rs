@@ -24,7 +24,7 @@ fn message(link: u32, ip: IpAddr) -> NeighbourMessage {
     message
 }
 
-/// Sets an entry in `state`, whatever was there.
+/// Sets an entry in `state`, whatever was there. See [`hint`] for one that nothing depends on.
 pub fn set(name: &str, link: u32, ip: IpAddr, mac: MacAddr, state: NeighbourState) -> Request {
     let mut message = message(link, ip);
     message.header.state = state;
@@ -53,6 +53,12 @@ pub fn answer_no_more(name: &str, link: u32, ip: IpAddr) -> Request {
     message.header.flags = NeighbourFlags::Proxy;
     Request::new(format!("answer for {ip} on {name} no more"), message::del_neighbour(message))
         .accept(&[Errno::ENOENT as i32, Errno::ENODEV as i32])
+}
+
+/// Sets an entry that spares the kernel a question. A table that is full (`gc_thresh3`, for all namespaces together; what
+/// was used in the last five seconds is not collected, `neigh_forced_gc` in net/core/neighbour.c) does without.
+pub fn hint(name: &str, link: u32, ip: IpAddr, mac: MacAddr) -> Request {
+    set(name, link, ip, mac, NeighbourState::Stale).accept(&[Errno::ENOBUFS as i32])
 }
 
 /// Removes an entry; one that is not there is removed.

@@ -10,7 +10,7 @@ use netlink_sys::{
     protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
 };
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -98,7 +98,7 @@ impl Socket {
         raw.set_netlink_get_strict_chk(true).map_err(fail)?;
         setsockopt(&raw, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE_SECONDS, 0))
             .map_err(|e| Error::sys("set a netlink socket's time-out", e))?;
-        Ok(Self { raw, sequence: 0, buffer: vec![0; BUFFER] })
+        Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
     }
 
     /// Opens one inside `netns`.
@@ -236,14 +236,15 @@ impl Socket {
     }
 
     fn receive(&mut self, what: &str) -> Result<Vec<(u32, Reply)>> {
-        let len = loop {
-            match recv(self.raw.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(Error::sys(format!("{what}: wait for the kernel's answer"), e)),
-                Ok(n) => break n,
+        loop {
+            self.buffer.clear();
+            match self.raw.recv(&mut self.buffer, 0) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(format!("{what}: wait for the kernel's answer"), &e)),
+                Ok(_) => break,
             }
-        };
-        parse_replies(&self.buffer[..len], what)
+        }
+        parse_replies(&self.buffer, what)
     }
 }
 

@@ -82,6 +82,12 @@ impl Addresses {
         Ok(())
     }
 
+    /// Whether somebody else holds one of `ips` by now.
+    pub fn held_by_another(&self, id: &AttachmentId, mut ips: impl Iterator<Item = IpAddr>) -> bool {
+        let is_others = |h: String| h.parse().is_ok_and(|other: AttachmentId| other != *id);
+        ips.any(|ip| holder(&self.path(ip)).ok().flatten().is_some_and(is_others))
+    }
+
     fn path(&self, ip: IpAddr) -> PathBuf {
         self.dir.join(ip.to_string())
     }

@@ -3,7 +3,7 @@
 //! Who may change one: nobody's becomes lent by whoever makes its file first; lent becomes quarantine by whoever holds
 //! its holder's lock; quarantine becomes nobody's by whoever holds the VF's lock.
 
-use crate::files::{self, HeirLock};
+use crate::files::{self, Lock};
 use crate::{Error, Result};
 use offramp_core::ids::AttachmentId;
 use offramp_core::nic::PciAddr;
@@ -32,7 +32,7 @@ pub struct Claimed {
 /// The lock of whoever works on a VF. A child that is forked with it, and hangs in the kernel, goes on holding it after
 /// its parent's death: nothing is tried on the VF beside it.
 #[derive(Debug)]
-pub struct VfLock(HeirLock);
+pub struct VfLock(Lock);
 
 impl AsFd for VfLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -58,7 +58,7 @@ impl Claims {
     /// Locks a VF, waiting at most `patience`.
     pub fn lock(&self, pci: PciAddr, patience: Duration) -> Result<VfLock> {
         let what = format!("VF {pci}");
-        files::lock_for_heirs(&self.root.join("locks"), &format!("vf-{pci}"), &what, patience).map(VfLock)
+        files::lock(&self.root.join("locks"), &format!("vf-{pci}"), &what, patience).map(VfLock)
     }
 
     /// Claims a VF that nobody has; [`Error::Claimed`] names who has it. The file appears with its content, or not at

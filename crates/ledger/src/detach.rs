@@ -30,6 +30,9 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
         Ok(claims) => {
             errors.extend(undo(record, &claims, patience));
             crash::point("detach.undone");
+            if !is_current(store, record) {
+                return Ok(());
+            }
             if errors.is_empty() {
                 errors.extend(give_back(store, claims).err());
             }
@@ -48,6 +51,17 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
             crash::point("detach.forgotten");
             Ok(())
         }
+    }
+}
+
+/// Whether the record on disk is still this one. A daemon that hung in the middle may have been done without: what it
+/// was asked to take back is gone, and what is there is a later ADD's. The host end's MAC is random for each; a VF has no
+/// host end, but what hung has hung for seconds.
+fn is_current(store: &Store, record: &Record) -> bool {
+    match store.read(&record.attachment) {
+        Ok(Some(now)) => now.plan.host_link() == record.plan.host_link() && now.created == record.created,
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 
@@ -71,11 +85,16 @@ fn remove_rules(store: &Store, record: &mut Record) -> Result<(), CniError> {
     if record.plan.firewall.is_empty() {
         return Ok(());
     }
-    let _lock = store.lock_firewall(FIREWALL_PATIENCE)?;
-    nft::remove(&record.plan.firewall)?;
+    let lock = store.lock_firewall(FIREWALL_PATIENCE)?;
+    if !is_current(store, record) {
+        return Ok(());
+    }
+    nft::Tables::locked_by(&lock).remove(&record.plan.firewall)?;
     crash::point("detach.rules-gone");
     record.plan.firewall = Rules::default();
-    note(store, record);
+    if is_current(store, record) {
+        note(store, record);
+    }
     Ok(())
 }
 
@@ -105,7 +124,11 @@ fn undo(record: &Record, own: &[Claim], patience: Patience) -> Vec<CniError> {
         Step::MoveVf(m) => lent(m.vf.pci),
         _ => true,
     };
-    let steps: Vec<Step> = record.plan.steps.iter().filter(ours).cloned().collect();
+    let mut steps: Vec<Step> = record.plan.steps.iter().filter(ours).cloned().collect();
+    // Whose address was given to another has the same MAC as that one: its neighbour entry is no longer this one's.
+    if has_successor(record) {
+        steps.retain(|s| !matches!(s, Step::Neighbours(_)));
+    }
     let mut executor = match Executor::new(None) {
         Ok(executor) => executor.with_patience(patience).with_record_netns(record.netns.clone()),
         Err(e) => return vec![e.into()],
@@ -115,6 +138,16 @@ fn undo(record: &Record, own: &[Claim], patience: Patience) -> Vec<CniError> {
         errors.extend(still_there(record).err());
     }
     errors
+}
+
+fn has_successor(record: &Record) -> bool {
+    match &record.ipam {
+        IpamHold::Files { dir } => {
+            Addresses::of_dir(dir, &record.network).held_by_another(&record.attachment, record.plan.ips())
+        }
+        // The record itself is the hold, or the MAC is a random one.
+        IpamHold::None | IpamHold::Daemon | IpamHold::Delegate { .. } => false,
+    }
 }
 
 /// A notification precedes the kernel's last work on a link: before the address is anybody else's, it must not be

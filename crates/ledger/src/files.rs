@@ -1,8 +1,6 @@
 //! Files that are whole or not there, and locks that die with their holder.
 
 use crate::{Error, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,16 +8,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A lock on a file, given back when it is dropped, or by the kernel when its holder dies.
+/// A lock on a file (flock(2)). The kernel gives it back when nobody has the file open any more: neither its holder,
+/// who drops it or dies, nor a child that the holder let keep it.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+pub struct Lock(File);
 
-/// A lock that is given back when the last copy of its descriptor is closed: a child that was forked with one goes on
-/// holding it. ([`Lock`] is given back at once, whoever has copies.)
-#[derive(Debug)]
-pub(crate) struct HeirLock(File);
-
-impl AsFd for HeirLock {
+impl AsFd for Lock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -102,40 +96,18 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// Locks `dir/name`, waiting at most `patience`. `what` is named if somebody else keeps it.
 pub(crate) fn lock(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<Lock> {
-    locked(dir, name, what, patience, |file| match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Lock(lock)),
-        Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => Err(Ok(file)),
-        Err((_, e)) => Err(Err(e.into())),
-    })
-}
-
-/// As [`lock`], for a lock that children inherit.
-pub(crate) fn lock_for_heirs(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<HeirLock> {
-    locked(dir, name, what, patience, |file| match file.try_lock() {
-        Ok(()) => Ok(HeirLock(file)),
-        Err(TryLockError::WouldBlock) => Err(Ok(file)),
-        Err(TryLockError::Error(e)) => Err(Err(e)),
-    })
-}
-
-/// `attempt` returns the lock, the file if somebody else has it, or why it cannot be locked.
-fn locked<L>(
-    dir: &Path,
-    name: &str,
-    what: &str,
-    patience: Duration,
-    attempt: impl Fn(File) -> std::result::Result<L, std::io::Result<File>>,
-) -> Result<L> {
     const LONGEST_PAUSE: Duration = Duration::from_millis(10);
     let path = dir.join(name);
     let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
+    let file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
     let (start, mut pause) = (Instant::now(), Duration::from_micros(100));
     loop {
-        file = match attempt(file) {
-            Ok(lock) => return Ok(lock),
-            Err(held) => held.map_err(Error::io("lock", &path))?,
-        };
+        match file.try_lock() {
+            Ok(()) => return Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
+        }
         if start.elapsed() >= patience {
             return Err(Error::Locked { what: what.to_owned(), after: patience });
         }

@@ -105,22 +105,12 @@ fn loops(s: &Status) -> String {
     table("", ["RECONCILE", "LAST RUN", "REPAIRS", "STATE"], &rows)
 }
 
-/// What the daemon reports and what the numbers say.
 fn problems(s: &Status) -> String {
-    let short = s.ranges.iter().filter(|r| r.is_short()).map(|r| {
-        let free = r.capacity.saturating_sub(r.used);
-        format!("range {} is at {}%: {} left", r.subnet, r.percent(), plural_addresses(free))
-    });
-    let all: Vec<String> = s.problems.iter().cloned().chain(short).collect();
-    if all.is_empty() {
+    if s.problems.is_empty() {
         return "No problems.\n".into();
     }
-    let lines: String = all.iter().map(|p| format!("  {p}\n")).collect();
-    format!("{}:\n{lines}", plural(all.len(), "problem"))
-}
-
-fn plural_addresses(n: u64) -> String {
-    if n == 1 { "1 address".into() } else { format!("{} addresses", count(n)) }
+    let lines: String = s.problems.iter().map(|p| format!("  {p}\n")).collect();
+    format!("{}:\n{lines}", plural(s.problems.len(), "problem"))
 }
 
 fn health(h: &Health) -> String {

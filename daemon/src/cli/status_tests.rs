@@ -64,7 +64,10 @@ fn status() -> Status {
                 health: failed("read /proc: busy"),
             },
         ],
-        problems: vec!["peer node-d is left out: its podCIDR overlaps ours".into()],
+        problems: vec![
+            "peer node-d is left out: its podCIDR overlaps ours".into(),
+            "range 10.244.1.0/24 is at 80%: 50 addresses left".into(),
+        ],
     }
 }
 
@@ -163,4 +166,8 @@ fn percent_and_the_warning() {
     assert_eq!((range(203, 253).percent(), range(203, 253).is_short()), (80, true));
     assert_eq!((range(253, 253).percent(), range(0, 0).percent(), range(9, 3).percent()), (100, 0, 100));
     assert_eq!(range(u64::MAX, u64::MAX).percent(), 100);
+    assert_eq!(range(202, 253).problem(), None);
+    let told = |used| range(used, 253).problem().unwrap();
+    assert_eq!(told(203), "range 10.0.0.0/24 is at 80%: 50 addresses left");
+    assert_eq!(told(252), "range 10.0.0.0/24 is at 99%: 1 address left");
 }

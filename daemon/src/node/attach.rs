@@ -67,15 +67,13 @@ impl Node {
     }
 
     fn reserve(&self, ask: &Prepare, wishes: &Wishes, loans: &Loans) -> Result<Record, CniError> {
-        let mac = match ask.mac {
-            Some(mac) => mac,
-            None => MacAddr::local(random::bits64()?),
-        };
         let host_mac = MacAddr::local(random::bits64()?);
         let wanted: Vec<IpAddr> = ask.ips.iter().map(|net| net.ip()).collect();
 
         let mut allocator = self.allocator();
         let picked = allocator.pick(&wanted)?;
+        let mac = ask.mac.or_else(|| picked.first().map(|(ip, _)| MacAddr::of_ip(*ip)));
+        let mac = mac.ok_or_else(|| CniError::internal("no podCIDR gave an address"))?;
         let eth0 = self.eth0_plan(ask, wishes, loans, &picked, (mac, host_mac));
         let plan = loans.other_plans(ask, wishes).fold(eth0, Plan::and);
         allocator.check_ports(&ask.attachment, &plan.firewall.host_ports)?;
@@ -175,9 +173,9 @@ impl Node {
             return Err(CniError::internal(format!("commit {}: it has no record", commit.attachment)));
         };
         if !record.plan.firewall.is_empty() {
-            let _lock = self.store.lock_firewall(FIREWALL_PATIENCE)?;
+            let lock = self.store.lock_firewall(FIREWALL_PATIENCE)?;
             let start = Instant::now();
-            nft::add(&record.plan.firewall)?;
+            nft::Tables::locked_by(&lock).add(&record.plan.firewall)?;
             self.metrics.nft(start.elapsed());
         }
         crash::point("commit.rules-added");

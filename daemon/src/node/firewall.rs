@@ -50,7 +50,7 @@ impl Node {
     /// Compares the tables with what they should hold, and replaces them at once if they differ. Says how many
     /// were not as they were left.
     pub fn reconcile_firewall(&self, applied: &mut Applied) -> Result<u64, CniError> {
-        let _lock = self.store.lock_firewall(PATIENCE)?;
+        let lock = self.store.lock_firewall(PATIENCE)?;
         // Under the lock: what a plugin removes from now on, it removes after us.
         let listing = self.store.list()?;
         let live = listing.records.iter().filter(|r| r.state != State::Deleting);
@@ -65,7 +65,7 @@ impl Node {
             return Ok(0);
         }
         let start = Instant::now();
-        nft::replace(&node, &live)?;
+        nft::Tables::locked_by(&lock).replace(&node, &live)?;
         // After the rules, which keep pods from the node's own loopback services.
         nft::enable_route_localnet(&self.config.bridge.name)?;
         self.metrics.nft(start.elapsed());

@@ -181,7 +181,7 @@ impl Node {
         if caller() { Ok(working) } else { Err(CniError::try_again(format!("{id}: its caller has left"))) }
     }
 
-    /// Tells of ranges that run short, once each time that they begin to.
+    /// Tells of ranges that run short, once until an address is given while they do not.
     fn warn_of_short_ranges(&self, allocator: &mut Allocator) {
         for range in allocator.newly_short() {
             tracing::warn!(

@@ -1,9 +1,10 @@
 //! What the command line and the probes see of the node.
 
 use super::{Node, now};
+use crate::config::{OverlayMode, Source};
 use crate::http::Probe;
 use crate::metrics::Metrics;
-use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, Status};
+use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status};
 use std::sync::Arc;
 
 impl Node {
@@ -13,7 +14,7 @@ impl Node {
             let allocator = self.allocator();
             (allocator.ranges(), allocator.counts())
         };
-        let problems = self.problems();
+        let problems = ranges.iter().filter_map(RangeStatus::problem).chain(self.problems()).collect();
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -46,7 +47,7 @@ impl Node {
         }
     }
 
-    /// What an operator should look at, besides ranges that run short, which the command line tells by itself.
+    /// What an operator should look at, besides ranges that run short.
     fn problems(&self) -> Vec<String> {
         let view = self.view();
         let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {
@@ -72,12 +73,23 @@ impl Node {
                 }
             }
         }
+        if self.needs_uplink() && self.view().pod_mtu.is_none() {
+            reasons.push("the pods' MTU is not known yet: no uplink to the peers was found".to_owned());
+        }
         let exhausted = || self.allocator().pick(&[]).err().map(|e| e.to_string());
         // The plugin may have detached something without us: the records tell.
         let exhausted =
             exhausted().and_then(|_| self.refresh().map_or_else(|e| Some(e.to_string()), |()| exhausted()));
         reasons.extend(exhausted);
         reasons
+    }
+}
+
+impl Node {
+    /// Whether there are other nodes: then a pod with the kernel's MTU of 1500 would lose its large packets in the tunnel.
+    fn needs_uplink(&self) -> bool {
+        let Source::Standalone(source) = &self.config.source;
+        source.peers_file.is_some() && self.config.overlay.mode != OverlayMode::None
     }
 }
 

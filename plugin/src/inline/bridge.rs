@@ -11,10 +11,15 @@ use offramp_core::spec::{Address, BridgeSpec, EnsureBridge, PortSpec, Spec};
 use offramp_kernel::{Netns, random};
 use std::net::IpAddr;
 
-/// All of the spec but the addresses.
+/// What the runtime asks for.
+pub(super) fn wished_mac(cx: &Context) -> Option<MacAddr> {
+    cx.conf.runtime.mac.or(cx.call.args.mac)
+}
+
+/// All of the spec but the addresses. A delegated plugin gives them when the link is there, so the MAC is a random one.
 pub fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf) -> Result<Spec, CniError> {
     let runtime = &cx.conf.runtime;
-    let mac = match runtime.mac.or(cx.call.args.mac) {
+    let mac = match wished_mac(cx) {
         Some(mac) => mac,
         None => MacAddr::local(random::bits64()?),
     };

@@ -16,7 +16,7 @@ use offramp_core::cni::config::{Link, ModeConf};
 use offramp_core::cni::ipam::{Ipam, OwnIpam};
 use offramp_core::cni::result::{CniResult, Dns, Ip, Route};
 use offramp_core::firewall::Rules;
-use offramp_core::ids::AttachmentId;
+use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::plan::{Plan, ifb_name, link_steps, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, NetnsRef, Record, State};
 use offramp_core::spec::{Address, Spec};
@@ -152,6 +152,13 @@ fn with_own_addresses(
     let locked = addresses.lock()?;
     let picked = locked.pick(&sets, &wanted)?;
     let ips: Vec<IpAddr> = picked.iter().map(|(ip, _)| *ip).collect();
+    // An address that was asked for may have been another node's: then switches must learn its new place, from the
+    // announcement that a random MAC needs.
+    if let (Wish::Bridge(spec, _), None, [], [first, ..]) =
+        (&mut *wish, bridge::wished_mac(cx), &*wanted, &*ips)
+    {
+        spec.mac = MacAddr::of_ip(*first);
+    }
     let given = picked.iter().map(|(ip, r)| Address { ip: r.with_prefix(*ip), gateway: Some(r.gateway) });
     wish.set_addresses(given.collect(), own.routes.clone());
     if *wish.dns() == Dns::default()
@@ -226,8 +233,8 @@ fn finish(cx: &mut Context, record: &mut Record, rules: Rules) -> Result<(), Cni
         cx.store.write(record)?;
         crash::point("rules.written");
         cx.timed("firewall", |cx| {
-            let _lock = cx.store.lock_firewall(Duration::from_secs(20))?;
-            nft::add(&record.plan.firewall).map_err(CniError::from)?;
+            let lock = cx.store.lock_firewall(Duration::from_secs(20))?;
+            nft::Tables::locked_by(&lock).add(&record.plan.firewall).map_err(CniError::from)?;
             allow_loopback_ports(record)
         })?;
     }

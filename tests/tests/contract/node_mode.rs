@@ -1,6 +1,6 @@
 //! Node mode with a daemon that is there.
 
-use offramp_tests::{Lab, assert_same, over, traffic};
+use offramp_tests::{Lab, assert_same, over, traffic, until};
 use serde_json::{Value, json};
 
 const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
@@ -174,4 +174,67 @@ fn a_node_of_one_family() {
         node.del(&pod, &conf).ok();
         assert!(daemon.stop().success());
     }
+}
+
+#[test]
+fn plugin_and_daemon_share_one_state_directory() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let _daemon = node.daemon(json!({}));
+    let at = |dir: &str| node.conf(json!({"stateDir": node.dir().join(dir), "socket": node.socket()}));
+    let before = node.snapshot();
+    let ours = node.state();
+    node.add(&pod, &at("elsewhere")).failed(7, &["stateDir", "paths.stateDir", ours.to_str().unwrap()]);
+    assert_same(&before, &node.snapshot());
+    assert_eq!(pod.link("eth0"), None);
+    // By another path it is the same one.
+    std::os::unix::fs::symlink(&ours, node.dir().join("link")).unwrap();
+    node.add(&pod, &at("link")).ok();
+    node.del(&pod, &at("link")).ok();
+    assert_same(&before, &node.snapshot());
+}
+
+#[test]
+fn a_range_that_runs_short_is_told_of() {
+    let lab = Lab::new();
+    let (node, pods) = (lab.node("node"), ["a", "b", "c", "d"].map(|name| lab.pod(name)));
+    // Five addresses but the gateway's: four are 80 %.
+    let daemon = node.daemon(json!({"cluster": {"podCIDRs": ["10.244.1.0/29"]}}));
+    let conf = node.conf(json!({}));
+    let warnings = || daemon.log().matches("addresses run short").count();
+    let problems = || daemon.ask("status")["problems"].clone();
+    let [first_three @ .., last] = &pods;
+    first_three.iter().for_each(|pod| drop(node.add(pod, &conf).ok()));
+    assert_eq!((problems(), warnings()), (json!([]), 0));
+    node.add(last, &conf).ok();
+    let told = json!(["range 10.244.1.0/29 is at 80%: 1 address left"]);
+    assert_eq!((problems(), warnings()), (told.clone(), 1));
+    node.status(&conf).ok();
+    // One that comes and goes makes no new warning; more room than that does.
+    for (leave, warned) in [(1, 1), (2, 2)] {
+        pods[..leave].iter().for_each(|pod| drop(node.del(pod, &conf).ok()));
+        assert_eq!((problems(), warnings()), (json!([]), 1));
+        pods[..leave].iter().for_each(|pod| drop(node.add(pod, &conf).ok()));
+        assert_eq!(warnings(), warned);
+    }
+    assert_eq!((problems(), warnings()), (told, 2));
+}
+
+/// With other nodes a pod's MTU depends on the uplink: until it is there, pods would be given one that is too large.
+#[test]
+fn with_peers_a_node_is_not_ready_before_its_uplink() {
+    let lab = Lab::new();
+    let (node, outside) = (lab.node("node"), lab.netns("outside"));
+    let peers = node.dir().join("peers.yaml");
+    std::fs::write(&peers, "peers: []\n").unwrap();
+    let daemon = node.daemon_unready(json!({"cluster": {"peersFile": peers}}), |_| {});
+    let conf = node.conf(json!({}));
+    until("the daemon to say what it lacks", || {
+        let answer = node.status(&conf);
+        answer.code != Some(0) && answer.error().msg.contains("MTU")
+    });
+    node.uplink(&outside);
+    node.ip("route add default via 198.51.100.2");
+    until("the uplink to be found", || node.status(&conf).code == Some(0));
+    assert!(daemon.ask("status")["bridge"]["mtu"].is_u64());
 }

@@ -62,6 +62,31 @@ fn a_record_that_cannot_be_read_is_error_5() {
 }
 
 #[test]
+fn a_fifo_for_a_record_keeps_nobody_waiting() {
+    let lab = Lab::new();
+    let (node, pod, other) = (lab.node("node"), lab.pod("pod"), lab.pod("other"));
+    let dir = node.state().join("attachments");
+    std::fs::create_dir_all(&dir).unwrap();
+    for fifo in [node.record(&pod), dir.join(format!(".{}@eth0.json.plugin", other.container))] {
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    let daemon = node.daemon(json!({"reclaim": {"interval": "200ms"}}));
+    for conf in [node.inline(json!({"name": "inline"})), node.conf(json!({}))] {
+        for verb in ["ADD", "DEL"] {
+            let answer = node.call_for(verb, &pod).config(&conf).run();
+            answer.failed(5, &[node.record(&pod).to_str().unwrap(), "not a regular file"]);
+        }
+        node.add(&other, &conf).ok();
+        node.gc(&conf, &[&other]).error();
+        node.del(&other, &conf).ok();
+    }
+    let problems = daemon.ask("status")["problems"].to_string();
+    assert!(problems.contains("not a regular file"), "{problems}");
+    std::fs::remove_file(node.record(&pod)).unwrap();
+    node.add(&pod, &node.conf(json!({}))).ok();
+}
+
+#[test]
 fn others_records_in_bad_shape_hinder_nobody() {
     in_both_modes(|lab, node, conf| {
         let pod = lab.pod("pod");

@@ -2,7 +2,7 @@
 
 pub mod invariants;
 
-use offramp_tests::{Answer, Call, Lab, Node, Pod, over, until};
+use offramp_tests::{Answer, Call, Lab, Node, Pod, over};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -112,14 +112,7 @@ pub fn call(world: &World<'_>, slots: &mut [Slot], rng: &mut Rng) {
         Known::Detached if die < 85 => del(world, slot, rng),
         Known::Detached if die < 90 => drop(world.call("CHECK", slot).run().error()),
         Known::Attached(_) if die < 55 => del(world, slot, rng),
-        // Seen once: an element of a live pod missing. Probably nft of a killed daemon went on behind its lock and took
-        // back what was added since; the next daemon mends that.
-        Known::Attached(_) if die < 75 => until(&format!("CHECK of {}", slot.id()), || {
-            let answer = world.call("CHECK", slot).run();
-            let mended = answer.code == Some(0);
-            assert!(mended || answer.error().msg.contains("nftables does not hold"), "{answer:?}");
-            mended
-        }),
+        Known::Attached(_) if die < 75 => drop(world.call("CHECK", slot).run().ok()),
         Known::Attached(_) if die < 85 => drop(world.call("ADD", slot).run().failed(101, &[])),
         Known::Attached(_) if die < 90 => slot.lose_sandbox(world),
         Known::Unknown if die < 50 => del(world, slot, rng),

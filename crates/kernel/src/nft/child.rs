@@ -2,14 +2,14 @@
 
 use super::NftError;
 use super::error::Refusal;
-use crate::child::die_with_caller;
+use crate::child::{die_with_caller, keep_locked};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,15 @@ pub(super) const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/local/sbi
 /// How long nft may take. It takes milliseconds, or seconds on a node with a hundred thousand rules.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Runs nft in the calling thread's network namespace; returns what it printed.
-pub(super) fn run(args: &[&str], script: &str) -> Result<Vec<u8>, NftError> {
+/// Runs nft in the calling thread's network namespace, which keeps `lock`; returns what it printed.
+pub(super) fn run(args: &[&str], script: &str, lock: Option<BorrowedFd<'_>>) -> Result<Vec<u8>, NftError> {
     let program = find(std::env::var_os("PATH").as_deref()).ok_or(NftError::NotInstalled)?;
-    run_program(&program, args, script, DEADLINE)
+    let mut command = Command::new(program);
+    command.args(args);
+    if let Some(lock) = lock {
+        keep_locked(&mut command, lock);
+    }
+    run_command(command, script, DEADLINE)
 }
 
 fn find(path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
@@ -32,15 +37,14 @@ fn find(path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     in_path.chain(DIRECTORIES.map(PathBuf::from)).map(|d| d.join("nft")).find(executable)
 }
 
-fn run_program(program: &Path, args: &[&str], script: &str, deadline: Duration) -> Result<Vec<u8>, NftError> {
-    let mut command = Command::new(program);
-    command.args(args).stdin(stdin(script)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+fn run_command(mut command: Command, script: &str, deadline: Duration) -> Result<Vec<u8>, NftError> {
+    command.stdin(stdin(script)?).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The C locale: its messages are read. Nothing else of the caller's environment is nft's business.
     command.env_clear().env("LC_ALL", "C");
     // A killed plugin's nft must not add what the DEL that follows has removed.
     let mut child = die_with_caller(&mut command)
         .spawn()
-        .map_err(NftError::io(format!("start {}", program.display())))?;
+        .map_err(NftError::io(format!("start {}", command.get_program().display())))?;
     crate::crash::point("nft.started");
     let Output { stdout, stderr } = match collect(&mut child, Instant::now() + deadline) {
         Ok(output) => output,
@@ -132,7 +136,9 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, deadline: Duration) -> Result<Vec<u8>, NftError> {
-        run_program(Path::new("/bin/sh"), &["-s"], script, deadline)
+        let mut command = Command::new("/bin/sh");
+        command.arg("-s");
+        run_command(command, script, deadline)
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ impl Listing {
     pub fn read() -> Result<Self, NftError> {
         let mut all = Self::default();
         for table in [Table::Nat, Table::Spoof] {
-            match child::run(&["-j", "list", "table", table.family(), TABLE], "") {
+            match child::run(&["-j", "list", "table", table.family(), TABLE], "", None) {
                 Ok(json) => all.take(&json)?,
                 Err(e) if e.is_missing() || e.is_unsupported() => {}
                 Err(e) => return Err(e),

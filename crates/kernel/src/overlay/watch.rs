@@ -4,11 +4,11 @@
 
 use crate::link::{Link, data_of};
 use crate::{Error, Result};
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::link::InfoData;
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_core::Parseable;
+use netlink_packet_route::link::{InfoData, LinkMessage};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
+use nix::libc::AF_UNSPEC;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use offramp_core::overlay::ROUTE_PROTOCOL;
 use offramp_core::vf::ROUTE_PROTOCOL as VF_ROUTES;
@@ -115,7 +115,7 @@ impl Monitor {
         let body = &message[HEADER..];
         // The even number makes, the next one deletes.
         match kind & !1 {
-            NEW_LINK => self.link_matters(message),
+            NEW_LINK => self.link_matters(kind, body),
             // struct ifaddrmsg and struct ndmsg both have the link's number at byte 4.
             NEW_ADDRESS => index(body).is_some_and(|i| self.interest.addressed.contains(&i)),
             NEW_NEIGHBOUR => index(body).is_some_and(|i| self.neighbour_matters(kind, i)),
@@ -134,34 +134,26 @@ impl Monitor {
         self.interest.tunnel == Some(link) || (removed && self.interest.addressed.contains(&link))
     }
 
-    fn link_matters(&mut self, message: &[u8]) -> bool {
-        let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message) else { return false };
-        // Bridges speak of their ports in a family of their own.
-        match message.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))
-                if link.header.interface_family == AddressFamily::Unspec =>
-            {
-                let data = data_of(&link).filter(|data| matches!(data, InfoData::Vxlan(_)));
-                let Link { index, name, mac, mtu, up, .. } = link.into();
-                let digest = Digest { name, up, mtu, mac, data };
-                let followed = |d: &Digest| self.interest.names.contains(&d.name);
-                let before = self.known.get(&index);
-                let changed = before != Some(&digest) && (followed(&digest) || before.is_some());
-                if followed(&digest) {
-                    self.known.insert(index, digest);
-                } else {
-                    self.known.remove(&index);
-                }
-                changed
-            }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
-                if link.header.interface_family == AddressFamily::Unspec =>
-            {
-                let link = Link::from(link);
-                self.known.remove(&link.index).is_some() || self.interest.names.contains(&link.name)
-            }
-            _ => false,
+    /// Every link of the node tells of itself here: only those that are followed are decoded in full.
+    fn link_matters(&mut self, kind: u16, body: &[u8]) -> bool {
+        // struct ifinfomsg begins with the family: bridges speak of their ports in one of their own.
+        if body.first() != Some(&(AF_UNSPEC as u8)) {
+            return false;
         }
+        let link = Link::parse(body);
+        let followed = self.interest.names.contains(&link.name);
+        if kind != NEW_LINK {
+            return self.known.remove(&link.index).is_some() || followed;
+        }
+        if !followed {
+            return self.known.remove(&link.index).is_some();
+        }
+        let Link { index, name, mac, mtu, up, kind, .. } = link;
+        let full = (kind.as_deref() == Some("vxlan")).then(|| LinkMessage::parse(body).ok()).flatten();
+        let digest = Digest { name, up, mtu, mac, data: full.as_ref().and_then(data_of) };
+        let changed = self.known.get(&index) != Some(&digest);
+        self.known.insert(index, digest);
+        changed
     }
 }
 

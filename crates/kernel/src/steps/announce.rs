@@ -21,7 +21,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Announces all addresses.
 pub(crate) fn send(executor: &mut Executor, want: &Announce) -> Result<()> {
     let pod = executor.pod("announce")?;
-    let index = link::require(&mut pod.socket, &want.link)?.index;
+    let index = link::index_in(&pod.socket, &want.link)?;
     if want.ips.iter().any(IpAddr::is_ipv4) {
         announce_v4(pod, want, index)?;
     }

@@ -6,7 +6,6 @@ use crate::netlink::Socket;
 use crate::{Error, Result, addr, neigh, random};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
-use netlink_packet_route::neighbour::NeighbourState;
 use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::Family;
@@ -14,9 +13,18 @@ use offramp_core::spec::EnsureBridge;
 use offramp_core::step::{Gateway, Neighbours};
 use std::net::IpAddr;
 
-/// A link that must be a bridge.
-pub(crate) fn require(socket: &mut Socket, name: &IfName) -> Result<Link> {
-    fit(name, link::require(socket, name)?)
+impl Executor<'_> {
+    /// The index of a link that must be a bridge; looked up once, since the kernel's lock is busy in a burst.
+    pub(crate) fn bridge(&mut self, name: &IfName) -> Result<u32> {
+        match &self.bridge {
+            Some((known, index)) if known == name => Ok(*index),
+            _ => {
+                let index = fit(name, link::require(&mut self.host, name)?)?.index;
+                self.bridge = Some((name.clone(), index));
+                Ok(index)
+            }
+        }
+    }
 }
 
 fn fit(name: &IfName, link: Link) -> Result<Link> {
@@ -39,7 +47,10 @@ pub(crate) fn ensure(executor: &mut Executor, want: &EnsureBridge) -> Result<()>
             link::require(socket, &want.name)?
         }
     };
-    correct(socket, want, &fit(&want.name, found)?)
+    let bridge = fit(&want.name, found)?;
+    correct(socket, want, &bridge)?;
+    executor.bridge = Some((want.name.clone(), bridge.index));
+    Ok(())
 }
 
 fn create(socket: &mut Socket, want: &EnsureBridge) -> Result<()> {
@@ -79,8 +90,8 @@ fn correct(socket: &mut Socket, want: &EnsureBridge, is: &Link) -> Result<()> {
 /// Puts the gateways' addresses on the bridge and has the node forward.
 pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
     let name = want.bridge.as_str();
-    let bridge = require(&mut executor.host, &want.bridge)?;
-    let has = addr::list(&mut executor.host, bridge.index)?;
+    let bridge = executor.bridge(&want.bridge)?;
+    let has = addr::list(&mut executor.host, bridge)?;
     let mut requests = Vec::new();
     for address in want.addresses.iter().filter(|a| !has.contains(a)) {
         for other in has.iter().filter(|h| in_the_way(**h, *address)) {
@@ -90,9 +101,9 @@ pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
                 );
                 return Err(Error::Unfit { what: format!("bridge {name}"), why });
             }
-            requests.push(addr::remove(name, bridge.index, *other));
+            requests.push(addr::remove(name, bridge, *other));
         }
-        requests.push(addr::add(name, bridge.index, *address, false).accept(&[Errno::EEXIST as i32]));
+        requests.push(addr::add(name, bridge, *address, false).accept(&[Errno::EEXIST as i32]));
     }
     executor.host.batch(requests)?;
     let ips: Vec<IpAddr> = want.addresses.iter().map(IpNetwork::ip).collect();
@@ -113,8 +124,7 @@ fn in_the_way(has: IpNetwork, want: IpNetwork) -> bool {
 
 /// Tells the node the pod's MAC. Not permanent: the kernel confirms it when it is used.
 pub(crate) fn neighbours(executor: &mut Executor, want: &Neighbours) -> Result<()> {
-    let bridge = link::require(&mut executor.host, &want.bridge)?;
-    let name = want.bridge.as_str();
-    let set = |ip| neigh::set(name, bridge.index, ip, want.mac, NeighbourState::Stale);
-    executor.host.batch(want.ips.iter().copied().map(set).collect())
+    let bridge = executor.bridge(&want.bridge)?;
+    let hint = |ip: &IpAddr| neigh::hint(want.bridge.as_str(), bridge, *ip, want.mac);
+    executor.host.batch(want.ips.iter().map(hint).collect())
 }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// One batch: addresses before "up", so that the link is never up without them; routes after, since they need it up.
 pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<()> {
     let socket = &mut executor.pod("configure-pod")?.socket;
-    let index = link::require(socket, &want.link)?.index;
+    let index = link::index_in(socket, &want.link)?;
     let name = want.link.as_str();
     let mut requests = Vec::new();
     if !want.dad {

@@ -4,7 +4,6 @@ use crate::executor::Executor;
 use crate::link::{self, named};
 use crate::message;
 use crate::netlink::Request;
-use crate::steps::bridge;
 use crate::{Error, Result};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
@@ -17,10 +16,10 @@ use offramp_core::step::AttachPort;
 
 /// Everything is set before the link comes up, so that no frame passes a half configured port.
 pub(crate) fn attach(executor: &mut Executor, want: &AttachPort) -> Result<()> {
-    let bridge = bridge::require(&mut executor.host, &want.bridge)?;
+    let bridge = executor.bridge(&want.bridge)?;
     let name = want.link.as_str();
     let mut enslave = named(&want.link);
-    enslave.attributes.push(LinkAttribute::Controller(bridge.index));
+    enslave.attributes.push(LinkAttribute::Controller(bridge));
     let mut requests = vec![
         link::no_autoconf_v6(name, named(&want.link)),
         link::set(format!("make {name} a port of bridge {}", want.bridge), enslave),

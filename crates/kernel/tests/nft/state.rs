@@ -5,7 +5,7 @@ use crate::{host_port, pod_a};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offramp_core::firewall::{Masquerade, NodeRules, Rules, SpoofCheck};
 use offramp_core::spec::Protocol;
-use offramp_kernel::nft::{self, Listing, Monitor, NftError};
+use offramp_kernel::nft::{self, Listing, Monitor, NftError, Tables};
 use std::os::fd::AsFd;
 
 /// Pod number `n` with a bit of everything.
@@ -53,21 +53,21 @@ fn what_was_added_is_removed_and_both_can_be_repeated() {
     in_node(|| {
         assert!(Listing::read().unwrap().is_empty());
         // Nothing there at all.
-        nft::remove(&pod(1)).unwrap();
+        Tables::unlocked().remove(&pod(1)).unwrap();
         assert!(Listing::read().unwrap().is_empty());
 
-        nft::add(&pod(1)).unwrap();
-        nft::remove(&pod(1)).unwrap();
+        Tables::unlocked().add(&pod(1)).unwrap();
+        Tables::unlocked().remove(&pod(1)).unwrap();
         let empty = Listing::read().unwrap();
-        nft::add(&pod(1)).unwrap();
+        Tables::unlocked().add(&pod(1)).unwrap();
         let one = Listing::read().unwrap();
         assert_eq!(empty.difference(&one).len(), 3 + 5 + 4 + 2, "{:?}", empty.difference(&one));
-        nft::add(&pod(2)).unwrap();
-        nft::add(&pod(2)).unwrap();
-        nft::remove(&pod(2)).unwrap();
-        nft::remove(&pod(2)).unwrap();
+        Tables::unlocked().add(&pod(2)).unwrap();
+        Tables::unlocked().add(&pod(2)).unwrap();
+        Tables::unlocked().remove(&pod(2)).unwrap();
+        Tables::unlocked().remove(&pod(2)).unwrap();
         assert_eq!(Listing::read().unwrap(), one);
-        nft::remove(&pod(1)).unwrap();
+        Tables::unlocked().remove(&pod(1)).unwrap();
         assert_eq!(Listing::read().unwrap(), empty);
         nft::drop_tables().unwrap();
         nft::drop_tables().unwrap();
@@ -79,8 +79,8 @@ fn what_was_added_is_removed_and_both_can_be_repeated() {
 fn no_rules_no_nft() {
     let _lab = Lab::new();
     in_node(|| {
-        nft::add(&Rules::default()).unwrap();
-        nft::remove(&Rules::default()).unwrap();
+        Tables::unlocked().add(&Rules::default()).unwrap();
+        Tables::unlocked().remove(&Rules::default()).unwrap();
         assert!(Listing::read().unwrap().is_empty());
     });
 }
@@ -89,7 +89,7 @@ fn no_rules_no_nft() {
 fn a_port_that_is_taken_is_named_and_nothing_is_changed() {
     let _lab = Lab::new();
     in_node(|| {
-        nft::add(&pod_a()).unwrap();
+        Tables::unlocked().add(&pod_a()).unwrap();
         let before = Listing::read().unwrap();
         let late = Rules {
             host_ports: vec![
@@ -98,7 +98,7 @@ fn a_port_that_is_taken_is_named_and_nothing_is_changed() {
             ],
             ..Rules::default()
         };
-        let error = nft::add(&late).unwrap_err();
+        let error = Tables::unlocked().add(&late).unwrap_err();
         assert!(
             matches!(error, NftError::PortTaken { protocol: Protocol::Udp, host_ip: None, host_port: 8080 }),
             "{error}"
@@ -106,7 +106,7 @@ fn a_port_that_is_taken_is_named_and_nothing_is_changed() {
         assert_eq!(error.to_string(), "udp port 8080 of the node is another pod's");
         assert_eq!(Listing::read().unwrap(), before);
         // What the first has is not the second's to remove; the rest goes.
-        nft::remove(&late).unwrap();
+        Tables::unlocked().remove(&late).unwrap();
         assert_eq!(Listing::read().unwrap(), before);
     });
 }
@@ -115,18 +115,18 @@ fn a_port_that_is_taken_is_named_and_nothing_is_changed() {
 fn remove_keeps_what_is_anothers_and_removes_the_rest() {
     let _lab = Lab::new();
     in_node(|| {
-        nft::add(&pod(1)).unwrap();
+        Tables::unlocked().add(&pod(1)).unwrap();
         // Its port 8001 goes to another pod in the meantime.
         nft_command("delete element inet offramp host_ports4 { tcp . 8001 }");
         let other =
             Rules { host_ports: vec![host_port(Protocol::Tcp, None, 8001, "10.20.0.9")], ..Rules::default() };
-        nft::add(&other).unwrap();
-        nft::remove(&pod(1)).unwrap();
+        Tables::unlocked().add(&other).unwrap();
+        Tables::unlocked().remove(&pod(1)).unwrap();
         let left = Listing::read().unwrap();
         nft::drop_tables().unwrap();
-        nft::add(&pod(1)).unwrap();
-        nft::remove(&pod(1)).unwrap();
-        nft::add(&other).unwrap();
+        Tables::unlocked().add(&pod(1)).unwrap();
+        Tables::unlocked().remove(&pod(1)).unwrap();
+        Tables::unlocked().add(&other).unwrap();
         assert_eq!(left.difference(&Listing::read().unwrap()), [""; 0]);
     });
 }
@@ -137,7 +137,7 @@ fn replace_repairs_whatever_somebody_did() {
     in_node(|| {
         let pods = [pod(1), pod(2)];
         let pods: Vec<&Rules> = pods.iter().collect();
-        let replace = || nft::replace(&node(), &pods).unwrap();
+        let replace = || Tables::unlocked().replace(&node(), &pods).unwrap();
         replace();
         let wanted = Listing::read().unwrap();
         let damage = [
@@ -159,7 +159,7 @@ fn replace_repairs_whatever_somebody_did() {
             assert_eq!(wanted.difference(&Listing::read().unwrap()), [""; 0], "{command}");
         }
         // Less is wanted: the bridge table goes with the last check.
-        nft::replace(&node(), &[]).unwrap();
+        Tables::unlocked().replace(&node(), &[]).unwrap();
         assert_eq!(run("ip", "netns exec node nft list tables").trim(), "table inet offramp");
     });
 }
@@ -170,7 +170,9 @@ fn replace_gives_a_disputed_port_to_the_first() {
     in_node(|| {
         let rules =
             |to| Rules { host_ports: vec![host_port(Protocol::Tcp, None, 8080, to)], ..Rules::default() };
-        nft::replace(&NodeRules::default(), &[&rules("10.20.0.12"), &rules("10.20.0.11")]).unwrap();
+        Tables::unlocked()
+            .replace(&NodeRules::default(), &[&rules("10.20.0.12"), &rules("10.20.0.11")])
+            .unwrap();
         let map = run("ip", "netns exec node nft list map inet offramp host_ports4");
         assert!(map.contains("{ tcp . 8080 : 10.20.0.12 . 80 }"), "{map}");
     });
@@ -181,10 +183,10 @@ fn replace_gives_a_disputed_port_to_the_first() {
 fn add_makes_the_rules_of_another_version_anew() {
     let _lab = Lab::new();
     in_node(|| {
-        nft::add(&pod(1)).unwrap();
-        nft::add(&pod(2)).unwrap();
+        Tables::unlocked().add(&pod(1)).unwrap();
+        Tables::unlocked().add(&pod(2)).unwrap();
         let wanted = Listing::read().unwrap();
-        nft::remove(&pod(2)).unwrap();
+        Tables::unlocked().remove(&pod(2)).unwrap();
         for table in ["inet", "bridge"] {
             let json = run("ip", &format!("netns exec node nft list table {table} offramp"));
             let set = json.split_whitespace().find(|w| w.starts_with("rules_")).unwrap();
@@ -192,7 +194,7 @@ fn add_makes_the_rules_of_another_version_anew() {
             nft_command(&format!("add set {table} offramp rules_old {{ type mark; }}"));
             nft_command(&format!("flush table {table} offramp"));
         }
-        nft::add(&pod(2)).unwrap();
+        Tables::unlocked().add(&pod(2)).unwrap();
         let leftovers = wanted.difference(&Listing::read().unwrap());
         assert_eq!(leftovers.len(), 2, "{leftovers:?}");
         assert!(leftovers.iter().all(|l| l.starts_with("+set") && l.contains("rules_old")), "{leftovers:?}");
@@ -202,24 +204,24 @@ fn add_makes_the_rules_of_another_version_anew() {
 #[test]
 fn parallel_changes_lose_nothing() {
     let _lab = Lab::new();
-    in_node(|| nft::add(&pod(99)).unwrap());
+    in_node(|| Tables::unlocked().add(&pod(99)).unwrap());
     let before = in_node(|| Listing::read().unwrap());
     std::thread::scope(|scope| {
         for n in 1..=8 {
             scope.spawn(move || {
                 in_node(|| {
                     for _ in 0..5 {
-                        nft::add(&pod(n)).unwrap();
-                        nft::remove(&pod(n)).unwrap();
+                        Tables::unlocked().add(&pod(n)).unwrap();
+                        Tables::unlocked().remove(&pod(n)).unwrap();
                     }
-                    nft::add(&pod(n)).unwrap();
+                    Tables::unlocked().add(&pod(n)).unwrap();
                 });
             });
         }
     });
     in_node(|| {
         assert_eq!(before.difference(&Listing::read().unwrap()).len(), 8 * 14);
-        (1..=8).for_each(|n| nft::remove(&pod(n)).unwrap());
+        (1..=8).for_each(|n| Tables::unlocked().remove(&pod(n)).unwrap());
         assert_eq!(before.difference(&Listing::read().unwrap()), [""; 0]);
     });
 }
@@ -231,7 +233,7 @@ fn the_monitor_sees_what_others_do_to_our_tables() {
         poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], timeout).unwrap() == 1
     };
     in_node(|| {
-        nft::add(&pod(1)).unwrap();
+        Tables::unlocked().add(&pod(1)).unwrap();
         let mut monitor = Monitor::open().unwrap();
         assert!(!readable(&monitor, PollTimeout::ZERO));
         assert!(!monitor.drain().unwrap());

@@ -4,7 +4,7 @@ use crate::lab::{Lab, ask, inside, run, tcp, udp};
 use crate::{frame, host_port, pod_a};
 use offramp_core::firewall::{Masquerade, NodeRules, Rules, SpoofCheck};
 use offramp_core::spec::Protocol;
-use offramp_kernel::nft;
+use offramp_kernel::nft::{self, Tables};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -12,7 +12,7 @@ type Ask = fn(&str, &str) -> std::io::Result<String>;
 const BOTH: [Ask; 2] = [tcp, udp];
 
 fn add(rules: &Rules) {
-    inside("node", || nft::add(rules)).unwrap();
+    inside("node", || Tables::unlocked().add(rules)).unwrap();
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_client_outside_reaches_the_pod_and_keeps_its_address() {
         assert_eq!(ask("out", "192.0.2.1:8080").unwrap(), "a 192.0.2.2");
         assert_eq!(ask("out", "[2001:db8::1]:8080").unwrap(), "a 2001:db8::2");
     }
-    inside("node", || nft::remove(&pod_a())).unwrap();
+    inside("node", || Tables::unlocked().remove(&pod_a())).unwrap();
     for to in ["192.0.2.1:8080", "[2001:db8::1]:8080"] {
         assert_eq!(tcp("out", to).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
@@ -99,7 +99,7 @@ fn the_daemon_masquerades_by_subnet() {
         no_masquerade: nets(["10.0.0.0/8", "fd00::/8"]),
         ..NodeRules::default()
     };
-    inside("node", || nft::replace(&node, &[])).unwrap();
+    inside("node", || Tables::unlocked().replace(&node, &[])).unwrap();
     for ask in BOTH {
         assert_eq!(ask("a", "192.0.2.2:7").unwrap(), "out 192.0.2.1");
         assert_eq!(ask("a", "[2001:db8::2]:7").unwrap(), "out 2001:db8::1");
@@ -150,7 +150,7 @@ fn the_subnets_exemptions_go_before_a_pods() {
         }],
         ..Rules::default()
     };
-    inside("node", || nft::replace(&node, &[&pod])).unwrap();
+    inside("node", || Tables::unlocked().replace(&node, &[&pod])).unwrap();
     assert_eq!(tcp("a", "10.99.0.2:7").unwrap(), "out 10.20.0.11");
     assert_eq!(tcp("a", "192.0.2.2:7").unwrap(), "out 192.0.2.1");
 }
@@ -174,12 +174,12 @@ fn a_udp_flow_follows_its_port() {
         add(&to(a));
         assert_eq!(whom(), "a");
         add(&to(a));
-        inside("node", || nft::remove(&to(a))).unwrap();
+        inside("node", || Tables::unlocked().remove(&to(a))).unwrap();
         assert_eq!(whom(), "node");
         add(&to(b));
         assert_eq!(whom(), "b");
         // Late, and none of its business.
-        inside("node", || nft::remove(&to(a))).unwrap();
+        inside("node", || Tables::unlocked().remove(&to(a))).unwrap();
         assert_eq!(whom(), "b");
     }
 }
@@ -210,7 +210,7 @@ fn frames_with_a_false_source_are_dropped() {
     let learnt = run("bridge", "-n node fdb show br br0");
     assert!(learnt.contains("02:66:00:00:00:0a") && !learnt.contains("02:77:00:00:00:0a"), "{learnt}");
 
-    inside("node", || nft::remove(&rules)).unwrap();
+    inside("node", || Tables::unlocked().remove(&rules)).unwrap();
     send(liar, "unchecked again");
     assert_eq!(frame::receive(&receiver), "unchecked again");
 }

@@ -16,6 +16,9 @@ use offramp_kernel::route::{self, Way};
 use offramp_kernel::vf::{self, Host};
 use offramp_kernel::{Netns, addr};
 use offramp_ledger::Store;
+use std::time::Duration;
+
+const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Links, addresses, routes and limits.
 pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniError> {
@@ -45,11 +48,14 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
 }
 
 /// nftables.
-pub fn rules(record: &Record) -> Result<(), CniError> {
+pub fn rules(store: &Store, record: &Record) -> Result<(), CniError> {
     if record.plan.firewall.is_empty() {
         return Ok(());
     }
-    match nft::missing(&record.plan.firewall) {
+    // While a table is replaced, the kernel for a moment has its new sets of intervals without their elements, as nobody
+    // can tell who looks (nf_tables_commit: the generation changes before nft_set_commit_update).
+    let lock = store.lock_firewall(FIREWALL_PATIENCE)?;
+    match nft::Tables::locked_by(&lock).missing(&record.plan.firewall) {
         Ok(None) => Ok(()),
         Ok(Some(element)) => Err(failed(record, format!("nftables does not hold {element}"))),
         Err(e @ NftError::PortTaken { .. }) => Err(failed(record, e)),

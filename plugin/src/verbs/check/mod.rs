@@ -35,7 +35,7 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
     }
     against_result(&record, &prev)?;
     kernel::steps(&cx.store, &record, &netns)?;
-    kernel::rules(&record)?;
+    kernel::rules(&cx.store, &record)?;
     match &cx.conf.mode {
         ModeConf::Inline { ipam, .. } => match &**ipam {
             Ipam::Delegate { plugin } => {
