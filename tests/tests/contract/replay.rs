@@ -166,7 +166,7 @@ fn containerd_in_node_mode() {
     let _daemon = node.daemon(pods.clone());
     let unchanged = Replay::new(&lab, &network);
     let before = node.snapshot();
-    unchanged.make(&node, FULL, |stdin| stdin).failed(2, &[INTERFACES, "pool: telco"]);
+    unchanged.make(&node, FULL, |stdin| stdin).failed(106, &["net1", "this node has no pool"]);
     unchanged.call(&node, "04-del-full");
     assert_same(&before, &node.snapshot());
 
