@@ -11,6 +11,7 @@ use netlink_packet_route::neighbour::{
 use nix::errno::Errno;
 use offramp_core::ids::MacAddr;
 use offramp_core::net::Family;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 fn message(link: u32, ip: IpAddr) -> NeighbourMessage {
@@ -65,6 +66,23 @@ pub fn hint(name: &str, link: u32, ip: IpAddr, mac: MacAddr) -> Request {
 pub fn remove(name: &str, link: u32, ip: IpAddr) -> Request {
     Request::new(format!("remove neighbour {ip} from {name}"), message::del_neighbour(message(link, ip)))
         .accept(&[Errno::ENOENT as i32, Errno::ENODEV as i32])
+}
+
+/// For whom the node answers, and on the link of which number.
+pub fn answered_for(socket: &mut Socket) -> Result<HashSet<(IpAddr, u32)>> {
+    let mut message = NeighbourMessage::default();
+    message.header.flags = NeighbourFlags::Proxy; // all other entries else (neigh_dump_info, net/core/neighbour.c)
+    let replies = socket.dump_raw("list proxy neighbours", message::get_neighbour(message))?;
+    let entry = |m: &message::Message| {
+        let entry = NeighbourMessage::parse(&m.body).ok().filter(|_| m.kind == RTM_NEWNEIGH)?;
+        let ip = entry.attributes.into_iter().find_map(|a| match a {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(ip.into()),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(ip.into()),
+            _ => None,
+        })?;
+        entry.header.flags.contains(NeighbourFlags::Proxy).then_some((ip, entry.header.ifindex))
+    };
+    Ok(replies.iter().filter_map(entry).collect())
 }
 
 /// The MAC of an entry, empty if the entry has none (yet); none if there is no entry.

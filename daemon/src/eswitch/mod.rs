@@ -80,7 +80,7 @@ impl Eswitch {
 }
 
 /// The bridges that may have PFs behind them: ours, and those that the operator names.
-fn synced(node: &Node) -> BTreeSet<IfName> {
+pub fn synced(node: &Node) -> BTreeSet<IfName> {
     let EmbeddedSwitch { sync, bridges } = &node.config.embedded_switch;
     let all = bridges.iter().chain([&node.config.bridge.name]);
     if *sync { all.cloned().collect() } else { BTreeSet::new() }

@@ -2,6 +2,7 @@
 //! lock during each.
 
 use super::lending::{Loans, eth0_routes};
+use super::vf_routes::{host_route, open_loopback};
 use super::{Caller, Node, now, wishes};
 use crate::metrics::Outcome;
 use offramp_core::cni::CniError;
@@ -110,7 +111,9 @@ impl Node {
         let ips: Vec<IpAddr> = picked.iter().map(|(ip, _)| *ip).collect();
         let by_vf = eth0_routes(picked, |(ip, _)| vf::gateway(Family::of(*ip)), wishes, &cluster);
         loans.eth0_plan(ask, &ips, self, &by_vf).unwrap_or_else(|| {
-            let by_bridge = eth0_routes(picked, |(_, range)| range.gateway, wishes, &cluster);
+            let mut by_bridge = eth0_routes(picked, |(_, range)| range.gateway, wishes, &cluster);
+            // Its own subnet is on the bridge: by the gateway would be a detour.
+            by_bridge.retain(|r| !picked.iter().any(|(_, range)| range.subnet == r.dst));
             let spec = Spec { routes: by_bridge, ..self.spec(ask, picked, mac, host_mac) };
             Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) }
         })
@@ -177,6 +180,9 @@ impl Node {
             let start = Instant::now();
             nft::Tables::locked_by(&lock).add(&record.plan.firewall)?;
             self.metrics.nft(start.elapsed());
+        }
+        if let Some(route) = host_route(&record) {
+            open_loopback(&record, route)?;
         }
         crash::point("commit.rules-added");
         record.state = State::Ready;

@@ -145,7 +145,7 @@ impl Node {
         let uplink = self.view().uplink.as_ref().map(|u| u.name.clone());
         let uplink = uplink.ok_or("the node's uplink is not known")?;
         let links = Socket::open().and_then(|mut s| node_links(&mut s)).map_err(|e| e.to_string())?;
-        resolve(&uplink, &links, inventory, true)
+        resolve(&uplink, &links, inventory, &crate::eswitch::synced(self))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod attach;
 mod bridge;
+mod cut_off;
 mod firewall;
 mod lending;
 mod ports;
@@ -75,6 +76,8 @@ pub struct View {
     pub unreadable: Vec<String>,
     /// The VFs that are not free.
     pub vfs: Vec<crate::status::VfStatus>,
+    /// Pods whose VF does not lead to the uplink any more.
+    pub cut_off: Vec<String>,
     /// Claim files that are none.
     pub unreadable_claims: Vec<String>,
 }

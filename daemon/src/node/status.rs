@@ -59,7 +59,7 @@ impl Node {
         let vfs = view.vfs.iter().filter_map(|vf| vf.problem.clone());
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
         let peers = left_out.chain(view.peers_fault.clone());
-        failed.chain(peers).chain(files).chain(vfs).chain(unknown).collect()
+        failed.chain(peers).chain(files).chain(vfs).chain(view.cut_off.clone()).chain(unknown).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.

@@ -9,7 +9,7 @@ use offramp_core::vf::ROUTE_PROTOCOL;
 use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysctl::Sysctl;
-use offramp_kernel::{Executor, Netns, neigh, route, uplink};
+use offramp_kernel::{Executor, Netns, neigh, nft, route, uplink};
 use offramp_ledger::detach::joined;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -20,6 +20,8 @@ struct Look {
     socket: Socket,
     links: Vec<Link>,
     routes: HashSet<(IpAddr, u32)>,
+    /// For whom the node answers on the bridge.
+    answers: HashSet<(IpAddr, u32)>,
 }
 
 impl Look {
@@ -40,10 +42,12 @@ impl Node {
         let records = self.store.list()?.records;
         let all: Vec<(&Record, &HostRoute)> =
             records.iter().filter_map(|r| Some((r, host_route(r)?))).collect();
+        self.find_cut_off(&all.iter().map(|(r, _)| *r).collect::<Vec<_>>())?;
         if all.is_empty() && routes.is_empty() {
             return Ok(repairs);
         }
-        let mut look = Look { links: link::list(&mut socket)?, socket, routes };
+        let answers = neigh::answered_for(&mut socket)?;
+        let mut look = Look { links: link::list(&mut socket)?, socket, routes, answers };
         let mut errors = Vec::new();
         for (record, wanted) in all.iter().filter(|(r, _)| r.state == State::Ready && r.mode == Mode::Node) {
             match self.mend(&mut look, record, wanted) {
@@ -70,6 +74,7 @@ impl Node {
             Executor::new(None)?.apply(&Step::HostRoute(wanted.clone()))?;
             repairs += 1;
         }
+        repairs += u64::from(open_loopback(record, wanted)?);
         Ok(repairs + next_hops(record, &link)?)
     }
 
@@ -92,14 +97,26 @@ impl Node {
     }
 }
 
-fn host_route(record: &Record) -> Option<&HostRoute> {
+pub(super) fn host_route(record: &Record) -> Option<&HostRoute> {
     record.plan.steps.iter().find_map(|s| if let Step::HostRoute(route) = s { Some(route) } else { None })
 }
 
+/// The pod's ports at the node's 127.0.0.1: the way to a VF is the uplink, not the bridge. Only where there are ports,
+/// which is after the rules that keep others out.
+pub(super) fn open_loopback(record: &Record, route: &HostRoute) -> Result<bool, CniError> {
+    if record.plan.firewall.host_ports.is_empty() {
+        return Ok(false);
+    }
+    Ok(nft::enable_route_localnet(&route.link)?)
+}
+
 fn is_in_place(look: &mut Look, link: &Link, wanted: &HostRoute) -> Result<bool, CniError> {
+    let bridge = look.link(wanted.bridge.as_str()).map(|b| b.index);
     for ip in &wanted.ips {
         let mac = neigh::mac_of(&mut look.socket, &link.name, link.index, *ip)?;
-        if !look.routes.contains(&(*ip, link.index)) || mac.as_deref() != Some(&wanted.mac.octets()) {
+        let answered = bridge.is_none_or(|bridge| look.answers.contains(&(*ip, bridge)));
+        let routed = look.routes.contains(&(*ip, link.index));
+        if !answered || !routed || mac.as_deref() != Some(&wanted.mac.octets()) {
             return Ok(false);
         }
     }

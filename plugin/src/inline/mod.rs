@@ -255,7 +255,7 @@ fn allow_loopback_ports(record: &Record) -> Result<(), CniError> {
     let bridge = record.plan.result.interfaces.first().map(|i| i.name.as_str());
     match bridge.and_then(|b| b.parse().ok()) {
         Some(bridge) if !record.plan.firewall.host_ports.is_empty() => {
-            Ok(nft::enable_route_localnet(&bridge)?)
+            Ok(nft::enable_route_localnet(&bridge).map(drop)?)
         }
         _ => Ok(()),
     }

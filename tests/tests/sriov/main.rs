@@ -7,6 +7,7 @@ mod lab;
 mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
+mod sriov_eth0;
 mod sriov_inline;
 mod sriov_node;
 mod sriov_release;

@@ -33,7 +33,11 @@ impl Wired {
     }
 
     pub fn start(&self) -> Daemon<'_> {
-        self.m.node.daemon(self.daemon.clone())
+        self.start_with(json!({}))
+    }
+
+    pub fn start_with(&self, more: Value) -> Daemon<'_> {
+        self.m.node.daemon(over(self.daemon.clone(), more))
     }
 
     pub fn add(&self, pod: &Pod, namespace: &str, annotations: Value) -> Answer {
@@ -57,18 +61,18 @@ impl Drop for Wired {
     }
 }
 
-fn ips(result: &Value) -> Vec<String> {
+pub fn ips(result: &Value) -> Vec<String> {
     let all = result["ips"].as_array().unwrap().iter();
     all.map(|ip| ip["address"].as_str().unwrap().split('/').next().unwrap().to_owned()).collect()
 }
 
-fn required() -> Value {
+pub fn required() -> Value {
     json!({"offramp.dev/offload": "required"})
 }
 
 /// One packet each way: one that is lost is an error.
 #[track_caller]
-fn reach(from: &Pod, to: &[String]) {
+pub fn reach(from: &Pod, to: &[String]) {
     for ip in to {
         from.run(&format!("ping -n -c 1 -W 2 {ip}"));
     }

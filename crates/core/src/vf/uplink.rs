@@ -2,6 +2,7 @@
 
 use crate::ids::{IfName, MacAddr, VlanId};
 use crate::nic::{Inventory, PortKey};
+use std::collections::BTreeSet;
 
 /// A link of the node, as far as it says what it is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +61,13 @@ pub struct UplinkPath {
     pub caveat: Option<String>,
 }
 
-/// Follows the uplink down to its port. The error says why no VF can carry the pod network on it.
+/// Follows the uplink down to its port. The error says why no VF can carry the pod network on it. `synced` are the
+/// bridges of whose MACs the ports' embedded switches are told.
 pub fn resolve(
     uplink: &IfName,
     links: &[NodeLink],
     inventory: &Inventory,
-    bonds_allowed: bool,
+    synced: &BTreeSet<IfName>,
 ) -> Result<UplinkPath, String> {
     let top =
         links.iter().find(|l| l.name == *uplink).ok_or_else(|| format!("uplink {uplink} is not there"))?;
@@ -84,8 +86,8 @@ pub fn resolve(
                     .find(|l| l.index == *on)
                     .ok_or_else(|| format!("what {} is on is not here", at.name))?
             }
-            LinkKind::Bond { active } => through_bond(at, *active, links, bonds_allowed, &mut path)?,
-            LinkKind::Bridge => through_bridge(at, links, inventory)?,
+            LinkKind::Bond { active } => through_bond(at, *active, links, &mut path)?,
+            LinkKind::Bridge => through_bridge(at, links, inventory, synced)?,
             LinkKind::Other(kind) => return Err(format!("{} is a {kind}, which no VF is behind", at.name)),
         };
     }
@@ -117,23 +119,18 @@ fn the_only_vlan(
 }
 
 /// VFs know nothing of the bond that their PF is in: only those of the active port are on the wire that the node uses.
+/// Whether that will do is the pools' policy.
 fn through_bond<'a>(
     bond: &NodeLink,
     active: Option<u32>,
     links: &'a [NodeLink],
-    allowed: bool,
     path: &mut UplinkPath,
 ) -> Result<&'a NodeLink, String> {
     let name = &bond.name;
-    if !allowed {
-        return Err(format!(
-            "{name} is a bond: at a failover pods on VFs of the other port lose the network \
-             (policy.allowBond of the pool accepts that)"
-        ));
-    }
     let index = active.ok_or_else(|| format!("{name} has no active port; VFs need mode active-backup"))?;
     let port =
         links.iter().find(|l| l.index == index).ok_or_else(|| format!("{name}'s active port is not here"))?;
+    path.bond = Some(name.clone());
     path.caveat =
         Some(format!("{name} fails over without the VFs: pods on VFs of {} are cut off then", port.name));
     Ok(port)
@@ -143,7 +140,9 @@ fn through_bridge<'a>(
     bridge: &NodeLink,
     links: &'a [NodeLink],
     inventory: &Inventory,
+    synced: &BTreeSet<IfName>,
 ) -> Result<&'a NodeLink, String> {
+    let name = &bridge.name;
     let is_port = |l: &&NodeLink| {
         l.controller == Some(bridge.index)
             && (l.kind != LinkKind::Device || inventory.ports.iter().any(|p| p.netdev == l.name))
@@ -151,9 +150,15 @@ fn through_bridge<'a>(
     };
     let mut ports = links.iter().filter(is_port);
     match (ports.next(), ports.next()) {
+        // A VF's frames to a MAC that the embedded switch does not know leave by the wire.
+        (Some(port), None) if port.mac != bridge.mac && !synced.contains(name) => Err(format!(
+            "{name} has another MAC than its port {}, whose VFs cannot reach it unless \
+             embeddedSwitch.syncBridges names {name}",
+            port.name
+        )),
         (Some(port), None) => Ok(port),
-        (None, _) => Err(format!("no port of a NIC is in bridge {}", bridge.name)),
-        (Some(a), Some(b)) => Err(format!("both {} and {} are in bridge {}", a.name, b.name, bridge.name)),
+        (None, _) => Err(format!("no port of a NIC is in bridge {name}")),
+        (Some(a), Some(b)) => Err(format!("both {} and {} are in bridge {name}", a.name, b.name)),
     }
 }
 

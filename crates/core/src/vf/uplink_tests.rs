@@ -31,9 +31,10 @@ fn port(netdev: &str, total_vfs: u16) -> Port {
     }
 }
 
-fn ask(uplink: &str, links: &[NodeLink], bonds: bool) -> Result<UplinkPath, String> {
+fn ask(uplink: &str, links: &[NodeLink], synced: &[&str]) -> Result<UplinkPath, String> {
     let inventory = Inventory { ports: vec![port("pf", 7), port("pf22", 7), port("plain", 0)] };
-    resolve(&name(uplink), links, &inventory, bonds)
+    let synced: BTreeSet<IfName> = synced.iter().map(|s| name(s)).collect();
+    resolve(&name(uplink), links, &inventory, &synced)
 }
 
 fn vlan(on: u32, id: u64) -> LinkKind {
@@ -45,30 +46,29 @@ const BOND: LinkKind = LinkKind::Bond { active: Some(2) };
 #[test]
 fn a_port_and_a_vlan_on_it() {
     let links = [link(2, "pf", None, LinkKind::Device), link(5, "pf.7", None, vlan(2, 7))];
-    let plain = ask("pf", &links, false).unwrap();
+    let plain = ask("pf", &links, &[]).unwrap();
     assert_eq!((plain.vlan, plain.mac, plain.ports.len()), (None, MacAddr::local(2), 1));
-    let tagged = ask("pf.7", &links, false).unwrap();
+    let tagged = ask("pf.7", &links, &[]).unwrap();
     assert_eq!((tagged.vlan, tagged.ports), (Some(7.try_into().unwrap()), plain.ports));
     // The node routes on the VLAN's link.
     assert_eq!((tagged.link, tagged.mac), (name("pf.7"), MacAddr::local(5)));
 }
 
 #[test]
-fn a_bond_only_if_that_is_accepted_and_then_its_active_port() {
+fn a_bond_by_its_active_port() {
     let links = [
         link(2, "pf", Some(9), LinkKind::Device),
         link(3, "pf22", Some(9), LinkKind::Device),
         link(9, "bond0", None, BOND),
         link(10, "bond0.3", None, vlan(9, 3)),
     ];
-    let refused = ask("bond0", &links, false).unwrap_err();
-    assert!(refused.contains("bond0 is a bond") && refused.contains("allowBond"), "{refused}");
-    let path = ask("bond0.3", &links, true).unwrap();
+    let path = ask("bond0.3", &links, &[]).unwrap();
     assert_eq!((path.link, path.vlan), (name("bond0.3"), Some(3.try_into().unwrap())));
-    assert_eq!(path.ports, ask("pf", &links, false).unwrap().ports);
+    assert_eq!(path.bond, Some(name("bond0")));
+    assert_eq!(path.ports, ask("pf", &links, &[]).unwrap().ports);
     assert!(path.caveat.unwrap().contains("VFs of pf "));
     let idle = [link(9, "bond0", None, LinkKind::Bond { active: None })];
-    assert!(ask("bond0", &idle, true).unwrap_err().contains("active-backup"));
+    assert!(ask("bond0", &idle, &[]).unwrap_err().contains("active-backup"));
 }
 
 #[test]
@@ -76,11 +76,16 @@ fn a_bridge_by_its_only_nic() {
     let veth = || link(7, "veth0", Some(9), LinkKind::Other("veth".into()));
     let mut links =
         vec![link(2, "pf", Some(9), LinkKind::Device), veth(), link(9, "br0", None, LinkKind::Bridge)];
-    assert_eq!(ask("br0", &links, false).unwrap().link, name("br0"));
+    let unknown = ask("br0", &links, &[]).unwrap_err();
+    assert!(unknown.contains("syncBridges names br0"), "{unknown}");
+    assert_eq!(ask("br0", &links, &["br0"]).unwrap().link, name("br0"));
+    let mac = links[0].mac;
+    links[2].mac = mac;
+    assert_eq!(ask("br0", &links, &[]).unwrap().mac, mac.unwrap());
     links.push(link(3, "pf22", Some(9), LinkKind::Device));
-    assert!(ask("br0", &links, false).unwrap_err().contains("both pf and pf22"));
+    assert!(ask("br0", &links, &[]).unwrap_err().contains("both pf and pf22"));
     let alone = [veth(), link(9, "br0", None, LinkKind::Bridge)];
-    assert!(ask("br0", &alone, false).unwrap_err().contains("no port of a NIC is in bridge br0"));
+    assert!(ask("br0", &alone, &[]).unwrap_err().contains("no port of a NIC is in bridge br0"));
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn what_no_vf_is_behind_is_said() {
         ("loop.1", "VLAN on VLAN"),
         ("s.7", "802.1ad"),
     ] {
-        let e = ask(uplink, &links, true).unwrap_err();
+        let e = ask(uplink, &links, &[]).unwrap_err();
         assert!(e.contains(why), "{uplink}: {e}");
     }
 }

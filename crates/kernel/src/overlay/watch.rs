@@ -5,7 +5,7 @@
 use crate::link::{Link, data_of};
 use crate::{Error, Result};
 use netlink_packet_core::Parseable;
-use netlink_packet_route::link::{InfoData, LinkMessage};
+use netlink_packet_route::link::{InfoBond, InfoData, LinkMessage};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::libc::AF_UNSPEC;
@@ -47,7 +47,7 @@ struct Digest {
     up: bool,
     mtu: u32,
     mac: Vec<u8>,
-    /// Of a VXLAN device; a bridge's settings hold timers, which never are the same.
+    /// See [`lasting`].
     data: Option<InfoData>,
 }
 
@@ -149,11 +149,25 @@ impl Monitor {
             return self.known.remove(&link.index).is_some();
         }
         let Link { index, name, mac, mtu, up, kind, .. } = link;
-        let full = (kind.as_deref() == Some("vxlan")).then(|| LinkMessage::parse(body).ok()).flatten();
-        let digest = Digest { name, up, mtu, mac, data: full.as_ref().and_then(data_of) };
+        let telling = matches!(kind.as_deref(), Some("vxlan" | "bond"));
+        let full = telling.then(|| LinkMessage::parse(body).ok()).flatten();
+        let digest = Digest { name, up, mtu, mac, data: full.as_ref().and_then(data_of).and_then(lasting) };
         let changed = self.known.get(&index) != Some(&digest);
         self.known.insert(index, digest);
         changed
+    }
+}
+
+/// What of a link's settings matters: all of a VXLAN device's, and which port of a bond carries traffic. A bridge's hold
+/// timers, which never are the same.
+fn lasting(data: InfoData) -> Option<InfoData> {
+    match data {
+        InfoData::Vxlan(_) => Some(data),
+        InfoData::Bond(mut all) => {
+            all.retain(|setting| matches!(setting, InfoBond::ActivePort(_)));
+            Some(InfoData::Bond(all))
+        }
+        _ => None,
     }
 }
 

@@ -6,15 +6,15 @@ use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::network_of;
 use offramp_core::record::{Mode, Record};
 use offramp_core::step::{
-    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, Shape, Step,
+    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, HostRoute, Shape, Step,
 };
-use offramp_core::vf::VfSettings;
+use offramp_core::vf::{ROUTE_PROTOCOL, VfSettings};
 use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::nft::{self, NftError};
 use offramp_kernel::route::{self, Way};
 use offramp_kernel::vf::{self, Host};
-use offramp_kernel::{Netns, addr};
+use offramp_kernel::{Netns, addr, neigh};
 use offramp_ledger::Store;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
             // In node mode the bridge is the daemon's, which repairs it.
             Step::Gateway(g) if record.mode == Mode::Inline => gateways(record, &mut host, g)?,
             Step::MoveVf(m) => own_link(record, &mut pod, &m.name, m.mac).map(drop)?,
-            Step::HostRoute(_) => {}
+            Step::HostRoute(r) => way_to_pod(record, &mut host, r)?,
             Step::ConfigureVf(v) => vf(store, record, v)?,
             Step::BindVf(b) => driver(record, b)?,
             // A filter that is full has no room for it, which the daemon reports.
@@ -66,6 +66,29 @@ pub fn rules(store: &Store, record: &Record) -> Result<(), CniError> {
 fn veth(record: &Record, host: &mut Socket, pod: &mut Socket, v: &CreateVeth) -> Result<(), CniError> {
     own_link(record, host, &v.host, v.host_mac)?;
     own_link(record, pod, &v.pod, v.pod_mac).map(drop)
+}
+
+/// The node finds the pod, and answers for it on the bridge.
+fn way_to_pod(record: &Record, host: &mut Socket, r: &HostRoute) -> Result<(), CniError> {
+    let gone = |name: &IfName| failed(record, format!("link {name} is gone"));
+    let link = link::find(host, &r.link)?.ok_or_else(|| gone(&r.link))?.index;
+    let bridge = link::find(host, &r.bridge)?.ok_or_else(|| gone(&r.bridge))?.index;
+    let routes = route::hosts_of(host, ROUTE_PROTOCOL)?;
+    let answers = neigh::answered_for(host)?;
+    for ip in &r.ips {
+        let mac = neigh::mac_of(host, r.link.as_str(), link, *ip)?;
+        let missing = if !routes.contains(&(*ip, link)) {
+            format!("the node has no route to {ip} on {}", r.link)
+        } else if mac.as_deref() != Some(&r.mac.octets()) {
+            format!("the node does not have neighbour {ip} with MAC {} on {}", r.mac, r.link)
+        } else if !answers.contains(&(*ip, bridge)) {
+            format!("the node has no proxy entry for {ip} on {}", r.bridge)
+        } else {
+            continue;
+        };
+        return Err(failed(record, missing));
+    }
+    Ok(())
 }
 
 /// The VF is this attachment's, and set as it wanted it.
@@ -159,6 +182,12 @@ fn addresses_and_routes(record: &Record, pod: &mut Socket, p: &ConfigurePod) -> 
     let has = addr::list(pod, link.index)?;
     if let Some(a) = p.addresses.iter().find(|a| !has.contains(&a.ip)) {
         return Err(failed(record, format!("interface {} does not have address {}", p.link, a.ip)));
+    }
+    // With which MAC is the daemon's affair, which follows the uplink's.
+    for hop in &p.neighbours {
+        if neigh::mac_of(pod, p.link.as_str(), link.index, hop.ip)?.is_none_or(|mac| mac.is_empty()) {
+            return Err(failed(record, format!("interface {} does not have neighbour {}", p.link, hop.ip)));
+        }
     }
     if p.routes.is_empty() {
         return Ok(());
