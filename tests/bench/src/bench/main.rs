@@ -9,6 +9,7 @@ mod node;
 mod options;
 mod process;
 mod report;
+mod sriov;
 mod stats;
 mod subject;
 mod table;
@@ -22,7 +23,11 @@ fn main() -> ExitCode {
     if let Some(("peak-rss", command)) = args.split_first().map(|(verb, rest)| (verb.as_str(), rest)) {
         return process::report_peak_rss(command);
     }
-    match Options::parse(&args).and_then(|options| options.map_or(Ok(()), |options| run(&options))) {
+    let outcome = match args.split_first() {
+        Some((verb, rest)) if verb == "sriov" => sriov::main(rest),
+        _ => Options::parse(&args).and_then(|options| options.map_or(Ok(()), |options| run(&options))),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("bench: {why}");

@@ -1,0 +1,181 @@
+//! What was measured, as it goes to JSON. Times are milliseconds.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::subject::Kind;
+use super::trace::{Bound, covered};
+use crate::report::Machine;
+use crate::stats::{Series, Summary};
+
+/// sriov-cni's medians in the same emulated VM (igb, VLAN 100, delegated host-local), where it is not measured.
+const GIVEN_PEER: Times = Times { add: 252.0, del: 190.0 };
+
+/// One run.
+#[derive(Serialize)]
+pub struct Report {
+    pub machine: Machine,
+    pub rounds: usize,
+    pub subjects: Vec<Row>,
+    pub scale: Scale,
+    pub goals: Vec<Goal>,
+}
+
+/// What ours is compared with.
+#[derive(Serialize)]
+pub struct Scale {
+    pub measured: bool,
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+#[derive(Clone, Copy, Serialize)]
+pub struct Times {
+    pub add: f64,
+    pub del: f64,
+}
+
+#[derive(Serialize)]
+pub struct Row {
+    pub subject: Kind,
+    pub add: Verb,
+    pub del: Verb,
+}
+
+/// ADD or DEL.
+#[derive(Serialize)]
+pub struct Verb {
+    /// Whole processes, from fork to exit.
+    pub wall: Summary,
+    /// Of these, by the plugin's own log, in order.
+    pub steps: Vec<Step>,
+    /// As wall, of the calls that were traced.
+    pub traced: Summary,
+    /// The drivers' system calls of these, whichever process made them.
+    pub driver: Summary,
+    /// Wall time less the drivers'.
+    pub rest: Summary,
+    pub driver_calls: Vec<DriverCall>,
+}
+
+#[derive(Serialize)]
+pub struct Step {
+    pub name: String,
+    pub p50: f64,
+}
+
+/// System calls that asked the same of the drivers.
+#[derive(Serialize)]
+pub struct DriverCall {
+    pub what: String,
+    /// So many in a call of the plugin, and their time together.
+    pub count: f64,
+    pub p50: f64,
+}
+
+#[derive(Serialize)]
+pub struct Goal {
+    pub goal: &'static str,
+    pub subject: Kind,
+    pub value: f64,
+    pub at_most: f64,
+    pub reached: bool,
+}
+
+/// What is gathered of one verb.
+#[derive(Default)]
+pub struct Tally {
+    pub wall: Series,
+    pub steps: Vec<(String, Series)>,
+    pub traced: Vec<(f64, Vec<Bound>)>,
+}
+
+impl Tally {
+    pub fn step(&mut self, name: &str, ms: f64) {
+        match self.steps.iter_mut().find(|(known, _)| known == name) {
+            Some((_, series)) => series.push(ms),
+            None => {
+                let mut series = Series::default();
+                series.push(ms);
+                self.steps.push((name.to_owned(), series));
+            }
+        }
+    }
+
+    fn verb(&self) -> Option<Verb> {
+        let mut traced = [Series::default(), Series::default(), Series::default()];
+        let mut by_call: BTreeMap<&str, (usize, Series)> = BTreeMap::new();
+        for (wall, calls) in &self.traced {
+            let driver = covered(calls);
+            for (series, ms) in traced.iter_mut().zip([*wall, driver, wall - driver]) {
+                series.push(ms);
+            }
+            let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+            for call in calls {
+                *sums.entry(&call.what).or_default() += call.ms();
+                by_call.entry(&call.what).or_default().0 += 1;
+            }
+            sums.into_iter().for_each(|(what, ms)| by_call.entry(what).or_default().1.push(ms));
+        }
+        let rounds = self.traced.len() as f64;
+        let mut driver_calls: Vec<DriverCall> = by_call
+            .into_iter()
+            .filter_map(|(what, (count, ms))| {
+                Some(DriverCall {
+                    what: what.to_owned(),
+                    count: count as f64 / rounds,
+                    p50: ms.summary()?.p50,
+                })
+            })
+            .collect();
+        driver_calls.sort_by(|a, b| b.p50.total_cmp(&a.p50));
+        let steps = self
+            .steps
+            .iter()
+            .filter_map(|(name, series)| Some(Step { name: name.clone(), p50: series.summary()?.p50 }));
+        let [traced, driver, rest] = traced;
+        Some(Verb {
+            wall: self.wall.summary()?,
+            steps: steps.collect(),
+            traced: traced.summary()?,
+            driver: driver.summary()?,
+            rest: rest.summary()?,
+            driver_calls,
+        })
+    }
+}
+
+impl Report {
+    /// Of the tallies of ADD and DEL.
+    pub fn new(rounds: usize, tallies: &[(Kind, [Tally; 2])]) -> Result<Self, String> {
+        let row = |(subject, [add, del]): &(Kind, [Tally; 2])| {
+            Some(Row { subject: *subject, add: add.verb()?, del: del.verb()? })
+        };
+        let subjects: Vec<Row> = tallies.iter().filter_map(row).collect();
+        let peer = subjects.iter().find(|r| r.subject == Kind::Peer);
+        let scale = Scale {
+            measured: peer.is_some(),
+            times: peer.map_or(GIVEN_PEER, |r| Times { add: r.add.wall.p50, del: r.del.wall.p50 }),
+        };
+        let ours = subjects.iter().filter(|r| r.subject != Kind::Peer);
+        let goals = ours.flat_map(|row| goals(row, scale.times)).collect();
+        Ok(Self { machine: Machine::read()?, rounds, subjects, scale, goals })
+    }
+}
+
+fn goals(row: &Row, peer: Times) -> Vec<Goal> {
+    let goal = |goal, value: f64, at_most: f64| Goal {
+        goal,
+        subject: row.subject,
+        value,
+        at_most,
+        reached: value <= at_most,
+    };
+    vec![
+        goal("ADD p50: at most half of sriov-cni's", row.add.wall.p50, peer.add / 2.0),
+        goal("DEL p50: at most half of sriov-cni's", row.del.wall.p50, peer.del / 2.0),
+        goal("ADD less the drivers' system calls, p50", row.add.rest.p50, 5.0),
+        goal("DEL less the drivers' system calls, p50", row.del.rest.p50, 5.0),
+    ]
+}
