@@ -6,7 +6,7 @@
 use crate::files::{self, Lock};
 use crate::{Error, Result};
 use offramp_core::ids::AttachmentId;
-use offramp_core::nic::PciAddr;
+use offramp_core::nic::{PciAddr, PortKey};
 use offramp_core::vf::{CLAIM_FORMAT, Claim};
 use serde::Deserialize;
 use std::fs;
@@ -29,7 +29,7 @@ pub struct Claimed {
     pub unreadable: Vec<Error>,
 }
 
-/// The lock of whoever works on a VF. A child that is forked with it, and hangs in the kernel, goes on holding it after
+/// The lock of whoever works on a VF or a port. A child that is forked with it, and hangs in the kernel, goes on holding it after
 /// its parent's death: nothing is tried on the VF beside it.
 #[derive(Debug)]
 pub struct VfLock(Lock);
@@ -59,6 +59,12 @@ impl Claims {
     pub fn lock(&self, pci: PciAddr, patience: Duration) -> Result<VfLock> {
         let what = format!("VF {pci}");
         files::lock(&self.root.join("locks"), &format!("vf-{pci}"), &what, patience).map(VfLock)
+    }
+
+    /// Locks a port, for whoever changes how many VFs it has, or how its embedded switch is run. Likewise.
+    pub fn lock_port(&self, port: &PortKey, patience: Duration) -> Result<VfLock> {
+        let (what, name) = (format!("port {port}"), format!("port-{}", port.to_string().replace('/', "-")));
+        files::lock_for_heirs(&self.root.join("locks"), &name, &what, patience).map(VfLock)
     }
 
     /// Claims a VF that nobody has; [`Error::Claimed`] names who has it. The file appears with its content, or not at

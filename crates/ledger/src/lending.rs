@@ -6,6 +6,7 @@ use crate::{Error, Result, Store};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
 use offramp_core::nic::PciAddr;
+use offramp_core::record::PodRef;
 use offramp_core::vf::{Claim, VfMode, VfRef, VfState};
 use offramp_kernel::{crash, vf};
 use std::os::fd::AsFd;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 pub struct Borrower<'a> {
     /// The attachment, whose lock the caller holds.
     pub holder: &'a AttachmentId,
+    /// Its pod, where it is known.
+    pub pod: Option<&'a PodRef>,
     /// The pool that the VF is of.
     pub pool: Option<&'a str>,
     /// Seconds since 1970.
@@ -46,8 +49,8 @@ pub fn claim(
             }
             let before = vf::state(&vf::Host::default().with_locks(vec![lock.as_fd()]), vf)?;
             let mode = mode(vf, &before)?;
-            let pool = who.pool.map(str::to_owned);
-            let claim = Claim { pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
+            let (pod, pool) = (who.pod.cloned(), who.pool.map(str::to_owned));
+            let claim = Claim { pod, pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
             claims.take(&claim)?;
             crash::point("vf.taken");
             return Ok((claim, lock));

@@ -118,7 +118,8 @@ impl Node {
     }
 
     fn claim(&self, ask: &Prepare, lent: Lent, inventory: &Inventory) -> Result<Loan, CniError> {
-        let borrower = Borrower { holder: &ask.attachment, pool: Some(lent.pool.as_str()), now: now() };
+        let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
+        let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
         let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev) {
             (VfMode::Netdev, None) => {
                 Err(CniError::try_again(format!("{vf} has no interface on the node now")))

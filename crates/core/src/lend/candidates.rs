@@ -50,7 +50,7 @@ impl Found {
 }
 
 /// Whether a VF can serve.
-enum Fit {
+pub(super) enum Fit {
     Now,
     Later(Why),
     Never(Why),
@@ -145,7 +145,7 @@ fn look_at_vfs(found: &mut Found, node: &Node<'_>, want: &Want, pool: usize, set
             settings: settings.clone(),
             netdev: vf.netdev.on_host().cloned(),
         };
-        match fit(node, config, want, settings, (port, vf)) {
+        match fit(node, config, want.eth0, settings, (port, vf)) {
             Fit::Now => found.free.push(candidate()),
             Fit::Later(why) => {
                 found.awaited.push(candidate());
@@ -162,7 +162,7 @@ fn look_at_vfs(found: &mut Found, node: &Node<'_>, want: &Want, pool: usize, set
 }
 
 /// What never goes away comes first: only what is left without it can be waited for.
-fn fit(node: &Node<'_>, pool: &Pool, want: &Want, settings: &VfSettings, (port, vf): (&Port, &Vf)) -> Fit {
+pub(super) fn fit(node: &Node<'_>, pool: &Pool, eth0: bool, settings: &VfSettings, (port, vf): (&Port, &Vf)) -> Fit {
     let driver = node.taken.free_driver(vf);
     match pool.mode {
         VfMode::Netdev if driver.is_none_or(|d| d == "vfio-pci") => {
@@ -172,11 +172,11 @@ fn fit(node: &Node<'_>, pool: &Pool, want: &Want, settings: &VfSettings, (port, 
         VfMode::Netdev | VfMode::Vfio => {}
     }
     match &node.hints.eth0 {
-        Some(Err(why)) if want.eth0 => return Fit::Never(Why::NoUplink(why.clone())),
-        Some(Ok(ports)) if want.eth0 && !ports.contains(&port.key) => return Fit::Never(Why::NotOnUplink),
+        Some(Err(why)) if eth0 => return Fit::Never(Why::NoUplink(why.clone())),
+        Some(Ok(ports)) if eth0 && !ports.contains(&port.key) => return Fit::Never(Why::NotOnUplink),
         _ => {}
     }
-    if want.eth0
+    if eth0
         && !pool.policy.allow_bond
         && let Some(bond) = port.controller.as_ref().filter(|c| node.hints.bonds.contains(c))
     {

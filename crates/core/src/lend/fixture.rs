@@ -71,7 +71,7 @@ pub fn request(wants: Vec<Want>) -> LendRequest {
 }
 
 pub fn holding(hold: Hold) -> Holding {
-    Holding { holder: "other@net1".parse().unwrap(), hold, driver: Some(NETDEV_DRIVER.into()) }
+    Holding { holder: "other@net1".into(), hold, driver: Some(NETDEV_DRIVER.into()) }
 }
 
 pub fn lent_out(addresses: impl IntoIterator<Item = PciAddr>) -> Taken {

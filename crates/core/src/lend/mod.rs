@@ -5,10 +5,12 @@ mod eth0;
 mod matching;
 mod refusal;
 mod taken;
+mod usage;
 
 pub use eth0::{Choice, Eth0, choose_eth0};
 pub use refusal::{Reason, Refusal, Why};
 pub use taken::{Hold, Holding, Taken};
+pub use usage::{Usage, usage};
 
 use crate::ids::{IfName, PoolName};
 use crate::nic::{Inventory, PciAddr, PortKey};

@@ -86,6 +86,20 @@ impl Why {
         matches!(self, Self::Namespace(_) | Self::NotForEth0 | Self::Forbidden(_) | Self::Bond(_))
     }
 
+    /// One word, for counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoPools | Self::NoSuchPool(_) | Self::NoVfs | Self::Overlaps(_) => "no-pool",
+            Self::Namespace(_) | Self::NotForEth0 | Self::Forbidden(_) | Self::Bond(_) => "policy",
+            Self::NoSuchDevice(_) | Self::DeviceOfNoPool(_) | Self::DeviceOfOtherPool(_) => "no-device",
+            Self::Lent | Self::OtherInterfaces(_) => "lent",
+            Self::Quarantine(_) => "quarantine",
+            Self::Elsewhere | Self::NoNetdev(_) | Self::NoIommuGroup | Self::VfioEth0 => "unfit",
+            Self::NoUplink(_) | Self::NotOnUplink => "not-on-uplink",
+            Self::PortDown | Self::NoLink => "no-link",
+        }
+    }
+
     /// Goes for the port's or pool's VFs one by one.
     fn counts(&self) -> bool {
         matches!(
@@ -164,6 +178,11 @@ impl Refusal {
         }
         let hint = format!("annotation {OFFLOAD}: preferred falls back to veth");
         error.context(format!("offload of {eth0} is required")).with_details(hint)
+    }
+
+    /// The kinds of the reasons ([`Why::kind`]).
+    pub fn kinds(&self) -> BTreeSet<&'static str> {
+        self.reasons.iter().map(|r| r.why.kind()).collect()
     }
 
     /// The interfaces that get nothing.

@@ -1,6 +1,5 @@
 //! Which VFs are not free.
 
-use crate::ids::AttachmentId;
 use crate::nic::{PciAddr, Vf};
 use crate::vf::{Claim, Claimed};
 use std::collections::BTreeMap;
@@ -13,8 +12,8 @@ pub struct Taken(BTreeMap<PciAddr, Holding>);
 /// A VF that is not free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
-    /// The attachment that has it, or had it last.
-    pub holder: AttachmentId,
+    /// Who has it, or had it last ([`Claim::who`]).
+    pub holder: String,
     /// How it is held.
     pub hold: Hold,
     /// The driver it was bound to while it was free.
@@ -31,7 +30,7 @@ pub enum Hold {
 }
 
 impl fmt::Display for Holding {
-    /// As it goes on after the VF's name: `is lent to CONTAINER@net1`.
+    /// As it goes on after the VF's name: `is lent to default/web@net1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { holder, hold, driver: _ } = self;
         match hold {
@@ -75,7 +74,7 @@ impl Taken {
 impl<'a> FromIterator<&'a Claim> for Taken {
     fn from_iter<I: IntoIterator<Item = &'a Claim>>(claims: I) -> Self {
         let holding = |claim: &Claim| Holding {
-            holder: claim.holder.clone(),
+            holder: claim.who(),
             hold: match &claim.state {
                 Claimed::Lent => Hold::Lent,
                 Claimed::Quarantine { reason, .. } => Hold::Quarantine(reason.clone()),

@@ -3,7 +3,7 @@
 use super::select::any;
 use crate::ids::IfName;
 use crate::lend::Taken;
-use crate::nic::{Eswitch, PciAddr, Port, PortKey, VfNetdev};
+use crate::nic::{Eswitch, PciAddr, Port, PortKey, Vf, VfNetdev};
 use crate::vf::VfRef;
 use std::fmt;
 
@@ -87,7 +87,7 @@ pub enum NicObstacle {
 pub struct InUse {
     /// The VF.
     pub vf: VfRef,
-    /// Who has it.
+    /// Why, as it goes on after the VF's name: `is lent to default/web@net1`.
     pub by: String,
 }
 
@@ -109,8 +109,14 @@ impl fmt::Display for NicProblem {
     }
 }
 
-/// What is to be done at a port of a rule; none: it is as it should be.
-pub fn nic_change(rule: &NicRule, port: &Port, taken: &Taken) -> Result<Option<NicChange>, NicProblem> {
+/// What is to be done at a port of a rule; none: it is as it should be. `others` are VFs of it that cannot be removed
+/// for reasons that neither claims nor the inventory tell.
+pub fn nic_change(
+    rule: &NicRule,
+    port: &Port,
+    taken: &Taken,
+    others: &[InUse],
+) -> Result<Option<NicChange>, NicProblem> {
     let eswitch = rule.eswitch.filter(|mode| *mode != port.eswitch);
     let num_vfs = rule.num_vfs.unwrap_or(port.num_vfs);
     if eswitch.is_none() && num_vfs == port.num_vfs {
@@ -121,24 +127,25 @@ pub fn nic_change(rule: &NicRule, port: &Port, taken: &Taken) -> Result<Option<N
         let wanted = format!("{num_vfs} VFs (it has {}){mode}", port.num_vfs);
         Err(NicProblem { pf: port.netdev.clone(), wanted, why })
     };
-    if num_vfs > port.total_vfs {
+    // 0: not told, or no SR-IOV at all, which to try tells.
+    if port.total_vfs > 0 && num_vfs > port.total_vfs {
         return problem(NicObstacle::AtMost(port.total_vfs));
     }
     if !rule.manage {
         return problem(NicObstacle::NotManaged);
     }
-    let in_use = in_use(port, taken);
+    let in_use: Vec<InUse> = in_use(port, taken).chain(others.iter().cloned()).collect();
     if !in_use.is_empty() {
         return problem(NicObstacle::InUse(in_use));
     }
     Ok(Some(NicChange { port: port.key.clone(), through_zero: port.num_vfs > 0, eswitch, num_vfs }))
 }
 
-fn in_use(port: &Port, taken: &Taken) -> Vec<InUse> {
-    let by = |vf: &crate::nic::Vf| match (taken.get(vf.pci), &vf.netdev) {
+fn in_use<'a>(port: &'a Port, taken: &'a Taken) -> impl Iterator<Item = InUse> + 'a {
+    let by = |vf: &Vf| match (taken.get(vf.pci), &vf.netdev) {
         (Some(holding), _) => Some(holding.to_string()),
         (None, VfNetdev::Elsewhere { .. }) => Some("has its netdev in another namespace".to_owned()),
         (None, VfNetdev::None | VfNetdev::Host { .. }) => None,
     };
-    port.vfs.iter().filter_map(|vf| Some(InUse { vf: port.vf_ref(vf), by: by(vf)? })).collect()
+    port.vfs.iter().filter_map(move |vf| Some(InUse { vf: port.vf_ref(vf), by: by(vf)? }))
 }

@@ -33,6 +33,27 @@ impl fmt::Display for Overlap {
     }
 }
 
+impl Resolved {
+    /// What the configuration should not say of this node: pools that select the same VFs, or none.
+    pub fn problems(&self, pools: &[Pool]) -> Vec<String> {
+        let mut shared: BTreeMap<&[PoolName], Vec<&Overlap>> = BTreeMap::new();
+        for overlap in &self.overlaps {
+            shared.entry(&overlap.pools).or_default().push(overlap);
+        }
+        let shared = shared.into_values().map(|overlaps| match overlaps[..] {
+            [first] => first.to_string(),
+            [first, .., last] => format!("{first}; so are {} more, up to {}", overlaps.len() - 1, last.vf),
+            [] => String::new(),
+        });
+        let is_empty = |(index, pool): &(usize, &Pool)| {
+            !self.pool_of.values().any(|of| of == index)
+                && !self.overlaps.iter().any(|o| o.pools.contains(&pool.name))
+        };
+        let empty = pools.iter().enumerate().filter(is_empty);
+        shared.chain(empty.map(|(_, pool)| format!("pool {} has no VF on this node", pool.name))).collect()
+    }
+}
+
 /// Finds each VF's pool. A VF that is taken is judged by the driver it had before: being lent in vfio mode takes
 /// no VF out of its pool.
 pub fn resolve(pools: &[Pool], inventory: &Inventory, taken: &Taken) -> Resolved {

@@ -45,7 +45,7 @@ fn pool(name: &str, selectors: Vec<Selector>) -> Pool {
 
 fn taken(pci: PciAddr, hold: Hold) -> Taken {
     let mut taken = Taken::default();
-    let holder = "c1@net1".parse().unwrap();
+    let holder = "c1@net1".into();
     taken.insert(pci, Holding { holder, hold, driver: Some("igbvf".into()) });
     taken
 }
@@ -131,11 +131,31 @@ fn a_vf_of_two_pools_is_of_none() {
     let pools = [pool("a", vec![by_name("nic0#0"), by_name("nic9")]), pool("b", vec![by_name("nic0")])];
     let inventory = Inventory { ports: vec![nic0()] };
     let resolved = resolve(&pools, &inventory, &Taken::default());
-    assert_eq!(resolved.pool_of.into_iter().collect::<Vec<_>>(), [(vf(1).pci, 1)]);
+    assert_eq!(resolved.pool_of.clone().into_iter().collect::<Vec<_>>(), [(vf(1).pci, 1)]);
     assert_eq!(
         resolved.overlaps[0].to_string(),
         "VF 0 of nic0 (0000:02:10.0) is selected by the pools a and b: it is lent by none of them"
     );
+    assert_eq!(resolved.problems(&pools), [resolved.overlaps[0].to_string()]);
+}
+
+#[test]
+fn what_a_configuration_should_not_say_of_its_pools() {
+    let by_name = |text: &str| Selector { pf_names: vec![text.parse().unwrap()], ..Selector::default() };
+    let pools = ["nic0", "nic0", "nic9"].map(|nic| vec![by_name(nic)]);
+    let pools: Vec<Pool> =
+        ["a", "b", "none"].into_iter().zip(pools).map(|(name, selectors)| pool(name, selectors)).collect();
+    let inventory = Inventory { ports: vec![nic0()] };
+    let problems = resolve(&pools, &inventory, &Taken::default()).problems(&pools);
+    assert_eq!(
+        problems,
+        [
+            "VF 0 of nic0 (0000:02:10.0) is selected by the pools a and b: it is lent by none of them; so are 1 more, \
+             up to VF 1 of nic0 (0000:02:10.1)",
+            "pool none has no VF on this node",
+        ]
+    );
+    assert!(resolve(&pools[..1], &inventory, &Taken::default()).problems(&pools[..1]).is_empty());
 }
 
 #[test]
@@ -278,7 +298,7 @@ fn rule(num_vfs: Option<u16>, eswitch: Option<Eswitch>) -> NicRule {
 #[test]
 fn what_is_to_be_changed_at_a_port() {
     let none = Taken::default();
-    let change = |rule: &NicRule| nic_change(rule, &nic0(), &none).unwrap();
+    let change = |rule: &NicRule| nic_change(rule, &nic0(), &none, &[]).unwrap();
     assert_eq!(change(&rule(None, None)), None);
     assert_eq!(change(&rule(Some(2), Some(Eswitch::Legacy))), None);
     let more = change(&rule(Some(7), None)).unwrap();
@@ -287,14 +307,16 @@ fn what_is_to_be_changed_at_a_port() {
     let mode = change(&rule(None, Some(Eswitch::Switchdev))).unwrap();
     assert_eq!((mode.through_zero, mode.eswitch, mode.num_vfs), (true, Some(Eswitch::Switchdev), 2));
     let without = Port { num_vfs: 0, vfs: vec![], ..nic0() };
-    assert!(!nic_change(&rule(Some(7), None), &without, &none).unwrap().unwrap().through_zero);
+    assert!(!nic_change(&rule(Some(7), None), &without, &none, &[]).unwrap().unwrap().through_zero);
 }
 
 #[test]
 fn a_port_is_not_changed_beyond_its_limits_or_under_anybody() {
     let none = Taken::default();
+    let untold = Port { total_vfs: 0, ..nic0() };
+    assert!(nic_change(&rule(Some(70), None), &untold, &none, &[]).unwrap().is_some());
     let told =
-        |rule: &NicRule, port: &Port, taken: &Taken| nic_change(rule, port, taken).unwrap_err().to_string();
+        |rule: &NicRule, port: &Port, taken: &Taken| nic_change(rule, port, taken, &[]).unwrap_err().to_string();
     assert_eq!(
         told(&rule(Some(8), None), &nic0(), &none),
         "nic0 should have 8 VFs (it has 2), but it can have 7 VFs at most"
@@ -307,6 +329,9 @@ fn a_port_is_not_changed_beyond_its_limits_or_under_anybody() {
     let mut stolen = nic0();
     stolen.vfs[1].netdev = VfNetdev::Elsewhere { netns: None, name: None };
     let held = taken(vf(0).pci, Hold::Quarantine("reset failed".into()));
+    let opened = [InUse { vf: nic0().vf_ref(&vf(1)), by: "is held open by process 7 (dpdk)".into() }];
+    let told_of_others = nic_change(&rule(Some(0), None), &nic0(), &none, &opened).unwrap_err().to_string();
+    assert!(told_of_others.ends_with("VF 1 of nic0 (0000:02:10.1) is held open by process 7 (dpdk)"));
     assert_eq!(
         told(&rule(Some(4), None), &stolen, &held),
         "nic0 should have 4 VFs (it has 2), but the change would remove VFs that are in use: VF 0 of nic0 (0000:02:10.0) \

@@ -3,6 +3,7 @@
 
 use super::{VfMode, VfRef, VfState};
 use crate::ids::AttachmentId;
+use crate::record::PodRef;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -19,6 +20,9 @@ pub struct Claim {
     pub vf: VfRef,
     /// The attachment that has it, or had it last.
     pub holder: AttachmentId,
+    /// Its pod, where the runtime told: a record says so too, and is gone before the VF is clean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodRef>,
     /// The pool it was lent from; none: inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
@@ -50,7 +54,16 @@ pub enum Claimed {
 impl Claim {
     /// A VF that is lent to `holder` from now on.
     pub fn lent(vf: VfRef, holder: AttachmentId, mode: VfMode, before: VfState, now: u64) -> Self {
-        Self { format: FORMAT, vf, holder, pool: None, mode, before, state: Claimed::Lent, since: now }
+        let (pod, pool) = (None, None);
+        Self { format: FORMAT, vf, holder, pod, pool, mode, before, state: Claimed::Lent, since: now }
+    }
+
+    /// `NAMESPACE/POD@IFNAME` where the pod is known, else `CONTAINER@IFNAME`.
+    pub fn who(&self) -> String {
+        match &self.pod {
+            Some(pod) => format!("{pod}@{}", self.holder.ifname),
+            None => self.holder.to_string(),
+        }
     }
 
     /// The same VF, to be cleaned; one that is being cleaned stays as it is.
@@ -69,14 +82,15 @@ impl Claim {
 }
 
 impl fmt::Display for Claim {
-    /// `VF 3 of ens1f0 (0000:02:10.6) is held by CONTAINER@net1 since 2026-02-01 10:30:00 UTC`
+    /// `VF 3 of ens1f0 (0000:02:10.6) is held by default/web@net1 since 2026-02-01 10:30:00 UTC`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = self.who();
         match &self.state {
-            Claimed::Lent => write!(f, "{} is held by {} since {}", self.vf, self.holder, Utc(self.since)),
+            Claimed::Lent => write!(f, "{} is held by {who} since {}", self.vf, Utc(self.since)),
             Claimed::Quarantine { attempts, reason } => {
                 write!(f, "{} is in quarantine since {}: ", self.vf, Utc(self.since))?;
                 match attempts {
-                    0 => write!(f, "{} is done with it, and it is being cleaned", self.holder),
+                    0 => write!(f, "{who} is done with it, and it is being cleaned"),
                     n => write!(f, "cleaning it failed {n} times: {reason}"),
                 }
             }

@@ -106,6 +106,16 @@ impl Device {
         vfs
     }
 
+    /// How many VFs it has; none: it has no SR-IOV. Of a PCI function its VFs are counted: to read `sriov_numvfs`
+    /// waits for whoever writes it (`sriov_numvfs_show`, drivers/pci/iov.c), who may hang.
+    pub(crate) fn num_vfs(&self) -> Option<u16> {
+        if self.link("subsystem").as_deref() != Some("pci") {
+            return self.number("sriov_numvfs");
+        }
+        self.number::<u16>("sriov_totalvfs")?;
+        u16::try_from(self.vfs().len()).ok()
+    }
+
     /// The device of the function's own kind: a virtio device is the only child of its PCI function.
     pub(crate) fn function(self) -> Self {
         match (self.link("subsystem").as_deref(), self.path.parent()) {

@@ -130,7 +130,7 @@ impl<'a> Function<'a> {
             mtu: link.mtu,
             controller: link.controller.and_then(controller),
             total_vfs: self.device.number("sriov_totalvfs").unwrap_or_default(),
-            num_vfs: self.device.number("sriov_numvfs").unwrap_or_default(),
+            num_vfs: self.device.num_vfs().unwrap_or_default(),
             eswitch: facts.eswitch.get(self.parent).copied().unwrap_or_default(),
             switch_id: link.switch_id.clone(),
             vfs,

@@ -30,7 +30,7 @@ pub fn set_num_vfs(
     let device = netdev.parent.as_ref().and_then(|parent| sysfs.device(parent)).map(Device::function);
     let device = device.filter(|device| device.name() == port.key.device);
     let device = device.ok_or_else(|| unfit("the link is of another device by now".into()))?;
-    let present: u16 = device.number(FILE).ok_or_else(|| unfit("the device has no SR-IOV".into()))?;
+    let present = device.num_vfs().ok_or_else(|| unfit("the device has no SR-IOV".into()))?;
     if let Some(total) = device.number::<u16>("sriov_totalvfs").filter(|total| number > *total) {
         return Err(unfit(format!("it can have at most {total}")));
     }
@@ -52,7 +52,7 @@ pub fn set_num_vfs(
             return Ok(written);
         }
     }
-    match device.number(FILE) {
+    match device.num_vfs() {
         Some(now) if now == number => Ok(Written::Done),
         now => Err(unfit(format!("the driver took it, and has {} now", now.unwrap_or(0)))),
     }
