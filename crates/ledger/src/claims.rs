@@ -64,7 +64,7 @@ impl Claims {
     /// Locks a port, for whoever changes how many VFs it has, or how its embedded switch is run. Likewise.
     pub fn lock_port(&self, port: &PortKey, patience: Duration) -> Result<VfLock> {
         let (what, name) = (format!("port {port}"), format!("port-{}", port.to_string().replace('/', "-")));
-        files::lock_for_heirs(&self.root.join("locks"), &name, &what, patience).map(VfLock)
+        files::lock(&self.root.join("locks"), &name, &what, patience).map(VfLock)
     }
 
     /// Claims a VF that nobody has; [`Error::Claimed`] names who has it. The file appears with its content, or not at
