@@ -50,7 +50,8 @@ pub fn claim(
             let before = vf::state(&vf::Host::default().with_locks(vec![lock.as_fd()]), vf)?;
             let mode = mode(vf, &before)?;
             let (pod, pool) = (who.pod.cloned(), who.pool.map(str::to_owned));
-            let claim = Claim { pod, pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
+            let claim =
+                Claim { pod, pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
             claims.take(&claim)?;
             crash::point("vf.taken");
             return Ok((claim, lock));

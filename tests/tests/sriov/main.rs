@@ -8,6 +8,7 @@ mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
 mod sriov_inline;
+mod sriov_manage;
 mod sriov_node;
 mod sriov_release;
 mod sriov_userspace;

@@ -162,7 +162,13 @@ fn look_at_vfs(found: &mut Found, node: &Node<'_>, want: &Want, pool: usize, set
 }
 
 /// What never goes away comes first: only what is left without it can be waited for.
-pub(super) fn fit(node: &Node<'_>, pool: &Pool, eth0: bool, settings: &VfSettings, (port, vf): (&Port, &Vf)) -> Fit {
+pub(super) fn fit(
+    node: &Node<'_>,
+    pool: &Pool,
+    eth0: bool,
+    settings: &VfSettings,
+    (port, vf): (&Port, &Vf),
+) -> Fit {
     let driver = node.taken.free_driver(vf);
     match pool.mode {
         VfMode::Netdev if driver.is_none_or(|d| d == "vfio-pci") => {

@@ -34,11 +34,8 @@ pub struct Usage {
 pub fn usage(pools: &[Pool], inventory: &Inventory, taken: &Taken) -> Vec<Usage> {
     let (resolved, hints) = (resolve(pools, inventory, taken), Hints::default());
     let node = Node { pools, resolved: &resolved, inventory, taken, hints: &hints };
-    let of_pool = |pool: &Pool| Usage {
-        pool: Some(pool.name.clone()),
-        mode: Some(pool.mode),
-        ..Usage::default()
-    };
+    let of_pool =
+        |pool: &Pool| Usage { pool: Some(pool.name.clone()), mode: Some(pool.mode), ..Usage::default() };
     let mut all: Vec<Usage> = pools.iter().map(of_pool).collect();
     let mut without = Usage::default();
     for (port, vf) in inventory.vfs() {
@@ -50,11 +47,9 @@ pub fn usage(pools: &[Pool], inventory: &Inventory, taken: &Taken) -> Vec<Usage>
                 Fit::Now => None,
                 Fit::Later(why) | Fit::Never(why) => Some(why),
             },
-            (None, None) => resolved
-                .overlaps
-                .iter()
-                .find(|o| o.vf.pci == vf.pci)
-                .map(|o| Why::Overlaps(o.pools.clone())),
+            (None, None) => {
+                resolved.overlaps.iter().find(|o| o.vf.pci == vf.pci).map(|o| Why::Overlaps(o.pools.clone()))
+            }
         };
         pool.map_or(&mut without, |pool| &mut all[pool]).count(hold, why);
     }
@@ -86,11 +81,8 @@ mod tests {
         nic.vfs[2].netdev = VfNetdev::Elsewhere { netns: None, name: None };
         let mut down = port(2, None, 2);
         down.up = false;
-        let pools = [
-            pool("fast", &["nic1#0-4", "nic2"]),
-            pool("other", &["nic1#4-5"]),
-            pool("empty", &["nic9"]),
-        ];
+        let pools =
+            [pool("fast", &["nic1#0-4", "nic2"]), pool("other", &["nic1#4-5"]), pool("empty", &["nic9"])];
         let mut taken = Taken::default();
         taken.insert(pci(1, 0), holding(Hold::Lent));
         taken.insert(pci(1, 1), holding(Hold::Quarantine("reset failed".into())));

@@ -315,8 +315,9 @@ fn a_port_is_not_changed_beyond_its_limits_or_under_anybody() {
     let none = Taken::default();
     let untold = Port { total_vfs: 0, ..nic0() };
     assert!(nic_change(&rule(Some(70), None), &untold, &none, &[]).unwrap().is_some());
-    let told =
-        |rule: &NicRule, port: &Port, taken: &Taken| nic_change(rule, port, taken, &[]).unwrap_err().to_string();
+    let told = |rule: &NicRule, port: &Port, taken: &Taken| {
+        nic_change(rule, port, taken, &[]).unwrap_err().to_string()
+    };
     assert_eq!(
         told(&rule(Some(8), None), &nic0(), &none),
         "nic0 should have 8 VFs (it has 2), but it can have 7 VFs at most"
