@@ -150,6 +150,7 @@ fn attempt(node: &Node, vf: &VfRef) -> Option<Instant> {
         Ok(Outcome::Busy) => return Some(Instant::now() + BUSY_PAUSE),
         Ok(Outcome::Free) => {
             tracing::info!(%vf, millis = start.elapsed().as_millis() as u64, "clean, and free");
+            node.nics.bell.ring();
             (Label::Ok, None)
         }
         Ok(Outcome::Gone) => {

@@ -78,6 +78,15 @@ fn start(node: &Arc<Node>) -> Result<(), RunError> {
     let watching = node.clone();
     let mut events = NicEvents::open();
     watching.nics.look(&watching);
+    let (managing, (begun, has_begun)) = (node.clone(), std::sync::mpsc::channel());
+    thread("nic-rules", move || {
+        crate::nics::manage::run(&managing, || {
+            // Who waits has not left.
+            let _ = begun.send(());
+        });
+    })?;
+    // Its end would be told too.
+    let _ = has_begun.recv();
     thread("nics", move || {
         loop {
             events.wait(watching.config.reconcile_interval);

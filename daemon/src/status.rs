@@ -2,6 +2,7 @@
 //! Keys are only ever added.
 
 use ipnetwork::IpNetwork;
+use offramp_core::lend::Usage;
 use offramp_core::plan::Path;
 use offramp_core::record::State;
 use offramp_core::vf::Claim;
@@ -23,6 +24,9 @@ pub struct Status {
     pub overlay: OverlayStatus,
     /// How many attachments there are of each kind.
     pub attachments: Vec<AttachmentCount>,
+    /// How the pools stand, and what VFs are in none.
+    #[serde(default)]
+    pub pools: Vec<Usage>,
     /// The VFs that are lent or in quarantine.
     #[serde(default)]
     pub vfs: Vec<VfStatus>,

@@ -81,7 +81,7 @@ mod sriov_nics {
             "ip link set nic0 up; n=$(cat {numvfs}); [ $n = 4 ] || {{ echo 0 > {numvfs}; echo 4 > {numvfs}; }}"
         ));
         let (table, note) = nics(dir, "table");
-        assert!(table.contains("4 of 7: 4 free"), "{table}");
+        assert!(table.contains("4 of 7  4     0     0 "), "{table}");
         assert!(note.contains("offrampd is not running"), "{note}");
 
         let daemon = start(dir);

@@ -4,9 +4,11 @@ use crate::cni::result::{CniResult, Interface, Ip, Route};
 use crate::firewall::{HostPortRule, Masquerade, Rules, SpoofCheck};
 use crate::ids::{AttachmentId, IfName, MacAddr};
 use crate::net::Family;
+use crate::nic::PciAddr;
 use crate::spec::{Address, HostPort, Spec};
 use crate::step::{
-    Announce, AttachPort, AwaitCarrier, ConfigurePod, CreateVeth, Gateway, KnowMac, Neighbours, Shape, Step,
+    Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateVeth, Gateway, KnowMac,
+    Neighbours, Shape, Step,
 };
 use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
@@ -76,6 +78,24 @@ impl Plan {
             Step::ConfigureVf(v) => Some(&v.vf),
             _ => None,
         })
+    }
+
+    /// The pod's interface that is this VF.
+    pub fn interface_of(&self, pci: PciAddr) -> Option<&Interface> {
+        let pci = pci.to_string();
+        self.result.interfaces.iter().find(|i| i.pci_id.as_ref() == Some(&pci))
+    }
+
+    /// How an interface of the pod is made.
+    pub fn path_of(&self, interface: &Interface) -> Path {
+        let is_this = |vf: &VfRef| Some(vf.pci.to_string()) == interface.pci_id;
+        let for_userspace =
+            |s: &Step| matches!(s, Step::BindVf(BindVf { vf, to: BindTo::VfioPci }) if is_this(vf));
+        match interface.pci_id {
+            None => Path::Veth,
+            Some(_) if self.steps.iter().any(for_userspace) => Path::VfUserspace,
+            Some(_) => Path::Vf,
+        }
     }
 
     /// The host end and its MAC.

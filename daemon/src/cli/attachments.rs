@@ -4,7 +4,9 @@ use super::CliError;
 use super::client::Client;
 use super::table::table;
 use super::units::{join, span};
+use super::vfs;
 use offramp_core::record::{FORMAT, Mode, Record};
+use offramp_core::vf::Claim;
 use std::path::Path;
 
 /// Records, and what the user must know about them.
@@ -80,13 +82,14 @@ fn read_record(path: &Path) -> Result<Option<Record>, String> {
     }
 }
 
-/// The table; `now` in seconds since 1970.
-pub fn render(records: &[Record], now: u64, wide: bool) -> String {
+/// The table: a row an interface of the pod; `now` in seconds since 1970.
+pub fn render(records: &[Record], claims: &[Claim], now: u64, wide: bool) -> String {
     if records.is_empty() {
         return "No pod is attached on this node.\n".into();
     }
+    let interfaces = records.iter().flat_map(|r| in_pod(r).into_iter().map(move |i| (r, i)));
     if wide {
-        let rows: Vec<_> = records.iter().map(|r| wide_row(r, now)).collect();
+        let rows: Vec<_> = interfaces.map(|(r, i)| wide_row(r, i, claims, now)).collect();
         let headings = [
             "POD",
             "INTERFACE",
@@ -94,6 +97,8 @@ pub fn render(records: &[Record], now: u64, wide: bool) -> String {
             "PATH",
             "STATE",
             "AGE",
+            "VF",
+            "POOL",
             "HOST INTERFACE",
             "NETWORK",
             "MODE",
@@ -102,9 +107,16 @@ pub fn render(records: &[Record], now: u64, wide: bool) -> String {
         ];
         table("", headings, &rows)
     } else {
-        let rows: Vec<_> = records.iter().map(|r| row(r, now)).collect();
+        let rows: Vec<_> = interfaces.map(|(r, i)| row(r, i, now)).collect();
         table("", ["POD", "CONTAINER", "INTERFACE", "ADDRESSES", "PATH", "STATE", "AGE"], &rows)
     }
+}
+
+/// The pod's interfaces by their places in the result; none: the attachment as such, if no interface is told.
+fn in_pod(r: &Record) -> Vec<Option<usize>> {
+    let all = r.plan.result.interfaces.iter().enumerate();
+    let found: Vec<_> = all.filter(|(_, i)| i.sandbox.is_some()).map(|(place, _)| Some(place)).collect();
+    if found.is_empty() { vec![None] } else { found }
 }
 
 /// As much of a container's ID as tools of container runtimes show; `explain` takes it.
@@ -116,28 +128,35 @@ fn pod(record: &Record) -> String {
     record.pod.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
-fn row(r: &Record, now: u64) -> [String; 7] {
+fn row(r: &Record, place: Option<usize>, now: u64) -> [String; 7] {
+    let interface = place.map(|place| &r.plan.result.interfaces[place]);
+    let ips = r.plan.result.ips.iter().filter(|ip| place.is_none() || ip.interface == place);
     [
         pod(r),
         short(r.attachment.container.as_str()),
-        r.attachment.ifname.to_string(),
-        join(r.plan.ips()),
-        r.plan.path.to_string(),
+        interface.map_or_else(|| r.attachment.ifname.to_string(), |i| i.name.clone()),
+        join(ips.map(|ip| ip.address.ip())),
+        interface.map_or(r.plan.path, |i| r.plan.path_of(i)).to_string(),
         r.state.as_str().into(),
         span(now.saturating_sub(r.created)),
     ]
 }
 
-fn wide_row(r: &Record, now: u64) -> [String; 11] {
-    let [pod, _, ifname, ips, path, state, age] = row(r, now);
+fn wide_row(r: &Record, place: Option<usize>, claims: &[Claim], now: u64) -> [String; 13] {
+    let [pod, _, ifname, ips, path, state, age] = row(r, place, now);
     let mode = match r.mode {
         Mode::Inline => "inline",
         Mode::Node => "node",
     };
-    let host = r.plan.host_link().map(|(name, _)| name.to_string()).unwrap_or_default();
+    let vf = place.and_then(|place| r.plan.result.interfaces[place].pci_id.clone());
+    let claim = vf.as_ref().and_then(|pci| vfs::of(claims, r, pci.parse().ok()?));
+    let pool = claim.and_then(|c| c.pool.clone()).unwrap_or_default();
+    let host = r.plan.host_link().filter(|_| vf.is_none());
+    let host = host.map(|(name, _)| name.to_string()).unwrap_or_default();
     let netns = r.netns.path.display().to_string();
-    let container = r.attachment.container.to_string();
-    [pod, ifname, ips, path, state, age, host, r.network.to_string(), mode.into(), netns, container]
+    let (network, container) = (r.network.to_string(), r.attachment.container.to_string());
+    let vf = vf.unwrap_or_default();
+    [pod, ifname, ips, path, state, age, vf, pool, host, network, mode.into(), netns, container]
 }
 
 #[cfg(test)]

@@ -8,18 +8,18 @@ fn tables() {
     no_pod.pod = None;
     let records = [record(), no_pod];
     assert_eq!(
-        render(&records, 4660, false),
+        render(&records, &[], 4660, false),
         "\
 POD            CONTAINER      INTERFACE  ADDRESSES                  PATH  STATE  AGE
 default/web-0  4f1f8a0c9d2e7  eth0       10.244.1.7, fd00:244:1::7  veth  ready  1h 1m
 -              4f1f8a0c9d2e7  eth0       10.244.1.7, fd00:244:1::7  veth  ready  1h 1m
 "
     );
-    assert_eq!(render(&records[..1], 1000, true), "\
-POD            INTERFACE  ADDRESSES                  PATH  STATE  AGE  HOST INTERFACE   NETWORK  MODE  NETNS             CONTAINER
-default/web-0  eth0       10.244.1.7, fd00:244:1::7  veth  ready  0s   ofj1xot1xg8z9j2  offramp  node  /run/netns/cni-1  4f1f8a0c9d2e7b6a5c4d3e2f
+    assert_eq!(render(&records[..1], &[], 1000, true), "\
+POD            INTERFACE  ADDRESSES                  PATH  STATE  AGE  VF  POOL  HOST INTERFACE   NETWORK  MODE  NETNS             CONTAINER
+default/web-0  eth0       10.244.1.7, fd00:244:1::7  veth  ready  0s   -   -     ofj1xot1xg8z9j2  offramp  node  /run/netns/cni-1  4f1f8a0c9d2e7b6a5c4d3e2f
 ");
-    assert_eq!(render(&[], 0, false), "No pod is attached on this node.\n");
+    assert_eq!(render(&[], &[], 0, false), "No pod is attached on this node.\n");
 }
 
 #[test]

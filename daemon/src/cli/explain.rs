@@ -2,12 +2,14 @@
 
 use super::table::fields;
 use super::units::{join, rate, span};
+use super::vfs;
 use offramp_core::AttachmentId;
 use offramp_core::firewall::Rules;
 use offramp_core::plan::Plan;
 use offramp_core::record::{IpamHold, Mode, Record};
 use offramp_core::spec::Bandwidth;
 use offramp_core::step::Step;
+use offramp_core::vf::Claim;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -68,14 +70,26 @@ impl Target {
             Self::ContainerPrefix(prefix) => record.attachment.container.as_str().starts_with(prefix),
         }
     }
+
+    /// Whether the attachment that has a VF, or had it last, is meant.
+    pub fn matches_claim(&self, claim: &Claim) -> bool {
+        match self {
+            Self::Pod { namespace, name } => {
+                claim.pod.as_ref().is_some_and(|p| p.namespace == *namespace && p.name == *name)
+            }
+            Self::Attachment(id) => claim.holder == *id,
+            Self::ContainerPrefix(prefix) => claim.holder.container.as_str().starts_with(prefix),
+        }
+    }
 }
 
-/// One paragraph an attachment; `now` in seconds since 1970.
-pub fn render(records: &[Record], now: u64) -> String {
-    records.iter().map(|r| paragraph(r, now)).collect::<Vec<_>>().join("\n")
+/// One paragraph an attachment, and one of the VFs that were `left`; `now` in seconds since 1970.
+pub fn render(records: &[Record], claims: &[Claim], left: &[&Claim], now: u64) -> String {
+    let paragraphs = records.iter().map(|r| paragraph(r, claims, now)).chain([vfs::render_left(left)]);
+    paragraphs.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn paragraph(r: &Record, now: u64) -> String {
+fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
     let title = match &r.pod {
         Some(pod) => format!("{} of pod {pod}", r.attachment.ifname),
         None => r.attachment.to_string(),
@@ -93,6 +107,10 @@ fn paragraph(r: &Record, now: u64) -> String {
     list(&mut rows, "Interfaces", interfaces(&r.plan));
     list(&mut rows, "Addresses", addresses(r));
     list(&mut rows, "Routes", routes(&r.plan));
+    list(&mut rows, "VFs", vfs::vfs(r, claims));
+    list(&mut rows, "Settings", vfs::settings(&r.plan));
+    list(&mut rows, "Host route", vfs::host_routes(&r.plan));
+    list(&mut rows, "Claims", vfs::states(r, claims));
     list(&mut rows, "Ports", ports(&r.plan.firewall));
     list(&mut rows, "Firewall", firewall(&r.plan.firewall));
     list(&mut rows, "Bandwidth", bandwidth(&r.plan.steps));

@@ -4,7 +4,7 @@ use crate::cli::fixture::record;
 #[test]
 fn a_paragraph() {
     assert_eq!(
-        render(&[record()], 1260),
+        render(&[record()], &[], &[], 1260),
         "\
 eth0 of pod default/web-0
   Path        veth: no offload was asked for
@@ -35,7 +35,7 @@ eth0 of pod default/web-0
 fn a_record_without_a_pod_has_its_id_as_title() {
     let mut r = record();
     r.pod = None;
-    let text = render(&[r.clone(), r], 1000);
+    let text = render(&[r.clone(), r], &[], &[], 1000);
     assert_eq!(text.matches("\n\n4f1f8a0c9d2e7b6a5c4d3e2f@eth0\n  Path ").count(), 1);
 }
 

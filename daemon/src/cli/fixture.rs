@@ -1,10 +1,13 @@
 //! A record as the daemon would plan it, for the tests of what is printed.
 
 use offramp_core::cni::result::{Dns, Route};
+use offramp_core::ids::VlanId;
 use offramp_core::net::Family;
-use offramp_core::plan::{host_ifname, plan};
+use offramp_core::nic::PortKey;
+use offramp_core::plan::{Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, NetnsRef, PodRef, Record, State};
 use offramp_core::spec::{Address, Bandwidth, BridgeSpec, HostPort, PortSpec, Protocol, Rate, Spec};
+use offramp_core::vf::{self, Claim, PfSide, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState, VlanTag};
 use offramp_core::{AttachmentId, MacAddr, Mtu};
 
 /// A ready attachment of `default/web-0`, dual stack, with a port and a limit, made at 1000.
@@ -58,4 +61,57 @@ pub fn record() -> Record {
         created: 1000,
         attachment: id,
     }
+}
+
+/// Pod `telco/dpu-0`, made at 1000: eth0 on the pod network by VF 3, net1 by VF 4, net2 by VF 5 for userspace.
+pub fn with_vfs() -> Record {
+    let id: AttachmentId = "9c2e4f1f8a0c9d2e7b6a5c4d@eth0".parse().unwrap();
+    let spec = |ifname: &str, index: u16, mode: VfMode, ip: &str| VfSpec {
+        ifname: ifname.parse().unwrap(),
+        sandbox: "/run/netns/cni-2".into(),
+        vf: vf(index),
+        mode,
+        settings: VfSettings::default(),
+        present_mac: Some(MacAddr::local(u64::from(index))),
+        present_mtu: Some(1500),
+        addresses: vec![Address { ip: ip.parse().unwrap(), gateway: None }],
+        routes: Vec::new(),
+        dns: Dns::default(),
+        host_ports: Vec::new(),
+        link: true,
+        uplink: None,
+    };
+    let link = "ens1f0".parse().unwrap();
+    let uplink = Uplink { link, mac: MacAddr::local(9), bridge: "offramp0".parse().unwrap() };
+    let vlan = VlanTag { id: VlanId::try_from(100).ok(), qos: 3, ..VlanTag::default() };
+    let eth0 = VfSettings { spoofchk: Some(true), trust: Some(false), ..VfSettings::default() };
+    let net1 = VfSettings { vlan: Some(vlan), max_tx_rate: Some(1000), ..VfSettings::default() };
+    let eth0 =
+        VfSpec { settings: eth0, uplink: Some(uplink), ..spec("eth0", 3, VfMode::Netdev, "10.244.1.8/32") };
+    let net1 = VfSpec { settings: net1, ..spec("net1", 4, VfMode::Netdev, "192.168.10.5/24") };
+    let net2 = spec("net2", 5, VfMode::Vfio, "192.168.11.5/24");
+    let plan = vf::plan(&eth0).and(vf::plan(&net1)).and(vf::plan(&net2));
+    Record {
+        plan: Plan { reason: format!("{} of pool fast", vf(3)), ..plan },
+        netns: NetnsRef { path: "/run/netns/cni-2".into(), inode: 4_026_532_202 },
+        pod: Some(PodRef { namespace: "telco".into(), name: "dpu-0".into(), uid: String::new() }),
+        attachment: id,
+        ..record()
+    }
+}
+
+fn vf(index: u16) -> VfRef {
+    VfRef {
+        pci: format!("0000:02:10.{index}").parse().unwrap(),
+        port: PortKey { device: "0000:02:00.0".into(), port: 0 },
+        pf: "ens1f0".parse().unwrap(),
+        index,
+    }
+}
+
+/// The claim of a record on VF `index` from pool fast, in 2026.
+pub fn claim(record: &Record, index: u16, mode: VfMode) -> Claim {
+    let before = VfState { driver: None, pf_side: PfSide::default(), netdev: None };
+    let lent = Claim::lent(vf(index), record.attachment.clone(), mode, before, 1_767_225_600);
+    Claim { pod: record.pod.clone(), pool: Some("fast".into()), ..lent }
 }

@@ -9,6 +9,7 @@ mod nics;
 mod status;
 mod table;
 mod units;
+mod vfs;
 
 use crate::config::{Config, FileError};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -53,7 +54,7 @@ enum Command {
     Nics {
         #[command(flatten)]
         daemon: Daemon,
-        /// How to print them; wide lists each VF too: its driver, its netdev wherever that is, its IOMMU group
+        /// How to print them; wide lists each VF too: its netdev wherever that is, its pool, who has it
         #[arg(short, long, value_enum, default_value_t)]
         output: WideOutput,
     },
@@ -63,11 +64,11 @@ enum Command {
     Attachments {
         #[command(flatten)]
         daemon: Daemon,
-        /// How to print it; wide shows host interface, network, netns and the full container ID too
+        /// How to print it; wide shows VF, pool, host interface, network, netns and the full container ID too
         #[arg(short, long, value_enum, default_value_t)]
         output: WideOutput,
     },
-    /// Tell all about a pod's interfaces: how they are made, why so, and how far they are
+    /// Tell all about a pod's interfaces: how they are made, why so, how far they are, and what they left behind
     ///
     /// Without the daemon this comes from the records on disk.
     Explain {
@@ -178,20 +179,25 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             found.tell_notes();
             print(&match output {
                 WideOutput::Json => json(&found.records),
-                WideOutput::Table => attachments::render(&found.records, units::now(), false),
-                WideOutput::Wide => attachments::render(&found.records, units::now(), true),
+                WideOutput::Table => attachments::render(&found.records, &[], units::now(), false),
+                WideOutput::Wide => {
+                    let claims = vfs::claims(&daemon.socket);
+                    attachments::render(&found.records, &claims, units::now(), true)
+                }
             })
         }
         Command::Explain { target, daemon, output } => {
             let mut found = attachments::fetch(&daemon.socket)?;
             found.tell_notes();
             found.records.retain(|record| target.matches(record));
-            if found.records.is_empty() {
+            let claims = vfs::claims(&daemon.socket);
+            let left = vfs::left(&claims, &found.records, &target);
+            if found.records.is_empty() && left.is_empty() {
                 return Err(CliError::NotFound(target));
             }
             print(&match output {
                 Output::Json => json(&found.records),
-                Output::Table => explain::render(&found.records, units::now()),
+                Output::Table => explain::render(&found.records, &claims, &left, units::now()),
             })
         }
     }

@@ -4,10 +4,9 @@ use super::CliError;
 use super::client::Client;
 use super::table::table;
 use crate::nics::Nics;
-use offramp_core::nic::{PciAddr, Port, Vf, VfNetdev};
+use offramp_core::nic::{Port, Vf, VfNetdev};
 use offramp_kernel::sysfs::{Sysfs, read};
 use offramp_ledger::Store;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -24,7 +23,7 @@ pub fn fetch(socket: &Path) -> Result<Nics, CliError> {
             };
             let why = why.lines().next().unwrap_or_default();
             eprintln!("offrampd: {why}; this is from the kernel, and the claims in {}/vfs", dir.display());
-            Ok(Nics::new(inventory, &Store::at(dir).claims()))
+            Ok(Nics::new(inventory, &Store::at(dir), &[]))
         }
         Err(client) => Err(client.into()),
     }
@@ -32,13 +31,25 @@ pub fn fetch(socket: &Path) -> Result<Nics, CliError> {
 
 /// The table of ports, and if `wide` that of VFs.
 pub fn render(nics: &Nics, wide: bool) -> String {
-    let claims = &nics.claims;
     if nics.inventory.ports.is_empty() {
         return "This node has no NIC.\n".into();
     }
-    let headings =
-        ["PORT", "DEVICE", "DRIVER", "ID", "SPEED", "NUMA", "LINK", "VFS", "ESWITCH", "CONTROLLER"];
-    let rows: Vec<_> = nics.inventory.ports.iter().map(|port| port_row(port, claims)).collect();
+    let headings = [
+        "PORT",
+        "DEVICE",
+        "DRIVER",
+        "ID",
+        "SPEED",
+        "NUMA",
+        "LINK",
+        "VFS",
+        "FREE",
+        "LENT",
+        "QUARANTINE",
+        "ESWITCH",
+        "CONTROLLER",
+    ];
+    let rows: Vec<_> = nics.inventory.ports.iter().map(|port| port_row(port, nics)).collect();
     let mut text = table("", headings, &rows);
     if wide {
         let headings = [
@@ -51,23 +62,23 @@ pub fn render(nics: &Nics, wide: bool) -> String {
             "NETNS",
             "IOMMU GROUP",
             "REPRESENTOR",
+            "POOL",
             "STATE",
         ];
-        let rows: Vec<_> = nics.inventory.vfs().map(|(port, vf)| vf_row(port, vf, claims)).collect();
+        let rows: Vec<_> = nics.inventory.vfs().map(|(port, vf)| vf_row(port, vf, nics)).collect();
         text += "\n";
         text += &if rows.is_empty() { "No port has VFs.\n".into() } else { table("", headings, &rows) };
     }
     text
 }
 
-type Claims = BTreeMap<PciAddr, String>;
-
-fn port_row(port: &Port, claims: &Claims) -> [String; 10] {
+fn port_row(port: &Port, nics: &Nics) -> [String; 13] {
     let link = match (port.up, port.carrier) {
         (false, _) => "down",
         (true, false) => "no carrier",
         (true, true) => "up",
     };
+    let [vfs, free, lent, quarantine] = counts(port, nics);
     [
         port.netdev.to_string(),
         port.key.to_string(),
@@ -76,7 +87,10 @@ fn port_row(port: &Port, claims: &Claims) -> [String; 10] {
         port.speed_mbps.map(speed).unwrap_or_default(),
         text(port.numa),
         link.into(),
-        vfs(port, claims),
+        vfs,
+        free,
+        lent,
+        quarantine,
         if port.total_vfs == 0 && port.switch_id.is_none() {
             String::new()
         } else {
@@ -86,31 +100,30 @@ fn port_row(port: &Port, claims: &Claims) -> [String; 10] {
     ]
 }
 
-/// `4 of 7: 2 free, 1 lent, 1 quarantine`
-fn vfs(port: &Port, claims: &Claims) -> String {
-    if port.total_vfs == 0 && port.num_vfs == 0 {
-        return String::new();
-    }
-    let count = match port.total_vfs {
+/// How many VFs of how many, and how many of them are free, lent, and neither.
+fn counts(port: &Port, nics: &Nics) -> [String; 4] {
+    let vfs = match (port.num_vfs, port.total_vfs) {
+        (0, 0) => String::new(),
         // Not told.
-        0 => port.num_vfs.to_string(),
-        total => format!("{} of {total}", port.num_vfs),
+        (n, 0) => n.to_string(),
+        (n, total) => format!("{n} of {total}"),
     };
     if port.vfs.is_empty() {
-        return count;
+        return [vfs, String::new(), String::new(), String::new()];
     }
-    let states = port.vfs.iter().map(|vf| state(vf, claims).split([' ', ':']).next().unwrap_or_default());
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    states.for_each(|state| *counts.entry(state).or_default() += 1);
-    let counts: Vec<_> = counts.into_iter().map(|(state, count)| format!("{count} {state}")).collect();
-    format!("{count}: {}", counts.join(", "))
+    let are = |states: &[&str]| {
+        let state = |vf: &&Vf| states.contains(&state(vf, nics).split([' ', ':']).next().unwrap_or_default());
+        port.vfs.iter().filter(state).count().to_string()
+    };
+    // Nobody gets a VF whose claim cannot be read either.
+    [vfs, are(&["free"]), are(&["lent"]), are(&["quarantine", "unreadable"])]
 }
 
-fn state<'a>(vf: &Vf, claims: &'a Claims) -> &'a str {
-    claims.get(&vf.pci).map_or("free", String::as_str)
+fn state<'a>(vf: &Vf, nics: &'a Nics) -> &'a str {
+    nics.claims.get(&vf.pci).map_or("free", String::as_str)
 }
 
-fn vf_row(port: &Port, vf: &Vf, claims: &Claims) -> [String; 10] {
+fn vf_row(port: &Port, vf: &Vf, nics: &Nics) -> [String; 11] {
     let (netdev, netns) = match &vf.netdev {
         VfNetdev::None => (String::new(), String::new()),
         VfNetdev::Host { name } => (name.to_string(), "host".into()),
@@ -129,7 +142,8 @@ fn vf_row(port: &Port, vf: &Vf, claims: &Claims) -> [String; 10] {
         netns,
         text(vf.iommu_group),
         text(vf.representor.as_ref()),
-        state(vf, claims).to_owned(),
+        text(nics.pools.get(&vf.pci)),
+        state(vf, nics).to_owned(),
     ]
 }
 

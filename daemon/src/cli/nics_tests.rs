@@ -41,10 +41,10 @@ fn ports() {
     assert_eq!(
         render(&nics(), false),
         "\
-PORT    DEVICE        DRIVER  ID         SPEED     NUMA  LINK  VFS             ESWITCH  CONTROLLER
-ens1f0  0000:01:00.0  igb     8086:10c9  1 Gbit/s  0     up    4 of 7: 4 free  legacy   -
-ens2    0000:02:00.0  igb     8086:10c9  -         -     down  0 of 7          legacy   bond0
-ens3    0000:03:00.0  igb     8086:10c9  1 Gbit/s  0     up    -               -        -
+PORT    DEVICE        DRIVER  ID         SPEED     NUMA  LINK  VFS     FREE  LENT  QUARANTINE  ESWITCH  CONTROLLER
+ens1f0  0000:01:00.0  igb     8086:10c9  1 Gbit/s  0     up    4 of 7  4     0     0           legacy   -
+ens2    0000:02:00.0  igb     8086:10c9  -         -     down  0 of 7  -     -     -           legacy   bond0
+ens3    0000:03:00.0  igb     8086:10c9  1 Gbit/s  0     up    -       -     -     -           -        -
 "
     );
     assert_eq!(render(&Nics::default(), true), "This node has no NIC.\n");
@@ -52,18 +52,24 @@ ens3    0000:03:00.0  igb     8086:10c9  1 Gbit/s  0     up    -               -
 
 #[test]
 fn vfs_with_what_of_them() {
-    let claims = [("0000:01:10.2", "lent to default/web"), ("0000:01:10.6", "quarantine: held by process 7")];
+    let claims = [
+        ("0000:01:10.2", "lent to default/web@net1"),
+        ("0000:01:10.4", "unreadable: it is no claim"),
+        ("0000:01:10.6", "quarantine: held by process 7"),
+    ];
     let claims = claims.map(|(pci, state)| (pci.parse().unwrap(), state.to_owned())).into();
-    let nics = Nics { claims, ..nics() };
+    let pools = [("0000:01:10.0", "fast"), ("0000:01:10.2", "fast"), ("0000:01:10.6", "userspace")];
+    let pools = pools.map(|(pci, pool)| (pci.parse().unwrap(), pool.parse().unwrap())).into();
+    let nics = Nics { claims, pools, ..nics() };
     let text = render(&nics, true);
-    assert!(text.contains("  4 of 7: 2 free, 1 lent, 1 quarantine  legacy"), "{text}");
+    assert!(text.contains("  4 of 7  1     1     2           legacy"), "{text}");
     let vfs = text.split_once("\n\n").unwrap().1;
     assert_eq!(vfs, "\
-VF  PORT    ADDRESS       ID         DRIVER    NETDEV    NETNS           IOMMU GROUP  REPRESENTOR  STATE
-0   ens1f0  0000:01:10.0  8086:10ca  igbvf     ens1f0v0  host            13           -            free
-1   ens1f0  0000:01:10.2  8086:10ca  igbvf     net1      /run/netns/pod  14           -            lent to default/web
-2   ens1f0  0000:01:10.4  8086:10ca  igbvf     ?         not found       15           -            free
-3   ens1f0  0000:01:10.6  8086:10ca  vfio-pci  -         -               16           -            quarantine: held by process 7
+VF  PORT    ADDRESS       ID         DRIVER    NETDEV    NETNS           IOMMU GROUP  REPRESENTOR  POOL       STATE
+0   ens1f0  0000:01:10.0  8086:10ca  igbvf     ens1f0v0  host            13           -            fast       free
+1   ens1f0  0000:01:10.2  8086:10ca  igbvf     net1      /run/netns/pod  14           -            fast       lent to default/web@net1
+2   ens1f0  0000:01:10.4  8086:10ca  igbvf     ?         not found       15           -            -          unreadable: it is no claim
+3   ens1f0  0000:01:10.6  8086:10ca  vfio-pci  -         -               16           -            userspace  quarantine: held by process 7
 ");
 }
 

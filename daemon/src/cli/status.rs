@@ -3,11 +3,12 @@
 use super::table::{fields, table};
 use super::units::{count, join, plural, span};
 use crate::status::{Health, OverlayStatus, PeerPath, RangeStatus, Status};
+use offramp_core::lend::Usage;
 use std::collections::BTreeMap;
 
 /// The whole status.
 pub fn render(s: &Status) -> String {
-    let sections = [summary(s), ranges(&s.ranges), peers(&s.overlay), loops(s), problems(s)];
+    let sections = [summary(s), ranges(&s.ranges), peers(&s.overlay), pools(&s.pools), loops(s), problems(s)];
     sections.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -83,6 +84,26 @@ fn peers(o: &OverlayStatus) -> String {
         })
         .collect();
     table("", ["PEER", "ENDPOINT", "PODCIDRS", "PATH", "STATE"], &rows)
+}
+
+/// None on a node without VFs and pools.
+fn pools(pools: &[Usage]) -> String {
+    if pools.is_empty() {
+        return String::new();
+    }
+    let row = |u: &Usage| {
+        [
+            u.pool.as_ref().map_or("none".into(), ToString::to_string),
+            u.mode.map(|mode| mode.to_string()).unwrap_or_default(),
+            u.total.to_string(),
+            u.free.to_string(),
+            u.lent.to_string(),
+            u.quarantine.to_string(),
+            join(u.unusable.iter().map(|(why, n)| format!("{n} {why}"))),
+        ]
+    };
+    let rows: Vec<_> = pools.iter().map(row).collect();
+    table("", ["POOL", "MODE", "VFS", "FREE", "LENT", "QUARANTINE", "NOT USABLE"], &rows)
 }
 
 fn loops(s: &Status) -> String {

@@ -5,6 +5,7 @@ use crate::status::{
 use offramp_core::Mtu;
 use offramp_core::plan::Path;
 use offramp_core::record::State;
+use offramp_core::vf::VfMode;
 
 fn status() -> Status {
     let peer = |name: &str, endpoint: Option<&str>, net: &str, path, health| PeerStatus {
@@ -54,6 +55,7 @@ fn status() -> Status {
             AttachmentCount { path: Path::Veth, state: State::Adding, count: 1 },
             AttachmentCount { path: Path::Veth, state: State::Deleting, count: 0 },
         ],
+        pools: Vec::new(),
         vfs: Vec::new(),
         reconcile: vec![
             LoopStatus { name: "overlay".into(), last_run: Some(8248), repairs: 2, health: Health::Ok },
@@ -131,6 +133,39 @@ No peers.
 No problems.
 "
     );
+}
+
+#[test]
+fn pools_and_why_their_vfs_are_not_lent() {
+    let mut s = status();
+    let unusable = [("of a port that is down".to_owned(), 2), ("without a driver".to_owned(), 1)].into();
+    s.pools = vec![
+        Usage {
+            pool: "fast".parse().ok(),
+            mode: Some(VfMode::Netdev),
+            total: 8,
+            free: 2,
+            lent: 2,
+            quarantine: 1,
+            unusable,
+        },
+        Usage { pool: "userspace".parse().ok(), mode: Some(VfMode::Vfio), ..Usage::default() },
+        Usage { total: 3, free: 2, lent: 1, ..Usage::default() },
+    ];
+    let text = render(&s);
+    assert!(
+        text.contains(
+            "
+POOL       MODE    VFS  FREE  LENT  QUARANTINE  NOT USABLE
+fast       netdev  8    2     2     1           2 of a port that is down, 1 without a driver
+userspace  vfio    0    0     0     0           -
+none       -       3    2     1     0           -
+
+"
+        ),
+        "{text}"
+    );
+    assert_eq!(serde_json::from_value::<Status>(serde_json::to_value(&s).unwrap()).unwrap(), s);
 }
 
 #[test]

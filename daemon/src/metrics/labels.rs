@@ -36,12 +36,25 @@ words! {
     }
 }
 words! {
-    /// How a VF that is not free is.
+    /// How a VF is.
     pub(super) VfState {
+        /// It can be lent.
+        Free => "free",
         /// An attachment has it.
         Lent => "lent",
         /// It is being cleaned.
-        Quarantine => "quarantine"
+        Quarantine => "quarantine",
+        /// Nobody has it, and it cannot be lent.
+        Unusable => "unusable"
+    }
+}
+words! {
+    /// Ports that the configuration wants something of.
+    pub(super) Ruled {
+        /// They are so.
+        Ok => "ok",
+        /// They are not.
+        Failed => "failed"
     }
 }
 words! {
@@ -82,7 +95,18 @@ pub(super) struct PeerLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct VfLabel {
+    pub pool: String,
     pub state: VfState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RuledLabel {
+    pub state: Ruled,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Reason {
+    pub reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

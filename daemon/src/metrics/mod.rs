@@ -7,9 +7,10 @@ pub use labels::{Outcome, PeerState};
 use crate::status::{AttachmentCount, RangeStatus};
 use labels::{
     AttachmentLabels, Build, Known, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, PortLabel,
-    Range, Use, VfLabel, VfState, What,
+    Range, Reason, Ruled, RuledLabel, Use, VfLabel, VfState, What,
 };
 use offramp_core::IfName;
+use offramp_core::lend::{Refusal, Usage};
 use offramp_core::plan::Path;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -39,6 +40,8 @@ pub struct Metrics {
     repairs: Family<What, Counter>,
     nft_time: Histogram,
     vfs: Family<VfLabel, Gauge>,
+    nic_ports: Family<RuledLabel, Gauge>,
+    refusals: Family<Reason, Counter>,
     cleanings: Family<OutcomeLabel, Counter>,
     cleaning_time: Histogram,
 }
@@ -67,6 +70,8 @@ impl Metrics {
             repairs: Family::default(),
             nft_time: seconds(),
             vfs: Family::default(),
+            nic_ports: Family::default(),
+            refusals: Family::default(),
             cleanings: Family::default(),
             cleaning_time: seconds(),
         };
@@ -90,6 +95,8 @@ impl Metrics {
             repairs,
             nft_time,
             vfs,
+            nic_ports,
+            refusals,
             cleanings,
             cleaning_time,
         } = self;
@@ -111,7 +118,10 @@ impl Metrics {
         r.register("reconcile_runs", "Comparisons of what is with what should be", runs.clone());
         r.register("repairs", "Things that were found missing or wrong, and mended", repairs.clone());
         r.register_with_unit("nft", "Time of one nftables transaction", Unit::Seconds, nft_time.clone());
-        r.register("vfs", "VFs that are lent, or in quarantine", vfs.clone());
+        r.register("vfs", "VFs by pool", vfs.clone());
+        r.register("nic_ports", "Ports that are as nics wants them, or not", nic_ports.clone());
+        let help = "Pods that got no VF, by each kind of reason that there was";
+        r.register("lend_refusals", help, refusals.clone());
         r.register("vf_cleanings", "Attempts to clean a VF", cleanings.clone());
         let help = "Time of one attempt to clean a VF";
         r.register_with_unit("vf_cleaning", help, Unit::Seconds, cleaning_time.clone());
@@ -148,10 +158,33 @@ impl Metrics {
         self.cleaning_time.observe(time.as_secs_f64());
     }
 
-    /// How many VFs are not free.
-    pub fn set_vfs(&self, lent: u64, quarantine: u64) {
-        for (state, count) in [(VfState::Lent, lent), (VfState::Quarantine, quarantine)] {
-            self.vfs.get_or_create(&VfLabel { state }).set(gauge(count));
+    /// A pod got no VF.
+    pub fn refused(&self, refusal: &Refusal) {
+        for reason in refusal.kinds() {
+            self.refusals.get_or_create(&Reason { reason }).inc();
+        }
+    }
+
+    /// How the pools stand; those that are not named are gone.
+    pub fn set_vfs(&self, pools: &[Usage]) {
+        self.vfs.clear();
+        for usage in pools {
+            let pool = usage.pool.as_ref().map(ToString::to_string).unwrap_or_default();
+            for (state, count) in [
+                (VfState::Free, usage.free),
+                (VfState::Lent, usage.lent),
+                (VfState::Quarantine, usage.quarantine),
+                (VfState::Unusable, usage.unusable.values().sum()),
+            ] {
+                self.vfs.get_or_create(&VfLabel { pool: pool.clone(), state }).set(gauge(count));
+            }
+        }
+    }
+
+    /// How many ports are as the configuration wants them, and how many not.
+    pub fn set_nic_ports(&self, as_ruled: u64, otherwise: u64) {
+        for (state, count) in [(Ruled::Ok, as_ruled), (Ruled::Failed, otherwise)] {
+            self.nic_ports.get_or_create(&RuledLabel { state }).set(gauge(count));
         }
     }
 
@@ -208,6 +241,7 @@ fn gauge(n: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use offramp_core::lend::{Reason, Why};
     use offramp_core::record::State;
 
     #[test]
@@ -221,7 +255,13 @@ mod tests {
         m.set_attachments(&[AttachmentCount { path: Path::Veth, state: State::Ready, count: 7 }]);
         m.set_ranges(&[RangeStatus { subnet: "fd00::/64".parse().unwrap(), used: 3, capacity: u64::MAX }]);
         m.set_peers(2, 1);
-        m.set_vfs(3, 1);
+        let fast = Usage { total: 6, lent: 3, quarantine: 1, ..Usage::default() };
+        let unusable = [("without a driver".to_owned(), 2)].into();
+        m.set_vfs(&[Usage { pool: "fast".parse().ok(), unusable, ..fast }]);
+        m.set_nic_ports(1, 2);
+        let why = Why::NoVfs;
+        let reason = Reason { ifname: "net1".parse().unwrap(), pool: None, pf: None, why };
+        m.refused(&Refusal { reasons: vec![reason.clone(), reason], waiting_helps: false });
         m.cleaned(Outcome::Error, Duration::from_millis(80));
         m.set_eswitch([(&"nic0".parse().unwrap(), 20, 5)].into_iter());
         let text = m.encode().unwrap();
@@ -243,8 +283,12 @@ mod tests {
             "offramp_reconcile_runs_total{what=\"overlay\",outcome=\"ok\"} 1",
             "offramp_repairs_total{what=\"overlay\"} 2",
             "offramp_nft_seconds_count 1",
-            "offramp_vfs{state=\"lent\"} 3",
-            "offramp_vfs{state=\"quarantine\"} 1",
+            "offramp_vfs{pool=\"fast\",state=\"free\"} 0",
+            "offramp_vfs{pool=\"fast\",state=\"lent\"} 3",
+            "offramp_vfs{pool=\"fast\",state=\"quarantine\"} 1",
+            "offramp_vfs{pool=\"fast\",state=\"unusable\"} 2",
+            "offramp_nic_ports{state=\"failed\"} 2",
+            "offramp_lend_refusals_total{reason=\"no-pool\"} 1",
             "offramp_vf_cleanings_total{outcome=\"error\"} 1",
             "offramp_vf_cleaning_seconds_count 1",
         ] {

@@ -1,10 +1,18 @@
 //! The node's NICs as they are now: looked at anew whenever a device or its link changes.
 
+mod bell;
+pub mod manage;
+mod port;
+
 use crate::node::Node;
+use bell::Bell;
+use offramp_core::ids::PoolName;
+use offramp_core::lend::Taken;
 use offramp_core::nic::{Change, Inventory, PciAddr, VfNetdev, changes};
+use offramp_core::pool::{Pool, resolve};
 use offramp_core::vf::{Claim, Claimed};
 use offramp_kernel::sysfs::{Monitor, Sysfs, read};
-use offramp_ledger::Claims;
+use offramp_ledger::Store;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,38 +31,60 @@ pub struct Nics {
     /// The VFs that are not free, and what of them: the first word is `lent`, `quarantine` or `unreadable`.
     #[serde(default)]
     pub claims: BTreeMap<PciAddr, String>,
+    /// The pools that VFs are in; without the daemon, those that they were lent from.
+    #[serde(default)]
+    pub pools: BTreeMap<PciAddr, PoolName>,
 }
 
 impl Nics {
-    /// An inventory with what the claims say of its VFs.
-    pub fn new(inventory: Inventory, claims: &Claims) -> Self {
-        let claims = inventory.vfs().filter_map(|(_, vf)| Some((vf.pci, state(claims.read(vf.pci))?)));
-        Self { claims: claims.collect(), inventory }
+    /// An inventory with what claims, records and pools say of its VFs.
+    pub fn new(inventory: Inventory, store: &Store, pools: &[Pool]) -> Self {
+        let claims = store.claims();
+        let (mut states, mut of, mut held) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (_, vf) in inventory.vfs() {
+            match claims.read(vf.pci) {
+                Ok(None) => {}
+                Ok(Some(claim)) => {
+                    of.extend(claim.pool.as_ref().and_then(|p| Some((vf.pci, p.parse().ok()?))));
+                    states.insert(vf.pci, state(&claim, store));
+                    held.push(claim);
+                }
+                Err(e) => drop(states.insert(vf.pci, format!("unreadable: {e}"))),
+            }
+        }
+        let taken: Taken = held.iter().collect();
+        let resolved = resolve(pools, &inventory, &taken).pool_of;
+        of.extend(resolved.into_iter().map(|(pci, pool)| (pci, pools[pool].name.clone())));
+        Self { inventory, claims: states, pools: of }
     }
 }
 
-/// None: free.
-fn state(claim: offramp_ledger::Result<Option<Claim>>) -> Option<String> {
-    match claim {
-        Ok(None) => None,
-        Ok(Some(Claim { holder, state: Claimed::Lent, .. })) => {
-            // As much of it as tools of container runtimes show; `explain` takes it.
-            let container: String = holder.container.as_str().chars().take(13).collect();
-            Some(format!("lent to {container}@{}", holder.ifname))
-        }
-        Ok(Some(Claim { state: Claimed::Quarantine { reason, .. }, .. })) if reason.is_empty() => {
-            Some("quarantine".into())
-        }
-        Ok(Some(Claim { state: Claimed::Quarantine { reason, .. }, .. })) => {
-            Some(format!("quarantine: {reason}"))
-        }
-        Err(e) => Some(format!("unreadable: {e}")),
+fn state(claim: &Claim, store: &Store) -> String {
+    match &claim.state {
+        Claimed::Lent => format!("lent to {}", holder(claim, store)),
+        Claimed::Quarantine { reason, .. } if reason.is_empty() => "quarantine".into(),
+        Claimed::Quarantine { reason, .. } => format!("quarantine: {reason}"),
+    }
+}
+
+/// `NAMESPACE/POD@IFNAME`, the interface being the VF itself; without a pod, as much of the container's ID as tools of
+/// container runtimes show: `explain` takes it.
+fn holder(claim: &Claim, store: &Store) -> String {
+    let record = store.read(&claim.holder).ok().flatten();
+    let interface = record.as_ref().and_then(|r| r.plan.interface_of(claim.vf.pci));
+    let ifname = interface.map_or(claim.holder.ifname.as_str(), |i| &i.name);
+    let pod = record.as_ref().and_then(|r| r.pod.as_ref()).or(claim.pod.as_ref());
+    match pod {
+        Some(pod) => format!("{pod}@{ifname}"),
+        None => format!("{}@{ifname}", claim.holder.container.as_str().chars().take(13).collect::<String>()),
     }
 }
 
 /// The last look.
 #[derive(Default)]
 pub struct NicWatch {
+    /// Rung when something changed that [`manage`] should see.
+    pub bell: Bell,
     sysfs: Sysfs,
     last: Mutex<Option<Arc<Inventory>>>,
 }
@@ -76,6 +106,7 @@ impl NicWatch {
             }
         }
         node.ran("nics", outcome.map(|_| 0).map_err(|e| e.to_string()));
+        self.bell.ring();
     }
 
     /// What changed; a failed look leaves the last good one. At first, the ports that are there.

@@ -81,6 +81,7 @@ impl Node {
         let eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
         let hints = hints(ask, path);
         choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, &taken, &hints)
+            .inspect_err(|refusal| self.metrics.refused(refusal))
             .map_err(|refusal| refusal.into_error(wishes.offload, &ask.attachment.ifname))
     }
 

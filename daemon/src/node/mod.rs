@@ -80,6 +80,8 @@ pub struct View {
     pub cut_off: Vec<String>,
     /// Claim files that are none.
     pub unreadable_claims: Vec<String>,
+    /// Whether ports are as the configuration wants them, and pools as they should be.
+    pub nic_report: crate::nics::manage::Report,
 }
 
 /// Whether whoever asks still waits for the answer.
@@ -205,6 +207,11 @@ impl Node {
             Ok(None) => allocator.forget(id),
             Err(_) => {}
         }
+    }
+
+    /// Nobody chooses or claims VFs for pods of node mode while it is held.
+    pub fn lending(&self) -> MutexGuard<'_, ()> {
+        self.lending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn allocator(&self) -> MutexGuard<'_, Allocator> {

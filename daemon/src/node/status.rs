@@ -4,7 +4,13 @@ use super::{Node, now};
 use crate::config::{OverlayMode, Source};
 use crate::http::Probe;
 use crate::metrics::Metrics;
+<<<<<<< HEAD
 use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status};
+=======
+use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, Status, VfStatus};
+use offramp_core::lend::{Usage, usage};
+use offramp_core::vf::Claim;
+>>>>>>> manage
 use std::sync::Arc;
 
 impl Node {
@@ -14,7 +20,12 @@ impl Node {
             let allocator = self.allocator();
             (allocator.ranges(), allocator.counts())
         };
+<<<<<<< HEAD
         let problems = ranges.iter().filter_map(RangeStatus::problem).chain(self.problems()).collect();
+=======
+        let problems = self.problems();
+        let (pools, vfs) = self.vfs();
+>>>>>>> manage
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -41,13 +52,33 @@ impl Node {
             ranges,
             overlay: view.overlay.clone().unwrap_or(OverlayStatus { mode, device: None, peers: Vec::new() }),
             attachments,
-            vfs: view.vfs.clone(),
+            pools,
+            vfs,
             reconcile: loops.collect(),
             problems,
         }
     }
 
+<<<<<<< HEAD
     /// What an operator should look at, besides ranges that run short.
+=======
+    /// How the pools stand, and the VFs that are not free: claims as they are now, what is wrong with them as the
+    /// cleaner last found it.
+    fn vfs(&self) -> (Vec<Usage>, Vec<VfStatus>) {
+        let claims = self.store.claims().list().map(|listing| listing.claims).unwrap_or_default();
+        let inventory = self.nics.inventory();
+        let pools = usage(&self.config.pools, &inventory, &claims.iter().collect());
+        let view = self.view();
+        let problem = |claim: &Claim| {
+            let known = view.vfs.iter().find(|vf| vf.claim == *claim)?;
+            known.problem.clone()
+        };
+        let status = |claim: Claim| VfStatus { problem: problem(&claim), claim };
+        (pools, claims.into_iter().map(status).collect())
+    }
+
+    /// What an operator should look at, besides ranges that run short, which the command line tells by itself.
+>>>>>>> manage
     fn problems(&self) -> Vec<String> {
         let view = self.view();
         let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {
@@ -57,9 +88,14 @@ impl Node {
         let left_out = view.left_out.iter().map(ToString::to_string);
         let files = view.unreadable.iter().chain(&view.unreadable_claims).cloned();
         let vfs = view.vfs.iter().filter_map(|vf| vf.problem.clone());
+        let nics = view.nic_report.problems.iter().cloned();
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
         let peers = left_out.chain(view.peers_fault.clone());
+<<<<<<< HEAD
         failed.chain(peers).chain(files).chain(vfs).chain(view.cut_off.clone()).chain(unknown).collect()
+=======
+        failed.chain(peers).chain(files).chain(nics).chain(vfs).chain(unknown).collect()
+>>>>>>> manage
     }
 
     /// Why a plain pod could not be attached now; empty: it could.
@@ -104,8 +140,9 @@ impl Probe for NodeProbe {
     fn observe(&self, metrics: &Metrics) {
         let status = self.0.status();
         metrics.set_attachments(&status.attachments);
-        let in_quarantine = status.vfs.iter().filter(|vf| vf.claim.in_quarantine()).count() as u64;
-        metrics.set_vfs(status.vfs.len() as u64 - in_quarantine, in_quarantine);
+        metrics.set_vfs(&status.pools);
+        let report = self.0.view().nic_report.clone();
+        metrics.set_nic_ports(report.as_ruled, report.otherwise);
         metrics.set_ranges(&status.ranges);
         let failed = status.overlay.peers.iter().filter(|p| p.health != Health::Ok).count() as u64;
         metrics.set_eswitch(self.0.view().eswitch.iter().map(|(port, r)| (port, r.known, r.left_out.len())));

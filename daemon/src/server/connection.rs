@@ -117,7 +117,8 @@ fn answer(
             return Ok(vec![Response::Status { status }]);
         }
         Request::Nics => {
-            let nics = Nics::new(Inventory::clone(&node.nics.inventory()), &node.store.claims());
+            let inventory = Inventory::clone(&node.nics.inventory());
+            let nics = Nics::new(inventory, &node.store, &node.config.pools);
             let nics = serde_json::to_value(nics)
                 .map_err(|e| CniError::internal(format!("encode the NICs: {e}")))?;
             return Ok(vec![Response::Nics { nics }]);

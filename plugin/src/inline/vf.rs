@@ -29,7 +29,8 @@ pub fn claim(
         CniError::config("field \"deviceID\" is missing, and the runtime gave no runtimeConfig.deviceID")
     })?;
     let (vf, _) = read_vf(&Sysfs::default(), pci)?;
-    let borrower = Borrower { holder: id, pool: None, now: now() };
+    let pod = cx.call.args.pod.as_ref();
+    let borrower = Borrower { holder: id, pod, pool: None, now: now() };
     let (claim, lock) = lending::claim(&cx.store, &vf, borrower, &mode, PATIENCE)?;
     let Claim { before, mode, .. } = claim;
     let link = has_link(&vf, settings.link_state.or(before.pf_side.link_state));

@@ -9,6 +9,7 @@ mod sriov_crash;
 mod sriov_daemon;
 mod sriov_eth0;
 mod sriov_inline;
+mod sriov_manage;
 mod sriov_node;
 mod sriov_release;
 mod sriov_userspace;

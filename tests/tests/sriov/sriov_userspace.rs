@@ -14,10 +14,10 @@ fn bind(index: usize, driver: &str) {
 }
 
 /// A VF for userspace; a network interface again at the end.
-struct Userspace(usize);
+pub struct Userspace(usize);
 
 impl Userspace {
-    fn new(index: usize) -> Self {
+    pub fn new(index: usize) -> Self {
         run("modprobe vfio-pci");
         assert!(!netdev(index).is_empty());
         bind(index, "vfio-pci");
@@ -25,7 +25,7 @@ impl Userspace {
     }
 
     /// Its group's file, `/dev/vfio/N`.
-    fn file(&self) -> String {
+    pub fn file(&self) -> String {
         let group = run(&format!("basename $(readlink /sys/bus/pci/devices/{}/iommu_group)", pci(self.0)));
         format!("/dev/vfio/{}", group.trim())
     }

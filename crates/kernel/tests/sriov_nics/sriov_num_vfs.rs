@@ -75,6 +75,7 @@ fn a_vf_that_userspace_holds_is_waited_for_no_longer_than_said() {
     let socket = &mut Socket::open().unwrap();
     let written = set_num_vfs(&Sysfs::default(), socket, &port(PF), 0, Duration::from_secs(2), &[]).unwrap();
     let Written::Stuck { pid } = written else { panic!("{written:?}") };
+    assert!(port(PF).num_vfs > 0, "to look does not wait for it");
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     drop(holder);
     eventually("the child goes on", || port(PF).num_vfs == 0);
