@@ -4,13 +4,11 @@ use super::{Node, now};
 use crate::config::{OverlayMode, Source};
 use crate::http::Probe;
 use crate::metrics::Metrics;
-<<<<<<< HEAD
-use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status};
-=======
-use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, Status, VfStatus};
+use crate::status::{
+    BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status, VfStatus,
+};
 use offramp_core::lend::{Usage, usage};
 use offramp_core::vf::Claim;
->>>>>>> manage
 use std::sync::Arc;
 
 impl Node {
@@ -20,12 +18,8 @@ impl Node {
             let allocator = self.allocator();
             (allocator.ranges(), allocator.counts())
         };
-<<<<<<< HEAD
         let problems = ranges.iter().filter_map(RangeStatus::problem).chain(self.problems()).collect();
-=======
-        let problems = self.problems();
         let (pools, vfs) = self.vfs();
->>>>>>> manage
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -59,9 +53,6 @@ impl Node {
         }
     }
 
-<<<<<<< HEAD
-    /// What an operator should look at, besides ranges that run short.
-=======
     /// How the pools stand, and the VFs that are not free: claims as they are now, what is wrong with them as the
     /// cleaner last found it.
     fn vfs(&self) -> (Vec<Usage>, Vec<VfStatus>) {
@@ -77,8 +68,7 @@ impl Node {
         (pools, claims.into_iter().map(status).collect())
     }
 
-    /// What an operator should look at, besides ranges that run short, which the command line tells by itself.
->>>>>>> manage
+    /// What an operator should look at, besides ranges that run short.
     fn problems(&self) -> Vec<String> {
         let view = self.view();
         let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {
@@ -91,11 +81,8 @@ impl Node {
         let nics = view.nic_report.problems.iter().cloned();
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
         let peers = left_out.chain(view.peers_fault.clone());
-<<<<<<< HEAD
-        failed.chain(peers).chain(files).chain(vfs).chain(view.cut_off.clone()).chain(unknown).collect()
-=======
-        failed.chain(peers).chain(files).chain(nics).chain(vfs).chain(unknown).collect()
->>>>>>> manage
+        let cut_off = view.cut_off.iter().cloned();
+        failed.chain(peers).chain(files).chain(nics).chain(vfs).chain(cut_off).chain(unknown).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.
