@@ -3,11 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod fault;
 mod lab;
 mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
+mod sriov_faults;
 mod sriov_inline;
 mod sriov_node;
+mod sriov_node_crash;
+mod sriov_random;
 mod sriov_release;
 mod sriov_userspace;
+mod vfio;
