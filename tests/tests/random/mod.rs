@@ -2,36 +2,12 @@
 
 pub mod invariants;
 
+pub use offramp_tests::Rng;
 use offramp_tests::{Answer, Call, Lab, Node, Pod, over};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
-
-/// splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators).
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// 0..n
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub fn fork(&mut self) -> Self {
-        Self(self.next())
-    }
-}
 
 /// What all calls share.
 pub struct World<'a> {

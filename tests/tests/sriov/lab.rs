@@ -109,24 +109,34 @@ pub fn run(line: &str) -> String {
 }
 
 fn ip(args: &str) -> Value {
-    serde_json::from_str(&run(&format!("ip -j -d {args}"))).unwrap()
+    let output = Command::new("ip").args(["-j", "-d"]).args(args.split(' ')).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// What iproute2 and sysfs tell of VF `index`: all that a release has to put back.
 pub fn state(index: usize) -> Value {
-    let device = PathBuf::from("/sys/bus/pci/devices").join(pci(index));
-    let driver = std::fs::read_link(device.join("driver")).ok();
+    state_in(&ip("link show"), index)
+}
+
+/// The same of the first `count` VFs, at once.
+pub fn states(count: usize) -> Vec<Value> {
+    let links = ip("link show");
+    (0..count).map(|index| state_in(&links, index)).collect()
+}
+
+fn state_in(links: &Value, index: usize) -> Value {
+    let pci = pci(index);
+    let driver = std::fs::read_link(PathBuf::from("/sys/bus/pci/devices").join(&pci).join("driver")).ok();
     let driver = driver.and_then(|d| Some(d.file_name()?.to_str()?.to_owned()));
-    let name = std::fs::read_dir(device.join("net")).into_iter().flatten().flatten().next();
-    let netdev = name.map(|n| ip(&format!("link show dev {}", n.file_name().to_str().unwrap()))[0].clone());
-    let netdev = netdev.map_or(Value::Null, |n| {
+    let find = |key: &str, value: &str| links.as_array().unwrap().iter().find(|l| l[key] == value);
+    let netdev = find("parentdev", &pci).map_or(Value::Null, |n| {
         json!({
             "name": n["ifname"], "mac": n["address"], "mtu": n["mtu"], "alias": n["ifalias"],
             "altnames": n["altnames"], "promisc": n["promiscuity"], "allmulti": n["allmulti"],
             "up": n["flags"].as_array().unwrap().contains(&json!("UP")),
         })
     });
-    let mut pf = ip("link show dev nic0")[0]["vfinfo_list"][index].clone();
+    let mut pf = find("ifname", "nic0").unwrap()["vfinfo_list"][index].clone();
     // A driver may not take an administrative MAC back; then it is the VF's own.
     if pf["address"] == "00:00:00:00:00:00" {
         pf["address"] = netdev["mac"].clone();

@@ -3,13 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod fault;
 mod lab;
 mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
 mod sriov_eth0;
+mod sriov_faults;
 mod sriov_inline;
 mod sriov_manage;
 mod sriov_node;
+mod sriov_node_crash;
+mod sriov_random;
 mod sriov_release;
 mod sriov_userspace;
+mod vfio;

@@ -4,6 +4,7 @@ use crate::lab::{Machine, netdev, pci, run, state};
 use offramp_tests::traffic::{at, serve, tcp};
 use offramp_tests::{Answer, Daemon, Pod, over, until};
 use serde_json::{Value, json};
+use std::os::unix::net::UnixStream;
 
 /// A node whose uplink is the PF, with three of its VFs for eth0 and one for further interfaces.
 pub struct Wired {
@@ -11,24 +12,26 @@ pub struct Wired {
     daemon: Value,
 }
 
+/// A pool of VFs of the PF, such as `0-2`, which all namespaces may use; `more` is laid over it.
+pub fn pool(name: &str, vfs: &str, more: Value) -> Value {
+    let selectors = json!([{"pfNames": [format!("nic0#{vfs}")]}]);
+    over(json!({"name": name, "selectors": selectors, "policy": {"namespaces": ["*"]}}), more)
+}
+
 impl Wired {
     pub fn new() -> Self {
+        let telco = json!({"policy": {"vlans": ["100-199"], "namespaces": ["telco-*"]}});
+        let fast = json!({"policy": {"eth0": true}});
+        Self::with_pools(json!([pool("fast", "0-2", fast), pool("telco", "3", telco)]))
+    }
+
+    pub fn with_pools(pools: Value) -> Self {
         let m = Machine::new();
         run(
             "ip addr flush dev nic0; ip addr add 192.0.2.1/24 dev nic0; ip addr add 2001:db8::1/64 dev nic0 nodad",
         );
         run("ip route replace default via 192.0.2.254 dev nic0");
-        let pool = |name: &str, vfs: &str, policy: Value| {
-            let policy = over(json!({"namespaces": ["*"]}), policy);
-            json!({"name": name, "selectors": [{"pfNames": [format!("nic0#{vfs}")]}], "policy": policy})
-        };
-        let daemon = json!({
-            "reclaim": {"interval": "300ms"},
-            "pools": [
-                pool("fast", "0-2", json!({"eth0": true})),
-                pool("telco", "3", json!({"vlans": ["100-199"], "namespaces": ["telco-*"]})),
-            ],
-        });
+        let daemon = json!({"reclaim": {"interval": "300ms"}, "pools": pools});
         Self { m, daemon }
     }
 
@@ -38,6 +41,16 @@ impl Wired {
 
     pub fn start_with(&self, more: Value) -> Daemon<'_> {
         self.m.node.daemon(over(self.daemon.clone(), more))
+    }
+
+    /// A daemon with a variable in its environment, which may have ended already.
+    pub fn start_with(&self, variable: &str, value: &str) -> Daemon<'_> {
+        let mut daemon = self.m.node.daemon_unready(self.daemon.clone(), |command| {
+            command.env(variable, value);
+        });
+        let serves = || UnixStream::connect(self.m.node.socket()).is_ok();
+        until("the daemon's socket", || serves() || daemon.has_ended());
+        daemon
     }
 
     pub fn add(&self, pod: &Pod, namespace: &str, annotations: Value) -> Answer {
