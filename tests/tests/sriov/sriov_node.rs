@@ -44,7 +44,7 @@ impl Wired {
     }
 
     /// A daemon with a variable in its environment, which may have ended already.
-    pub fn start_with(&self, variable: &str, value: &str) -> Daemon<'_> {
+    pub fn start_in(&self, variable: &str, value: &str) -> Daemon<'_> {
         let mut daemon = self.m.node.daemon_unready(self.daemon.clone(), |command| {
             command.env(variable, value);
         });

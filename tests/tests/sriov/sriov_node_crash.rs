@@ -101,7 +101,7 @@ fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     fault.stop();
     let (w, pod) = (fault.w, fault.w.m.lab.pod("pod"));
     let trace = w.m.node.dir().join("daemon-trace");
-    let daemon = w.start_with("OFFRAMP_CRASH_TRACE", trace.to_str().unwrap());
+    let daemon = w.start_in("OFFRAMP_CRASH_TRACE", trace.to_str().unwrap());
     let passed = || std::fs::read_to_string(&trace).unwrap_or_default();
     let at_start = passed().lines().count();
     w.m.node.add(&pod, conf).ok();
@@ -120,7 +120,7 @@ fn daemon_at_every_point(conf: &Value) {
     let (mut tried, mut died) = (0, 0);
     for (_, point) in points.iter().enumerate().filter(|(n, _)| is_ours(*n)) {
         tried += 1;
-        let daemon = w.start_with("OFFRAMP_CRASH_AT", point);
+        let daemon = w.start_in("OFFRAMP_CRASH_AT", point);
         died += usize::from(attached_and_detached(&mut fault, &conf, daemon, point));
         fault.assert_clean(&format!("offrampd killed at {point}"));
         fault.stop();

@@ -110,7 +110,7 @@ fn kill_daemons<'a>(world: &World<'a>, rng: &mut Rng, over: &AtomicBool) -> Daem
         std::thread::sleep(Duration::from_millis(rng.below(500)));
         daemon = if rng.below(2) == 0 {
             let at = format!("{}:{}", POINTS[rng.below(POINTS.len() as u64) as usize], 1 + rng.below(3));
-            w.start_with("OFFRAMP_CRASH_AT", &at)
+            w.start_in("OFFRAMP_CRASH_AT", &at)
         } else {
             w.start()
         };
