@@ -52,19 +52,29 @@ impl Node {
         }
         // One choice at a time: the next sees what this one claims.
         let _one = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
+        // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
+        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory()) {
+            if loans.eth0.is_some() || wishes.offload == Offload::None {
+                return Ok(loans);
+            }
+            self.give_back(ask, loans.vfs());
+        }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            // As it is now: what the watch heard last may be old.
-            let inventory = sysfs::read(&Sysfs::default(), &[])?;
-            let path = self.uplink_path(&inventory);
-            let choice = self.choose(ask, wishes, &inventory, path.as_ref())?;
-            match self.claim_all(ask, choice, &inventory, path) {
-                Ok(loans) => return Ok(loans),
+            let now = sysfs::read(&Sysfs::default(), &[])?;
+            match self.lend_of(ask, wishes, &now) {
                 Err(e) if e.code == offramp_core::cni::error::codes::TRY_AGAIN => last = Some(e),
-                Err(e) => return Err(e),
+                outcome => return outcome,
             }
         }
         Err(last.unwrap_or_else(|| CniError::internal("no VF was tried")))
+    }
+
+    /// Of what this inventory has.
+    fn lend_of(&self, ask: &Prepare, wishes: &Wishes, inventory: &Inventory) -> Result<Loans, CniError> {
+        let path = self.uplink_path(inventory);
+        let choice = self.choose(ask, wishes, inventory, path.as_ref())?;
+        self.claim_all(ask, choice, inventory, path)
     }
 
     fn choose(
