@@ -55,6 +55,7 @@ fn status() -> Status {
             AttachmentCount { path: Path::Veth, state: State::Deleting, count: 0 },
         ],
         vfs: Vec::new(),
+        offload: Vec::new(),
         reconcile: vec![
             LoopStatus { name: "overlay".into(), last_run: Some(8248), repairs: 2, health: Health::Ok },
             LoopStatus {

@@ -2,6 +2,7 @@
 
 use super::{Node, now};
 use crate::config::{OverlayMode, Source};
+use crate::eswitch::PortOffload;
 use crate::http::Probe;
 use crate::metrics::Metrics;
 use crate::status::{BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status};
@@ -42,6 +43,7 @@ impl Node {
             overlay: view.overlay.clone().unwrap_or(OverlayStatus { mode, device: None, peers: Vec::new() }),
             attachments,
             vfs: view.vfs.clone(),
+            offload: view.offload.clone(),
             reconcile: loops.collect(),
             problems,
         }
@@ -58,8 +60,9 @@ impl Node {
         let files = view.unreadable.iter().chain(&view.unreadable_claims).cloned();
         let vfs = view.vfs.iter().filter_map(|vf| vf.problem.clone());
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
+        let slow = view.offload.iter().filter_map(PortOffload::problem);
         let peers = left_out.chain(view.peers_fault.clone());
-        failed.chain(peers).chain(files).chain(vfs).chain(unknown).collect()
+        failed.chain(peers).chain(files).chain(vfs).chain(unknown).chain(slow).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.

@@ -10,4 +10,5 @@ mod sriov_daemon;
 mod sriov_inline;
 mod sriov_node;
 mod sriov_release;
+mod sriov_switchdev;
 mod sriov_userspace;
