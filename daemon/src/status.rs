@@ -1,6 +1,7 @@
 //! What `offrampd status` shows: filled by the daemon, read by the command line, and with `-o json` by others.
 //! Keys are only ever added.
 
+use crate::eswitch::PortOffload;
 use ipnetwork::IpNetwork;
 use offramp_core::lend::Usage;
 use offramp_core::plan::Path;
@@ -30,6 +31,9 @@ pub struct Status {
     /// The VFs that are lent or in quarantine.
     #[serde(default)]
     pub vfs: Vec<VfStatus>,
+    /// The bridges' ports that are ones of embedded switches in switchdev mode.
+    #[serde(default)]
+    pub offload: Vec<PortOffload>,
     /// What runs regularly.
     pub reconcile: Vec<LoopStatus>,
     /// What the operator should know; empty if all is well.

@@ -6,5 +6,3 @@ vm_tests=$(IFS='|'; echo "test(/(^|::)(${vm_modules[*]})::/)")
 
 # Tests of modules sriov_*: in a VM with NICs that have VFs, and not in a lab, since VFs live in the initial namespace.
 sriov_tests='test(/(^|::)sriov_/)'
-# These of them on two nodes that are wired to each other.
-wired_tests="$sriov_tests & binary(sriov_wired)"

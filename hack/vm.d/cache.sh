@@ -13,9 +13,9 @@ fill() {
   mv -T "$new" "$cache/$1"
 }
 
-# Sets kernel, tools and qemu, what the VM runs on, and adds netdevsim to the modules.
+# Sets kernel, tools and qemu, what the VM runs on, and adds what is built here to the modules.
 prepare_machine() {
-  local lock
+  local lock module
   ((EUID == 0)) || die 125 "needs root (to read the whole root filesystem, and for apt)"
   mkdir -p "$cache"
   exec {lock}>"$cache/.lock"
@@ -23,10 +23,10 @@ prepare_machine() {
   install_what_is_missing
   fill tools unpack_tools
   fill "kernel-$kernel_line" unpack_kernel "$kernel_line"
-  if [[ $netdevsim ]]; then
-    fill "netdevsim-$kernel_line" build_netdevsim "$kernel_line"
-    modules+=("$cache/netdevsim-$kernel_line/netdevsim.ko")
-  fi
+  for module in "${built[@]}"; do
+    fill "$module-$kernel_line" build_module "$module" "$kernel_line"
+    modules+=("$cache/$module-$kernel_line/$module.ko")
+  done
   qemu='qemu-system-x86_64'
   if [[ ${nics[*]} == *virtio-sriov* ]]; then
     fill qemu unpack_newer_qemu

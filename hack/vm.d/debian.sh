@@ -55,11 +55,11 @@ install_packages() {
 
 # What the lab and the tests in it run, as COMMAND:PACKAGE.
 needed=(depmod:kmod xz:xz-utils ip:iproute2 ping:iputils-ping nft:nftables)
-needed_for_netdevsim=(make:make gcc-12:gcc-12)
+needed_for_modules=(make:make gcc-12:gcc-12)
 
 install_what_is_missing() {
   local suite pair missing=() qemu=()
-  for pair in "${needed[@]}" ${netdevsim:+"${needed_for_netdevsim[@]}"}; do
+  for pair in "${needed[@]}" ${built:+"${needed_for_modules[@]}"}; do
     command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
   done
   # the stock qemu of Debian 12 has no igb

@@ -56,9 +56,17 @@ describe_nics() { # NODE
   done
 }
 
+# Sets rocker_args: a switch of a node with two ports, wired to each other.
+describe_rocker() { # NODE
+  local wire=dgram,local.type=unix,remote.type=unix end=$work/rocker.$1
+  rocker_args=(-netdev "$wire,id=rocker1,local.path=$end.1,remote.path=$end.2"
+    -netdev "$wire,id=rocker2,local.path=$end.2,remote.path=$end.1"
+    -device '{"driver":"rocker","name":"sw1","ports":["rocker1","rocker2"]}')
+}
+
 # Runs a node until it has powered itself off, or the time is over; its output is the command's.
 boot() { # NODE
-  local args nic_args
+  local args nic_args rocker_args=()
   # shellcheck disable=SC2054 # commas within qemu's arguments
   # kernel words that are nobody's parameter, such as NODE, become the environment of init
   args=(-M q35,sata=off,smbus=off -accel tcg,thread=multi -cpu max -m "$memory" -smp "$cpus"
@@ -70,10 +78,11 @@ boot() { # NODE
     -device virtio-rng-pci -device virtio-serial-pci
     -chardev stdio,id=output,signal=off -device virtserialport,chardev=output,name=output)
   [[ ! $iommu ]] || args+=(-device intel-iommu)
+  [[ " ${built[*]} " != *' rocker '* ]] || describe_rocker "$1"
   describe_nics "$1"
   # stdin never ends: at its end qemu would unplug the output port, and the command would hang
   mkfifo "$work/stdin.$1"
   trap - EXIT INT TERM
   exec timeout -k 5 "$time_limit" \
-    "$qemu" "${args[@]}" "${nic_args[@]}" "${qemu_args[@]}" 0<>"$work/stdin.$1"
+    "$qemu" "${args[@]}" "${nic_args[@]}" "${rocker_args[@]}" "${qemu_args[@]}" 0<>"$work/stdin.$1"
 }

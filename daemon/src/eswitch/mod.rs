@@ -1,10 +1,13 @@
 //! Keeps the embedded switches of PFs informed of what is behind the bridges that they are ports of: without that, a NIC
-//! drops what a VF sends there. Level-triggered, like the other loops.
+//! drops what a VF sends there. Tells whether those in switchdev mode, which know it from the bridge, really do.
+//! Level-triggered, like the other loops.
 
 mod filter;
+mod offload;
 mod report;
 mod uplinks;
 
+pub use offload::PortOffload;
 pub use report::Report;
 
 use crate::config::EmbeddedSwitch;
@@ -58,6 +61,7 @@ impl Eswitch {
         let outcome = filters.settle(&wanted, &recorded(&records))?;
         inform(node, &bridges, &outcome.foreign)?;
         report::publish(node, outcome.reports);
+        offload::publish(node, &mut self.socket, &links)?;
         match outcome.errors.into_iter().next() {
             Some(error) => Err(error.into()),
             None => Ok(outcome.repairs),

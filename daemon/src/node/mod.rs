@@ -72,6 +72,8 @@ pub struct View {
     pub underlay: Vec<std::net::IpAddr>,
     /// What the embedded switches of PFs behind bridges know.
     pub eswitch: BTreeMap<IfName, crate::eswitch::Report>,
+    /// What of bridges those in switchdev mode have taken over.
+    pub offload: Vec<crate::eswitch::PortOffload>,
     /// Record files that are none.
     pub unreadable: Vec<String>,
     /// The VFs that are not free.

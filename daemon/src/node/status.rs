@@ -2,6 +2,7 @@
 
 use super::{Node, now};
 use crate::config::{OverlayMode, Source};
+use crate::eswitch::PortOffload;
 use crate::http::Probe;
 use crate::metrics::Metrics;
 use crate::status::{
@@ -48,6 +49,7 @@ impl Node {
             attachments,
             pools,
             vfs,
+            offload: view.offload.clone(),
             reconcile: loops.collect(),
             problems,
         }
@@ -80,9 +82,10 @@ impl Node {
         let vfs = view.vfs.iter().filter_map(|vf| vf.problem.clone());
         let nics = view.nic_report.problems.iter().cloned();
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
+        let slow = view.offload.iter().filter_map(PortOffload::problem);
         let peers = left_out.chain(view.peers_fault.clone());
         let cut_off = view.cut_off.iter().cloned();
-        failed.chain(peers).chain(files).chain(nics).chain(vfs).chain(cut_off).chain(unknown).collect()
+        failed.chain(peers).chain(files).chain(nics).chain(vfs).chain(cut_off).chain(unknown).chain(slow).collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.

@@ -16,5 +16,6 @@ mod sriov_node;
 mod sriov_node_crash;
 mod sriov_random;
 mod sriov_release;
+mod sriov_switchdev;
 mod sriov_userspace;
 mod vfio;

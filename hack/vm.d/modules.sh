@@ -1,28 +1,31 @@
 # shellcheck shell=bash disable=SC2154 # sourced by hack/vm, whose variables it uses
-# netdevsim, which Debian does not build: made from Debian's own source and headers.
+# Modules that Debian does not build: made from Debian's own source and headers.
 
-build_netdevsim() { # LINE DIR
-  local version short tree=$work/netdevsim headers
-  version=$(basename "$cache/kernel-$1"/lib/modules/*)
+# Their folders in the source.
+declare -A module_source=([netdevsim]=drivers/net/netdevsim [rocker]=drivers/net/ethernet/rocker)
+
+build_module() { # NAME LINE DIR
+  local version short tree=$work/module headers folder=${module_source[$1]}
+  version=$(basename "$cache/kernel-$2"/lib/modules/*)
   short=${version%-amd64}
   private_apt "$work/no-packages" "$kernel_suite"
   apt-cache "${apt_options[@]}" show "linux-headers-$version" >/dev/null 2>&1 ||
-    die 125 "Debian has a newer kernel than $version by now: remove $cache/kernel-$1 and try again"
-  say "downloads the source of kernel $version and builds netdevsim"
+    die 125 "Debian has a newer kernel than $version by now: remove $cache/kernel-$2 and try again"
+  say "downloads the source of kernel $version and builds $1"
   unpack_packages "$tree" "linux-headers-$version" "linux-headers-$short-common" \
-    "linux-kbuild-$short" "linux-source-$1" libc6 libelf1t64 libssl3t64 zlib1g libzstd1
-  tar -xJf "$tree/usr/src/linux-source-$1.tar.xz" -C "$tree" \
-    --wildcards --strip-components=3 '*/drivers/net/netdevsim'
+    "linux-kbuild-$short" "linux-source-$2" libc6 libelf1t64 libssl3t64 zlib1g libzstd1
+  tar -xJf "$tree/usr/src/linux-source-$2.tar.xz" -C "$tree" \
+    --wildcards --strip-components=1 "*/$folder"
 
   headers=$tree/usr/src/linux-headers-$version
   sed -i "s#/usr/src/#$tree/usr/src/#" "$headers/Makefile"
   wrap_kernel_tools "$tree" "$tree/usr/lib/linux-kbuild-$short"
   # gcc-12 lacks a flag of the compiler that the kernel was built with, and there is no pahole
-  make -s -j2 -C "$headers" M="$tree/netdevsim" CC=gcc-12 CONFIG_NETDEVSIM=m \
+  make -s -j2 -C "$headers" M="$tree/$folder" CC=gcc-12 "CONFIG_${1^^}=m" \
     CONFIG_DEBUG_INFO_BTF_MODULES= CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT= modules \
     >"$work/make.log" 2>&1 ||
-    { cat "$work/make.log" >&2; die 125 "building netdevsim for $version failed"; }
-  strip -g -o "$2/netdevsim.ko" "$tree/netdevsim/netdevsim.ko"
+    { cat "$work/make.log" >&2; die 125 "building $1 for $version failed"; }
+  strip -g -o "$3/$1.ko" "$tree/$folder/$1.ko"
   rm -rf "$tree"
 }
 
