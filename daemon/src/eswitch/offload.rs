@@ -63,7 +63,7 @@ pub fn publish(node: &Node, socket: &mut Socket, links: &[Link]) -> Result<()> {
         match (before.and_then(PortOffload::problem), port.problem()) {
             (None, Some(problem)) => tracing::warn!("{problem}"),
             (Some(_), None) => {
-                tracing::info!(port = %port.port, "all forwarding entries are offloaded again")
+                tracing::info!(port = %port.port, "all forwarding entries are offloaded again");
             }
             _ => {}
         }
