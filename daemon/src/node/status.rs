@@ -85,7 +85,15 @@ impl Node {
         let slow = view.offload.iter().filter_map(PortOffload::problem);
         let peers = left_out.chain(view.peers_fault.clone());
         let cut_off = view.cut_off.iter().cloned();
-        failed.chain(peers).chain(files).chain(nics).chain(vfs).chain(cut_off).chain(unknown).chain(slow).collect()
+        failed
+            .chain(peers)
+            .chain(files)
+            .chain(nics)
+            .chain(vfs)
+            .chain(cut_off)
+            .chain(unknown)
+            .chain(slow)
+            .collect()
     }
 
     /// Why a plain pod could not be attached now; empty: it could.
