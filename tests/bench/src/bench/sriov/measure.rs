@@ -10,6 +10,7 @@ use super::report::{Report, Tally};
 use super::subject::{Kind, Machine, log};
 use super::trace::Trace;
 use crate::process::{Call, run as run_process};
+use crate::stats::Series;
 
 const WARM_UP: usize = 2;
 /// After each call: what the kernel does later must not fall on the next.
@@ -21,8 +22,13 @@ pub fn run(options: &Options) -> Result<Report, String> {
     let mut tallies: Vec<(Kind, [Tally; 2])> =
         machine.subjects().into_iter().map(|kind| (kind, Default::default())).collect();
     let traced = options.rounds.div_ceil(2);
+    let mut floor = Series::default();
     for round in 0..WARM_UP + options.rounds {
         eprint!("\rround {} of {}", round + 1, WARM_UP + options.rounds + traced);
+        let answer = run_process(&machine.call(Kind::Inline, "VERSION", round, b"")?)?;
+        if round >= WARM_UP {
+            floor.push(ms(answer.wall));
+        }
         for (kind, kept) in &mut tallies {
             let mut ignored = Default::default();
             let tally = if round < WARM_UP { &mut ignored } else { kept };
@@ -41,7 +47,7 @@ pub fn run(options: &Options) -> Result<Report, String> {
         }
     }
     eprintln!();
-    Report::new(options.rounds, &tallies)
+    Report::new(options.rounds, &floor, &tallies)
 }
 
 fn timed(machine: &Machine, kind: Kind, round: usize, tallies: &mut [Tally; 2]) -> Result<(), String> {

@@ -17,6 +17,8 @@ const GIVEN_PEER: Times = Times { add: 252.0, del: 190.0 };
 pub struct Report {
     pub machine: Machine,
     pub rounds: usize,
+    /// A call of the plugin for VERSION: a process that starts, reads its configuration, and answers.
+    pub floor: Summary,
     pub subjects: Vec<Row>,
     pub scale: Scale,
     pub goals: Vec<Goal>,
@@ -148,7 +150,8 @@ impl Tally {
 
 impl Report {
     /// Of the tallies of ADD and DEL.
-    pub fn new(rounds: usize, tallies: &[(Kind, [Tally; 2])]) -> Result<Self, String> {
+    pub fn new(rounds: usize, floor: &Series, tallies: &[(Kind, [Tally; 2])]) -> Result<Self, String> {
+        let floor = floor.summary().ok_or("no round was measured")?;
         let row = |(subject, [add, del]): &(Kind, [Tally; 2])| {
             Some(Row { subject: *subject, add: add.verb()?, del: del.verb()? })
         };
@@ -160,7 +163,7 @@ impl Report {
         };
         let ours = subjects.iter().filter(|r| r.subject != Kind::Peer);
         let goals = ours.flat_map(|row| goals(row, scale.times)).collect();
-        Ok(Self { machine: Machine::read()?, rounds, subjects, scale, goals })
+        Ok(Self { machine: Machine::read()?, rounds, floor, subjects, scale, goals })
     }
 }
 

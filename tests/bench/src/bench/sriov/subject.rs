@@ -141,21 +141,32 @@ fn start_daemon(program: &Path) -> Result<Child, String> {
     let pool = json!({"name": "fast", "selectors": [{"pfNames": [format!("{PF}#{}", Kind::Node.vf())]}],
         "policy": {"namespaces": ["*"], "eth0": true}});
     let cluster = json!({"source": "standalone", "podCIDRs": ["10.244.1.0/24"]});
-    let config = json!({"cluster": cluster, "pools": [pool], "log": {"level": "warn"}});
+    // Without a tunnel the VF's MTU stays: sriov-cni would not change it.
+    let config = json!({"cluster": cluster, "overlay": {"mode": "direct"}, "pools": [pool],
+        "log": {"level": "warn"}});
     std::fs::write(CONFIG, config.to_string()).map_err(|e| format!("write {CONFIG}: {e}"))?;
     let failed = |e| format!("start {}: {e}", program.display());
     let mut daemon = Command::new(program);
     daemon.args(["run", "--config", CONFIG]).stdin(Stdio::null()).stdout(Stdio::null());
     let child = daemon.spawn().map_err(failed)?;
-    let answers = || Command::new(program).arg("status").output().is_ok_and(|o| o.status.success());
-    wait("an answer of offrampd", answers)?;
+    wait("offrampd to be ready", || is_settled(program))?;
     Ok(child)
+}
+
+/// All that it does by itself is done: nothing of that goes on beside what is measured.
+fn is_settled(program: &Path) -> bool {
+    let output = Command::new(program).args(["status", "-o", "json"]).stderr(Stdio::null()).output();
+    let status =
+        output.ok().and_then(|o| serde_json::from_slice::<Value>(&o.stdout).ok()).unwrap_or_default();
+    let well = |part: &&Value| part["health"]["state"] == "ok";
+    let loops: Vec<&Value> = status["reconcile"].as_array().into_iter().flatten().filter(well).collect();
+    ["bridge", "firewall", "nics"].iter().all(|name| loops.iter().any(|part| part["name"] == *name))
 }
 
 fn wait(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
     let start = Instant::now();
     while !ready() {
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > Duration::from_secs(120) {
             return Err(format!("gave up waiting for {what}"));
         }
         std::thread::sleep(Duration::from_millis(20));

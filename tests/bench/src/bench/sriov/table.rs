@@ -16,11 +16,13 @@ pub fn render(report: &Report) -> String {
     let _ = writeln!(
         text,
         "                         | ADD                                   | DEL\n\
-         \x20                        |    p50    p95 |  traced  driver   rest |    p50    p95 |  traced  driver   rest"
+         \x20                        |    p50    min |  traced  driver   rest |    p50    min |  traced  driver   rest"
     );
     for row in &report.subjects {
         let _ = writeln!(text, "  {:<23}|{} |{}", row.subject.title(), times(&row.add), times(&row.del));
     }
+    let floor = report.floor;
+    let _ = writeln!(text, "  {:<23}|{:>7.2}{:>7.2} |", "  of these, any call", floor.p50, floor.min);
     if !report.scale.measured {
         let scale = report.scale.times;
         let _ = writeln!(
@@ -38,7 +40,7 @@ pub fn render(report: &Report) -> String {
 
 fn times(verb: &Verb) -> String {
     let Verb { wall, traced, driver, rest, .. } = verb;
-    format!("{:>7.2}{:>7.2} | {:>7.2} {:>7.2}{:>7.2}", wall.p50, wall.p95, traced.p50, driver.p50, rest.p50)
+    format!("{:>7.2}{:>7.2} | {:>7.2} {:>7.2}{:>7.2}", wall.p50, wall.min, traced.p50, driver.p50, rest.p50)
 }
 
 fn parts(text: &mut String, row: &Row) {
