@@ -73,5 +73,5 @@ in_pod() {
 address() {
     local colon=false
     [[ $2 == 4 ]] || colon=true
-    jq -er --argjson v6 "$colon" '.ips[].address | select(contains(":") == $v6) | sub("/.*"; "")' "$WORK/$1.result"
+    jq -er --argjson v6 "$colon" 'first(.ips[].address | select(contains(":") == $v6)) | sub("/.*"; "")' "$WORK/$1.result"
 }

@@ -3,7 +3,7 @@
 
 passed=0 failed=0
 bold='' green='' red='' dim='' plain=''
-if [[ -t 1 && -z ${NO_COLOR-} ]]; then
+if [[ (-t 1 || -n ${COLOR-}) && -z ${NO_COLOR-} ]]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'
 fi
 
@@ -54,9 +54,10 @@ fail() {
     exit 1
 }
 
-# within SECONDS COMMAND...: tries until the command succeeds, and prints what it printed last.
+# within SECONDS COMMAND...: tries until the command succeeds, and prints what it printed last. An emulated machine
+# gets PATIENCE times as long.
 within() {
-    local end=$((SECONDS + $1)) out
+    local end=$((SECONDS + $1 * ${PATIENCE:-1})) out
     shift
     until out=$("$@" 2>&1); do
         ((SECONDS < end)) || fail "gave up waiting for: $* ${out:+($out)}"

@@ -24,7 +24,7 @@ listens() { (($(in_pod "$1" ss -Hltn "sport = :$2" | wc -l) == ${3:-1})); }
 # pings FROM ADDRESS: no packet may be lost, the first neither.
 pings() {
     local out
-    out=$(in_pod "$1" ping -c 3 -i 0.02 -W 2 "$2") || fail "$out"
+    out=$(in_pod "$1" ping -c 3 -i 0.02 -W "$((2 * ${PATIENCE:-1}))" "$2") || fail "$out"
     grep -q ' 0% packet loss' <<<"$out" || fail "$out"
     echo "ping $2: $(sed -n 's|.* = [0-9.]*/\([0-9.]*\)/.*|\1 ms|p' <<<"$out")"
 }
@@ -42,7 +42,8 @@ pings_full() {
 fetch() {
     local host=$2
     [[ $host != *:* ]] || host="[$host]"
-    in_pod "$1" timeout 3 socat -u "TCP:$host:${3:-80},connect-timeout=2" - || fail "no answer from $host:${3:-80}"
+    local patience=$((2 * ${PATIENCE:-1}))
+    in_pod "$1" timeout "$((patience + 1))" socat -u "TCP:$host:${3:-80},connect-timeout=$patience" - || fail "no answer from $host:${3:-80}"
 }
 
 # seen_as FROM HOST PORT NAME [ADDRESS]: NAME answers, and saw ADDRESS as the sender.
