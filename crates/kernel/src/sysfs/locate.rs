@@ -42,8 +42,8 @@ impl Places {
     }
 }
 
-/// Looks for the netdevs of VFs in the calling thread's namespace, then in `hints`, then in all others, until all are
-/// found. One that is in none of them is left out: it has none, or is in a namespace that only a descriptor holds.
+/// Looks for the netdevs of VFs in `hints`, then in the calling thread's namespace, which may have thousands of links,
+/// then in all others, until all are found. One that is in none of them is left out: it has none, or is in a namespace that only a descriptor holds.
 ///
 /// # Errors
 /// If the calling thread's namespace cannot be looked into; others may go at any time, and are passed over.
@@ -60,12 +60,18 @@ pub fn locate(
     }
     let mut found = BTreeMap::new();
     let home = Arc::new(Netns::current()?);
-    let mut seen = HashSet::from([home.inode()]);
-    look_into(&home, &parents, &mut found)?;
-    for path in hints.iter().cloned().chain(places.paths()) {
+    let mut seen = HashSet::new();
+    let hinted = hints.iter().cloned().map(Some);
+    for path in hinted.chain([None]).chain(places.paths().map(Some)) {
         if found.len() == vfs.len() {
             break;
         }
+        let Some(path) = path else {
+            if seen.insert(home.inode()) {
+                look_into(&home, &parents, &mut found)?;
+            }
+            continue;
+        };
         let Ok(netns) = Netns::open(path) else { continue };
         if seen.insert(netns.inode()) {
             // It goes while we look, or is of a user namespace that keeps us out.
