@@ -15,6 +15,7 @@ use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{InterfaceWish, Offload, Wishes};
+use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs::{self, Sysfs};
 use offramp_kernel::uplink::node_links;
@@ -52,19 +53,29 @@ impl Node {
         }
         // One choice at a time: the next sees what this one claims.
         let _one = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
+        // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
+        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory()) {
+            if loans.eth0.is_some() || wishes.offload == Offload::None {
+                return Ok(loans);
+            }
+            self.give_back(ask, loans.vfs());
+        }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            // As it is now: what the watch heard last may be old.
-            let inventory = sysfs::read(&Sysfs::default(), &[])?;
-            let path = self.uplink_path(&inventory);
-            let choice = self.choose(ask, wishes, &inventory, path.as_ref())?;
-            match self.claim_all(ask, choice, &inventory, path) {
-                Ok(loans) => return Ok(loans),
+            let now = sysfs::read(&Sysfs::default(), &[])?;
+            match self.lend_of(ask, wishes, &now) {
                 Err(e) if e.code == offramp_core::cni::error::codes::TRY_AGAIN => last = Some(e),
-                Err(e) => return Err(e),
+                outcome => return outcome,
             }
         }
         Err(last.unwrap_or_else(|| CniError::internal("no VF was tried")))
+    }
+
+    /// Of what this inventory has.
+    fn lend_of(&self, ask: &Prepare, wishes: &Wishes, inventory: &Inventory) -> Result<Loans, CniError> {
+        let path = self.uplink_path(inventory);
+        let choice = self.choose(ask, wishes, inventory, path.as_ref())?;
+        self.claim_all(ask, choice, path)
     }
 
     fn choose(
@@ -90,12 +101,11 @@ impl Node {
         &self,
         ask: &Prepare,
         choice: Choice,
-        inventory: &Inventory,
         path: Result<UplinkPath, String>,
     ) -> Result<Loans, CniError> {
         let mut done: Vec<VfRef> = Vec::new();
         let mut claim = |lent: Lent| -> Result<Loan, CniError> {
-            let loan = self.claim(ask, lent, inventory)?;
+            let loan = self.claim(ask, lent)?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
@@ -118,7 +128,7 @@ impl Node {
         outcome
     }
 
-    fn claim(&self, ask: &Prepare, lent: Lent, inventory: &Inventory) -> Result<Loan, CniError> {
+    fn claim(&self, ask: &Prepare, lent: Lent) -> Result<Loan, CniError> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
         let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev) {
@@ -128,7 +138,8 @@ impl Node {
             (mode, _) => Ok(mode),
         };
         let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
-        let carrier = inventory.port(&lent.vf.port).is_some_and(|p| p.carrier);
+        let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
+        let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
         let Claim { before, .. } = claim;
         Ok(Loan { lent, before, carrier })
     }
