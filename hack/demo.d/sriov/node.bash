@@ -60,7 +60,8 @@ YAML
 # All that the daemon does by itself is done. The first rules have the kernel load modules, which takes long here.
 is_settled() {
     offrampd "$me" status -o json |
-        jq -er '[.reconcile[] | select(.name != "overlay")] | select(all(.health.state == "ok")) | map(.name) | join(", ")' ||
+        jq -er '[.reconcile[] | select(.health.state == "ok").name] | select(contains(["bridge", "firewall", "nics"])) |
+            "\(join(", ")): ok"' ||
         fail "$(offrampd "$me" status -o json | jq -c .problems)"
 }
 
