@@ -15,6 +15,7 @@ use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{InterfaceWish, Offload, Wishes};
+use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs::{self, Sysfs};
 use offramp_kernel::uplink::node_links;
@@ -74,7 +75,7 @@ impl Node {
     fn lend_of(&self, ask: &Prepare, wishes: &Wishes, inventory: &Inventory) -> Result<Loans, CniError> {
         let path = self.uplink_path(inventory);
         let choice = self.choose(ask, wishes, inventory, path.as_ref())?;
-        self.claim_all(ask, choice, inventory, path)
+        self.claim_all(ask, choice, path)
     }
 
     fn choose(
@@ -100,12 +101,11 @@ impl Node {
         &self,
         ask: &Prepare,
         choice: Choice,
-        inventory: &Inventory,
         path: Result<UplinkPath, String>,
     ) -> Result<Loans, CniError> {
         let mut done: Vec<VfRef> = Vec::new();
         let mut claim = |lent: Lent| -> Result<Loan, CniError> {
-            let loan = self.claim(ask, lent, inventory)?;
+            let loan = self.claim(ask, lent)?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
@@ -128,7 +128,7 @@ impl Node {
         outcome
     }
 
-    fn claim(&self, ask: &Prepare, lent: Lent, inventory: &Inventory) -> Result<Loan, CniError> {
+    fn claim(&self, ask: &Prepare, lent: Lent) -> Result<Loan, CniError> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
         let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev) {
@@ -138,7 +138,8 @@ impl Node {
             (mode, _) => Ok(mode),
         };
         let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
-        let carrier = inventory.port(&lent.vf.port).is_some_and(|p| p.carrier);
+        let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
+        let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
         let Claim { before, .. } = claim;
         Ok(Loan { lent, before, carrier })
     }

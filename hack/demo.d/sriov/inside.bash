@@ -21,6 +21,7 @@ draw
 check "node-a: PF with its VFs" vm_uplink
 vfs_before=$(vfs_state)
 check "node-a: offrampd runs, with two pools" vm_start
+check "node-a: bridge, rules, NIC" within 30 is_settled
 check "node-b: the same, and two pods" other_is_ready
 check "node-a knows the way to node-b" within 20 peer_is_reached
 empty=$(node_state node-a)

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # the other parts use what is set here, and set what is used
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the other parts use what is set here, and set what is used
 # A virtual machine as a node: its NIC's PF is the uplink, its VFs are for pods.
 
 me=node-$NODE
@@ -57,6 +57,14 @@ YAML
     daemon_start "$me"
 }
 
+# All that the daemon does by itself is done. The first rules have the kernel load modules, which takes long here.
+is_settled() {
+    offrampd "$me" status -o json |
+        jq -er '[.reconcile[] | select(.health.state == "ok").name] | select(contains(["bridge", "firewall", "nics"])) |
+            "\(join(", ")): ok"' ||
+        fail "$(offrampd "$me" status -o json | jq -c .problems)"
+}
+
 peer_is_reached() {
     offrampd "$me" status -o json |
         jq -er '.overlay.peers[0] | select(.health.state == "ok") | "\(.name): \(.path)"' ||
@@ -67,6 +75,7 @@ peer_is_reached() {
 other_node() {
     check "uplink" vm_uplink
     check "offrampd" vm_start
+    check "bridge, rules, NIC" within 30 is_settled
     check "far" pod_add far
     check "far-vf" pod_add far-vf "$(annotated '{"offramp.dev/offload": "required"}')"
 }
