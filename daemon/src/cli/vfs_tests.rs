@@ -20,6 +20,9 @@ fn attachments_have_a_row_an_interface() {
         attachments::render(&[with_vfs()], &lent(), 1060, false),
         "\
 POD          CONTAINER      INTERFACE  ADDRESSES     PATH          STATE  AGE
+telco/dpu-0  9c2e4f1f8a0c9  eth0       10.244.1.8    vf            ready  1m
+telco/dpu-0  9c2e4f1f8a0c9  net1       192.168.10.5  vf            ready  1m
+telco/dpu-0  9c2e4f1f8a0c9  net2       192.168.11.5  vf-userspace  ready  1m
 "
     );
     assert_eq!(
@@ -34,6 +37,29 @@ fn explain_tells_all_of_vfs() {
     assert_eq!(
         explain::render(&[with_vfs()], &lent(), &[], 1060),
         "\
+eth0 of pod telco/dpu-0
+  Path        vf: VF 3 of ens1f0 (0000:02:10.3) of pool fast
+  State       ready: all steps were executed
+  Age         1m
+  Container   9c2e4f1f8a0c9d2e7b6a5c4d
+  Network     offramp, planned by the daemon
+  Netns       /run/netns/cni-2 (inode 4026532202)
+  Interfaces  eth0  02:00:00:00:00:03  MTU 1500  in the pod
+              net1  02:00:00:00:00:04  MTU 1500  in the pod
+              net2  02:00:00:00:00:05  MTU 1500  in the pod
+  Addresses   10.244.1.8/32  from the daemon
+              192.168.10.5/24  from the daemon
+              192.168.11.5/24  from the daemon
+  VFs         eth0: VF 3 of ens1f0 (0000:02:10.3), pool fast, mode netdev
+              net1: VF 4 of ens1f0 (0000:02:10.4), pool fast, mode netdev
+              net2: VF 5 of ens1f0 (0000:02:10.5), pool fast, mode vfio
+  Settings    eth0: trust off, spoofchk on
+              net1: vlan 100 qos 3, max rate 1000 Mbit/s
+  Host route  10.244.1.8 by ens1f0 to 02:00:00:00:00:03
+  Claims      VF 3 of ens1f0 (0000:02:10.3) is held by telco/dpu-0@eth0 since 2026-01-01 00:00:00 UTC
+              VF 4 of ens1f0 (0000:02:10.4) is held by telco/dpu-0@eth0 since 2026-01-01 00:00:00 UTC
+              VF 5 of ens1f0 (0000:02:10.5) is held by telco/dpu-0@eth0 since 2026-01-01 00:00:00 UTC
+  Steps       configure-vf, move-vf, configure-pod, await-carrier, host-route, configure-vf, move-vf, configure-pod, await-carrier, announce, configure-vf, bind-vf
 "
     );
 }

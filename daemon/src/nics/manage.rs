@@ -7,8 +7,8 @@
 use super::port::{Work, whole};
 use crate::node::Node;
 use offramp_core::lend::Taken;
-use offramp_core::nic::{Inventory, PortKey};
-use offramp_core::pool::{NicRule, nic_change, resolve, rule_of};
+use offramp_core::nic::{Inventory, Port, PortKey};
+use offramp_core::pool::{NicProblem, NicRule, nic_change, resolve, rule_of};
 use offramp_kernel::sysfs::{Sysfs, read};
 use offramp_ledger::Error;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,11 +110,17 @@ impl Manager {
         key: &PortKey,
         taken: &Taken,
     ) -> Result<bool, Failure> {
-        let hindered = |e: offramp_core::pool::NicProblem| Failure::Hindered(e.to_string());
-        let Some(port) = whole(seen, key) else { return Ok(false) };
+        let hindered = |e: NicProblem| Failure::Hindered(e.to_string());
         // What hangs may look done.
         let hangs = self.stuck.contains_key(key);
-        if nic_change(rule, &port, taken, &[]).map_err(hindered)?.is_none() && !hangs {
+        let differs = |port: &Port| nic_change(rule, port, taken, &[]);
+        if !hangs && whole(seen, key).is_none_or(|port| matches!(differs(&port), Ok(None))) {
+            return Ok(false);
+        }
+        // As it is now: what was seen may be old.
+        let now = read(&Sysfs::default(), &[]).map_err(|e| Failure::Failed(e.to_string()))?;
+        let Some(port) = whole(&now, key) else { return Ok(false) };
+        if differs(&port).map_err(hindered)?.is_none() && !hangs {
             return Ok(false);
         }
         let claims = node.store.claims();
@@ -127,9 +133,6 @@ impl Manager {
             Err(e) => return Err(Failure::Failed(e.to_string())),
         };
         self.stuck.remove(key);
-        // As it is now, and stays: what was seen may be old.
-        let now = read(&Sysfs::default(), &[]).map_err(|e| Failure::Failed(e.to_string()))?;
-        let Some(port) = whole(&now, key) else { return Ok(false) };
         let work = Work::begin(&claims, lock, port);
         let Some(change) = nic_change(rule, &work.port, &work.taken(), &work.in_use).map_err(hindered)?
         else {

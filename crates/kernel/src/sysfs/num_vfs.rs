@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Gives a port `number` VFs. The number changes through 0 only (`sriov_numvfs_store`, drivers/pci/iov.c), so all VFs
 /// there are go: none may be lent or in quarantine. A port that is down is brought up first: VFs' drivers ask it for
 /// their addresses. Removing a VF whose vfio device is held open blocks until its holder is gone, so the writing is
-/// done by a child, which is left alone if it does not come back within `deadline` for each of its two writes; `keep`
+/// done by a child, which is left alone if it does not come back within `deadline` for each of its writes; `keep`
 /// stays open in it.
 ///
 /// # Errors
@@ -40,17 +40,24 @@ pub fn set_num_vfs(
     if number > 0 && !netdev.up {
         socket.batch(vec![link::set_up(port.netdev.as_str(), link::numbered(netdev.index), true)])?;
     }
-    let through_zero = (present > 0 && number > 0).then_some(0);
-    for value in through_zero.into_iter().chain([number]) {
-        let path = device.path(FILE);
-        let written =
-            stubborn::write(&path, &value.to_string(), deadline, keep).map_err(|e| match e.errno() {
-                Some(errno) => Error::refused(&what, errno),
-                None => e,
-            })?;
-        if let Written::Stuck { .. } = written {
-            return Ok(written);
-        }
+    let path = device.path(FILE);
+    let write = |value: u16| {
+        let written = stubborn::write(&path, &value.to_string(), deadline, keep);
+        written.map_err(|e| match e.errno() {
+            Some(errno) => Error::refused(&what, errno),
+            None => e,
+        })
+    };
+    // Somebody else may be making as many: the kernel waits for them, and takes a number that is so already.
+    let mut written = write(number);
+    if present > 0 && matches!(&written, Err(e) if e.errno() == Some(nix::libc::EBUSY)) {
+        written = match write(0)? {
+            Written::Done => write(number),
+            stuck => Ok(stuck),
+        };
+    }
+    if let stuck @ Written::Stuck { .. } = written? {
+        return Ok(stuck);
     }
     match device.num_vfs() {
         Some(now) if now == number => Ok(Written::Done),
