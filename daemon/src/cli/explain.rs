@@ -158,9 +158,16 @@ fn addresses(r: &Record) -> Vec<String> {
         IpamHold::Files { dir } => format!("from {}", dir.display()),
         IpamHold::Delegate { plugin, .. } => format!("from the plugin {plugin}"),
     };
-    let describe = |ip: &offramp_core::cni::result::Ip| match ip.gateway {
-        Some(gateway) => format!("{}  gateway {gateway}  {from}", ip.address),
-        None => format!("{}  {from}", ip.address),
+    let describe = |ip: &offramp_core::cni::result::Ip| {
+        let interface = ip.interface.and_then(|place| r.plan.result.interfaces.get(place));
+        // The daemon gives addresses on the pod network only.
+        let further = r.mode == Mode::Node
+            && interface.is_some_and(|i| i.sandbox.is_some() && i.name != r.attachment.ifname.as_str());
+        let from = if further { "as the pod asked" } else { from.as_str() };
+        match ip.gateway {
+            Some(gateway) => format!("{}  gateway {gateway}  {from}", ip.address),
+            None => format!("{}  {from}", ip.address),
+        }
     };
     r.plan.result.ips.iter().map(describe).collect()
 }

@@ -4,7 +4,7 @@ mod attachments;
 mod client;
 mod explain;
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 mod nics;
 mod status;
 mod table;

@@ -48,8 +48,8 @@ eth0 of pod telco/dpu-0
               net1  02:00:00:00:00:04  MTU 1500  in the pod
               net2  02:00:00:00:00:05  MTU 1500  in the pod
   Addresses   10.244.1.8/32  from the daemon
-              192.168.10.5/24  from the daemon
-              192.168.11.5/24  from the daemon
+              192.168.10.5/24  as the pod asked
+              192.168.11.5/24  as the pod asked
   VFs         eth0: VF 3 of ens1f0 (0000:02:10.3), pool fast, mode netdev
               net1: VF 4 of ens1f0 (0000:02:10.4), pool fast, mode netdev
               net2: VF 5 of ens1f0 (0000:02:10.5), pool fast, mode vfio

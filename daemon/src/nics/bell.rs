@@ -25,3 +25,22 @@ impl Bell {
         *rung = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rang_before_is_heard_once() {
+        let bell = Bell::default();
+        bell.ring();
+        bell.ring();
+        bell.wait();
+        assert!(!*bell.rung.lock().unwrap());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| bell.wait());
+            bell.ring();
+            waits.join().unwrap();
+        });
+    }
+}

@@ -162,3 +162,7 @@ impl NicEvents {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "nics_tests.rs"]
+mod tests;
