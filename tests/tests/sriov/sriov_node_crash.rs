@@ -52,8 +52,10 @@ fn plugin_at_every_point(verb: &str, conf: &Value, with_daemon: bool, from: &str
     let conf = fault.conf(conf);
     let points = points_of_plugin(&mut fault, verb, &conf, with_daemon);
     let first = points.iter().position(|p| p.starts_with(from)).unwrap_or_else(|| panic!("{points:?}"));
+    let points = &points[first..];
+    let ours = points.iter().enumerate().filter(|(n, _)| points.len() < 3 || is_ours(*n));
     let mut turn = 0;
-    for point in points[first..].iter().enumerate().filter(|(n, _)| is_ours(*n)).map(|(_, p)| p) {
+    for (_, point) in ours {
         let pod = w.m.lab.pod("pod");
         if verb == "DEL" {
             w.m.node.add(&pod, &conf).ok();
@@ -96,7 +98,8 @@ fn del_without_the_daemon() {
     plugin_at_every_point("DEL", &eth0_and_net1(), false, "detach.marked");
 }
 
-/// The points that the daemon passes during ADD, DEL and the cleaning.
+/// The points that the daemon passes during ADD, DEL and the cleaning; of its many messages to the kernel, most of which
+/// ask for something, each third.
 fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     fault.stop();
     let (w, pod) = (fault.w, fault.w.m.lab.pod("pod"));
@@ -108,7 +111,10 @@ fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     fault.del(&pod);
     fault.assert_clean("no kill");
     daemon.kill();
-    passed().lines().skip(at_start).map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
+    let passed = passed();
+    let points = passed.lines().skip(at_start).map(|line| line.split(' ').nth(1).unwrap());
+    let number = |point: &str| -> usize { point.split(':').nth(1).unwrap().parse().unwrap() };
+    points.filter(|p| !p.starts_with("netlink.") || number(p) % 3 == 0).map(str::to_owned).collect()
 }
 
 fn daemon_at_every_point(conf: &Value) {
