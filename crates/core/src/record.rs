@@ -1,9 +1,11 @@
 //! The record of one attachment: the only durable state. It is written before the first change and removed
 //! after the last, and holds all that is needed to take the attachment back without anybody's help.
 
+use crate::cni::result::Ip;
 use crate::ids::{AttachmentId, NetworkName};
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The version of the records' format; a record of another one is refused by name.
@@ -37,6 +39,19 @@ pub struct Record {
     pub device_info: Option<PathBuf>,
     /// When, in seconds since 1970.
     pub created: u64,
+}
+
+impl Record {
+    /// The addresses of the attachment's own interface. Those of further interfaces are of other networks, and a pod's
+    /// author chose them.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let result = &self.plan.result;
+        let own = |ip: &&Ip| {
+            let interface = ip.interface.and_then(|i| result.interfaces.get(i));
+            interface.is_none_or(|i| i.name == self.attachment.ifname.as_str())
+        };
+        result.ips.iter().filter(own).map(|ip| ip.address.ip())
+    }
 }
 
 /// Who planned an attachment.

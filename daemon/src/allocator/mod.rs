@@ -69,7 +69,7 @@ impl Allocator {
         let id = &record.attachment;
         self.forget(id);
         let mut ips = Vec::new();
-        for ip in record.plan.ips() {
+        for ip in record.ips() {
             self.holders.entry(ip).or_insert_with(|| id.clone());
             ips.push(ip);
         }
@@ -81,7 +81,7 @@ impl Allocator {
 
     /// These addresses were given last: they rest longest.
     pub fn given(&mut self, record: &Record) {
-        for ip in record.plan.ips() {
+        for ip in record.ips() {
             if let Some(set) = self.sets.iter().position(|s| s.iter().any(|r| r.offers(ip))) {
                 self.last[set] = Some(ip);
             }

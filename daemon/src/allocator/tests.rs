@@ -87,3 +87,19 @@ fn a_port_has_one_holder() {
     let e = a.check_ports(&two, &[port(8080)]).unwrap_err();
     assert!(e.code == 11 && e.msg.contains("tcp/8080") && e.msg.contains("c1@eth0"), "{e}");
 }
+
+/// A pod's author chooses the addresses of its further interfaces: they must not use up the node's.
+#[test]
+fn addresses_of_further_interfaces_are_not_held() {
+    use offramp_core::cni::result::Interface;
+    let mut a = allocator();
+    let ips = ["10.0.0.2", "10.0.0.3"].map(|ip| ip.parse().unwrap());
+    let mut r = record("c1@eth0", &ips, vec![]);
+    let interface = |name: &str| Interface { name: name.into(), ..Interface::default() };
+    r.plan.result.interfaces = ["of1", "eth0", "net1"].map(interface).to_vec();
+    r.plan.result.ips[0].interface = Some(1);
+    r.plan.result.ips[1].interface = Some(2);
+    a.hold(&r);
+    assert!(a.pick(&ips[..1]).is_err());
+    assert_eq!(a.pick(&ips[1..]).unwrap()[0].0, ips[1]);
+}

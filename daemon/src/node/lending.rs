@@ -6,7 +6,9 @@ use offramp_core::cni::CniError;
 use offramp_core::cni::result::Route;
 use offramp_core::ids::MacAddr;
 use offramp_core::ipam::Range;
-use offramp_core::lend::{Choice, Eth0, Hints, LendRequest, Lent, Taken, Want, choose_eth0};
+use offramp_core::lend::{
+    Choice, Eth0, Hints, Hold, Holding, LendRequest, Lent, Refusal, Taken, Want, choose_eth0,
+};
 use offramp_core::net::Family;
 use offramp_core::nic::Inventory;
 use offramp_core::plan::Plan;
@@ -19,6 +21,7 @@ use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs::{self, Sysfs};
 use offramp_kernel::uplink::node_links;
+use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower};
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -54,7 +57,7 @@ impl Node {
         // One choice at a time: the next sees what this one claims.
         let _one = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
-        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory()) {
+        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory(), false) {
             if loans.eth0.is_some() || wishes.offload == Offload::None {
                 return Ok(loans);
             }
@@ -63,7 +66,7 @@ impl Node {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let now = sysfs::read(&Sysfs::default(), &[])?;
-            match self.lend_of(ask, wishes, &now) {
+            match self.lend_of(ask, wishes, &now, true) {
                 Err(e) if e.code == offramp_core::cni::error::codes::TRY_AGAIN => last = Some(e),
                 outcome => return outcome,
             }
@@ -71,10 +74,22 @@ impl Node {
         Err(last.unwrap_or_else(|| CniError::internal("no VF was tried")))
     }
 
-    /// Of what this inventory has.
-    fn lend_of(&self, ask: &Prepare, wishes: &Wishes, inventory: &Inventory) -> Result<Loans, CniError> {
+    /// Of what this inventory has; a refusal counts if it is the last word.
+    fn lend_of(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        inventory: &Inventory,
+        last_word: bool,
+    ) -> Result<Loans, CniError> {
         let path = self.uplink_path(inventory);
-        let choice = self.choose(ask, wishes, inventory, path.as_ref())?;
+        let taken = self.taken()?;
+        let choice = self.choose(ask, wishes, (inventory, &taken), path.as_ref()).map_err(|refusal| {
+            if last_word {
+                self.metrics.refused(&refusal);
+            }
+            refusal.into_error(wishes.offload, &ask.attachment.ifname)
+        })?;
         self.claim_all(ask, choice, path)
     }
 
@@ -82,18 +97,27 @@ impl Node {
         &self,
         ask: &Prepare,
         wishes: &Wishes,
-        inventory: &Inventory,
+        (inventory, taken): (&Inventory, &Taken),
         path: Result<&UplinkPath, &String>,
-    ) -> Result<Choice, CniError> {
-        let claims = self.store.claims().list()?;
-        let taken: Taken = claims.claims.iter().collect();
+    ) -> Result<Choice, Refusal> {
         let namespace = ask.pod.as_ref().map(|p| p.namespace.clone());
         let others = LendRequest::further(namespace, wishes);
         let eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
         let hints = hints(ask, path);
-        choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, &taken, &hints)
-            .inspect_err(|refusal| self.metrics.refused(refusal))
-            .map_err(|refusal| refusal.into_error(wishes.offload, &ask.attachment.ifname))
+        choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, taken, &hints)
+    }
+
+    /// Who has which VF. One whose claim cannot be read is somebody's.
+    fn taken(&self) -> Result<Taken, CniError> {
+        let claimed = self.store.claims().list()?;
+        let mut taken: Taken = claimed.claims.iter().collect();
+        for error in &claimed.unreadable {
+            let Error::Unreadable { path, .. } = error else { continue };
+            let Some(pci) = path.file_name().and_then(|n| n.to_str()?.parse().ok()) else { continue };
+            let hold = Hold::Quarantine("its claim cannot be read".into());
+            taken.insert(pci, Holding { holder: "somebody".into(), hold, driver: None });
+        }
+        Ok(taken)
     }
 
     /// All, or none.
