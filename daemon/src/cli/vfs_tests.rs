@@ -28,6 +28,11 @@ telco/dpu-0  9c2e4f1f8a0c9  net2       192.168.11.5  vf-userspace  ready  1m
     assert_eq!(
         attachments::render(&[with_vfs(), record()], &lent(), 1060, true),
         "\
+POD            INTERFACE  ADDRESSES                  PATH          STATE  AGE  VF            POOL  HOST INTERFACE   NETWORK  MODE  NETNS             CONTAINER
+telco/dpu-0    eth0       10.244.1.8                 vf            ready  1m   0000:02:10.3  fast  -                offramp  node  /run/netns/cni-2  9c2e4f1f8a0c9d2e7b6a5c4d
+telco/dpu-0    net1       192.168.10.5               vf            ready  1m   0000:02:10.4  fast  -                offramp  node  /run/netns/cni-2  9c2e4f1f8a0c9d2e7b6a5c4d
+telco/dpu-0    net2       192.168.11.5               vf-userspace  ready  1m   0000:02:10.5  fast  -                offramp  node  /run/netns/cni-2  9c2e4f1f8a0c9d2e7b6a5c4d
+default/web-0  eth0       10.244.1.7, fd00:244:1::7  veth          ready  1m   -             -     ofj1xot1xg8z9j2  offramp  node  /run/netns/cni-1  4f1f8a0c9d2e7b6a5c4d3e2f
 "
     );
 }
