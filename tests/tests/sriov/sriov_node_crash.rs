@@ -127,6 +127,7 @@ fn daemon_at_every_point(conf: &Value) {
     for (_, point) in points.iter().enumerate().filter(|(n, _)| is_ours(*n)) {
         tried += 1;
         let daemon = w.start_in("OFFRAMP_CRASH_AT", point);
+        println!("offrampd is to be killed at {point}");
         died += usize::from(attached_and_detached(&mut fault, &conf, daemon, point));
         fault.assert_clean(&format!("offrampd killed at {point}"));
         fault.stop();
