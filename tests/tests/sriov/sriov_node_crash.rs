@@ -99,7 +99,7 @@ fn del_without_the_daemon() {
 }
 
 /// The points that the daemon passes during ADD, DEL and the cleaning; of its many messages to the kernel, most of which
-/// ask for something, each third.
+/// ask for something, each ninth.
 fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     fault.stop();
     let (w, pod) = (fault.w, fault.w.m.lab.pod("pod"));
@@ -114,7 +114,7 @@ fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     let passed = passed();
     let points = passed.lines().skip(at_start).map(|line| line.split(' ').nth(1).unwrap());
     let number = |point: &str| -> usize { point.split(':').nth(1).unwrap().parse().unwrap() };
-    points.filter(|p| !p.starts_with("netlink.") || number(p) % 3 == 0).map(str::to_owned).collect()
+    points.filter(|p| !p.starts_with("netlink.") || number(p) % 9 == 0).map(str::to_owned).collect()
 }
 
 fn daemon_at_every_point(conf: &Value) {
