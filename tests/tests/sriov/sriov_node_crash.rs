@@ -99,7 +99,7 @@ fn del_without_the_daemon() {
 }
 
 /// The points that the daemon passes during ADD, DEL and the cleaning; of its many messages to the kernel, most of which
-/// ask for something, each third.
+/// ask for something, each ninth.
 fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     fault.stop();
     let (w, pod) = (fault.w, fault.w.m.lab.pod("pod"));
@@ -114,7 +114,7 @@ fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     let passed = passed();
     let points = passed.lines().skip(at_start).map(|line| line.split(' ').nth(1).unwrap());
     let number = |point: &str| -> usize { point.split(':').nth(1).unwrap().parse().unwrap() };
-    points.filter(|p| !p.starts_with("netlink.") || number(p) % 3 == 0).map(str::to_owned).collect()
+    points.filter(|p| !p.starts_with("netlink.") || number(p) % 9 == 0).map(str::to_owned).collect()
 }
 
 fn daemon_at_every_point(conf: &Value) {
@@ -127,6 +127,7 @@ fn daemon_at_every_point(conf: &Value) {
     for (_, point) in points.iter().enumerate().filter(|(n, _)| is_ours(*n)) {
         tried += 1;
         let daemon = w.start_in("OFFRAMP_CRASH_AT", point);
+        println!("offrampd is to be killed at {point}");
         died += usize::from(attached_and_detached(&mut fault, &conf, daemon, point));
         fault.assert_clean(&format!("offrampd killed at {point}"));
         fault.stop();
