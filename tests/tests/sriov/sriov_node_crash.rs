@@ -114,7 +114,8 @@ fn points_of_daemon(fault: &mut Fault<'_>, conf: &Value) -> Vec<String> {
     let passed = passed();
     let points = passed.lines().skip(at_start).map(|line| line.split(' ').nth(1).unwrap());
     let number = |point: &str| -> usize { point.split(':').nth(1).unwrap().parse().unwrap() };
-    points.filter(|p| !p.starts_with("netlink.") || number(p) % 9 == 0).map(str::to_owned).collect()
+    let is_message = |point: &str| point.starts_with("netlink.") || point.starts_with("nft.");
+    points.filter(|p| !is_message(p) || number(p) % 9 == 0).map(str::to_owned).collect()
 }
 
 fn daemon_at_every_point(conf: &Value) {
