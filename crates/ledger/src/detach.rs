@@ -161,8 +161,9 @@ fn still_there(record: &Record) -> Result<(), CniError> {
     if netns.inside(|| link::index_of(&record.attachment.ifname))?.is_none() {
         return Ok(());
     }
-    let ours =
-        record.plan.result.interfaces.iter().rfind(|i| i.sandbox.is_some()).and_then(|i| i.mac.as_deref());
+    let name = record.attachment.ifname.as_str();
+    let own = record.plan.result.interfaces.iter().find(|i| i.sandbox.is_some() && i.name == name);
+    let ours = own.and_then(|i| i.mac.as_deref());
     let mut socket = netlink::Socket::open_in(&netns)?;
     for _ in 0..LOOKS {
         let found = link::find(&mut socket, &record.attachment.ifname)?;

@@ -5,9 +5,10 @@ use crate::clean::{self, Outcome};
 use crate::{Error, Result, Store};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
-use offramp_core::nic::PciAddr;
+use offramp_core::nic::{PciAddr, Vf, VfNetdev};
 use offramp_core::record::PodRef;
 use offramp_core::vf::{Claim, VfMode, VfRef, VfState};
+use offramp_kernel::sysfs::{Sysfs, read_vf};
 use offramp_kernel::{crash, vf};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -47,7 +48,9 @@ pub fn claim(
             if claims.read(vf.pci)?.is_some() {
                 continue;
             }
-            let before = vf::state(&vf::Host::default().with_locks(vec![lock.as_fd()]), vf)?;
+            let host = vf::Host::default().with_locks(vec![lock.as_fd()]);
+            let before = vf::state(&host, vf)?;
+            unused(&host, vf, &before)?;
             let mode = mode(vf, &before)?;
             let (pod, pool) = (who.pod.cloned(), who.pool.map(str::to_owned));
             let claim =
@@ -61,6 +64,20 @@ pub fn claim(
         }
         make_free(&claims, vf.pci, deadline)?;
     }
+}
+
+/// A VF without a claim may be in use all the same, by somebody who knows nothing of claims.
+fn unused(host: &vf::Host<'_>, vf: &VfRef, state: &VfState) -> std::result::Result<(), CniError> {
+    if let (_, Vf { netdev: VfNetdev::Elsewhere { .. }, .. }) = read_vf(&Sysfs::default(), vf.pci)? {
+        let why = "its interface is in another namespace: somebody else has moved it there";
+        return Err(CniError::try_again(format!("{vf} is in use: {why}")));
+    }
+    if state.driver.as_deref() == Some("vfio-pci")
+        && let Some(holder) = vf::holders(host, vf.pci)?.first()
+    {
+        return Err(CniError::try_again(format!("{vf} is in use: it is held open by {holder}")));
+    }
+    Ok(())
 }
 
 /// Cleans a VF in quarantine, or waits for whoever does.

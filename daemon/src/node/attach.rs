@@ -32,7 +32,7 @@ impl Node {
     pub fn prepare(&self, ask: &Prepare, caller: Caller) -> Result<Record, CniError> {
         let _working = self.exclusively(&ask.attachment, caller)?;
         self.check_state_dir(ask)?;
-        let outcome = self.prepare_inner(ask);
+        let outcome = self.prepare_inner(ask, caller);
         if outcome.is_err() {
             self.metrics.added(Path::Veth, Outcome::Error, None);
         }
@@ -50,10 +50,14 @@ impl Node {
         ))
     }
 
-    fn prepare_inner(&self, ask: &Prepare) -> Result<Record, CniError> {
+    fn prepare_inner(&self, ask: &Prepare, caller: Caller) -> Result<Record, CniError> {
         let wishes = wishes::read(ask.annotations.as_ref())?;
         self.settle_earlier(ask)?;
         let loans = self.lend(ask, &wishes)?;
+        if !caller() {
+            self.give_back(ask, loans.vfs());
+            return Err(CniError::try_again(format!("{}: its caller has left", ask.attachment)));
+        }
         let outcome = match self.reserve(ask, &wishes, &loans) {
             // What is in the way may have been detached without us: the records tell.
             Err(e) if e.code == codes::TRY_AGAIN => {

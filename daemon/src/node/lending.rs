@@ -3,6 +3,7 @@
 
 use super::{Node, now};
 use offramp_core::cni::CniError;
+use offramp_core::cni::error::codes;
 use offramp_core::cni::result::Route;
 use offramp_core::ids::MacAddr;
 use offramp_core::ipam::Range;
@@ -10,13 +11,13 @@ use offramp_core::lend::{
     Choice, Eth0, Hints, Hold, Holding, LendRequest, Lent, Refusal, Taken, Want, choose_eth0,
 };
 use offramp_core::net::Family;
-use offramp_core::nic::Inventory;
+use offramp_core::nic::{Inventory, PciAddr};
 use offramp_core::plan::Plan;
 use offramp_core::spec::Address;
 use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
-use offramp_core::wish::{InterfaceWish, Offload, Wishes};
+use offramp_core::wish::{INTERFACES, InterfaceWish, Offload, Wishes};
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs::{self, Sysfs};
@@ -24,11 +25,14 @@ use offramp_kernel::uplink::node_links;
 use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower};
 use std::net::IpAddr;
-use std::sync::PoisonError;
-use std::time::Duration;
+use std::sync::{MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 /// Another may claim what was chosen, since inline plugins ask nobody; so often in a row, they want all there is.
 const ATTEMPTS: usize = 8;
+
+/// How long another choice, or whoever makes VFs, is waited for.
+const CHOOSING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The VFs of one pod, claimed.
 pub struct Loans {
@@ -54,42 +58,64 @@ impl Node {
         if wishes.offload == Offload::None && wishes.interfaces.is_empty() {
             return Ok(Loans { eth0: None, reason: "no offload was asked for".into(), others: Vec::new() });
         }
+        check_addresses(self, wishes)?;
         // One choice at a time: the next sees what this one claims.
-        let _one = self.lending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.choosing()?;
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
-        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory(), false) {
+        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory(), &[]) {
             if loans.eth0.is_some() || wishes.offload == Offload::None {
                 return Ok(loans);
             }
             self.give_back(ask, loans.vfs());
         }
-        let mut last = None;
+        let mut lost = Vec::new();
         for _ in 0..ATTEMPTS {
             let now = sysfs::read(&Sysfs::default(), &[])?;
-            match self.lend_of(ask, wishes, &now, true) {
-                Err(e) if e.code == offramp_core::cni::error::codes::TRY_AGAIN => last = Some(e),
-                outcome => return outcome,
+            match self.lend_of(ask, wishes, &now, &lost) {
+                Ok(loans) => return Ok(loans),
+                Err(Miss::Lost(lent, e)) if e.code == codes::TRY_AGAIN => lost.push((lent, e.msg)),
+                Err(Miss::Lost(_, e) | Miss::Other(e)) => return Err(e),
+                Err(Miss::Refused(refusal)) => {
+                    self.metrics.refused(&refusal);
+                    return Err(refusal.into_error(wishes.offload, &ask.attachment.ifname));
+                }
             }
         }
-        Err(last.unwrap_or_else(|| CniError::internal("no VF was tried")))
+        Err(CniError::try_again(format!("others claimed {} VFs in a row", lost.len())))
     }
 
-    /// Of what this inventory has; a refusal counts if it is the last word.
+    /// Whoever makes VFs has this for as long as the driver takes; a plugin does not wait that long.
+    fn choosing(&self) -> Result<MutexGuard<'_, ()>, CniError> {
+        let deadline = Instant::now() + CHOOSING_PATIENCE;
+        loop {
+            match self.lending.try_lock() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(CniError::try_again("VFs are being made or lent, and that takes long"));
+                }
+            }
+        }
+    }
+
+    /// Of what this inventory has, without those that were `lost` to others just now.
     fn lend_of(
         &self,
         ask: &Prepare,
         wishes: &Wishes,
         inventory: &Inventory,
-        last_word: bool,
-    ) -> Result<Loans, CniError> {
+        lost: &[(PciAddr, String)],
+    ) -> Result<Loans, Miss> {
         let path = self.uplink_path(inventory);
-        let taken = self.taken()?;
-        let choice = self.choose(ask, wishes, (inventory, &taken), path.as_ref()).map_err(|refusal| {
-            if last_word {
-                self.metrics.refused(&refusal);
-            }
-            refusal.into_error(wishes.offload, &ask.attachment.ifname)
-        })?;
+        let mut taken = self.taken()?;
+        for (pci, why) in lost {
+            taken.insert(*pci, somebodys(why.clone()));
+        }
+        check_macs(ask, wishes, inventory, path.as_ref().ok())?;
+        let choice = self.choose(ask, wishes, (inventory, &taken), path.as_ref()).map_err(Miss::Refused)?;
         self.claim_all(ask, choice, path)
     }
 
@@ -102,7 +128,9 @@ impl Node {
     ) -> Result<Choice, Refusal> {
         let namespace = ask.pod.as_ref().map(|p| p.namespace.clone());
         let others = LendRequest::further(namespace, wishes);
-        let eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
+        let mut eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
+        // What the runtime says may come from the pod's author: the policy judges it.
+        eth0.settings.mac = ask.mac;
         let hints = hints(ask, path);
         choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, taken, &hints)
     }
@@ -114,8 +142,7 @@ impl Node {
         for error in &claimed.unreadable {
             let Error::Unreadable { path, .. } = error else { continue };
             let Some(pci) = path.file_name().and_then(|n| n.to_str()?.parse().ok()) else { continue };
-            let hold = Hold::Quarantine("its claim cannot be read".into());
-            taken.insert(pci, Holding { holder: "somebody".into(), hold, driver: None });
+            taken.insert(pci, somebodys("its claim cannot be read".into()));
         }
         Ok(taken)
     }
@@ -126,14 +153,15 @@ impl Node {
         ask: &Prepare,
         choice: Choice,
         path: Result<UplinkPath, String>,
-    ) -> Result<Loans, CniError> {
+    ) -> Result<Loans, Miss> {
         let mut done: Vec<VfRef> = Vec::new();
-        let mut claim = |lent: Lent| -> Result<Loan, CniError> {
-            let loan = self.claim(ask, lent)?;
+        let mut claim = |lent: Lent| -> Result<Loan, Miss> {
+            let pci = lent.vf.pci;
+            let loan = self.claim(ask, lent).map_err(|e| Miss::Lost(pci, e))?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
-        let all = || -> Result<Loans, CniError> {
+        let all = || -> Result<Loans, Miss> {
             let (eth0, reason) = match choice.eth0 {
                 Eth0::Veth { reason } => (None, reason),
                 Eth0::Vf(lent) => {
@@ -186,6 +214,63 @@ impl Node {
     }
 }
 
+/// Why a VF was not had.
+enum Miss {
+    /// There is none.
+    Refused(Refusal),
+    /// It was chosen, and could not be claimed.
+    Lost(PciAddr, CniError),
+    /// Something else.
+    Other(CniError),
+}
+
+impl<E: Into<CniError>> From<E> for Miss {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+fn somebodys(why: String) -> Holding {
+    Holding { holder: "somebody".into(), hold: Hold::Quarantine(why), driver: None }
+}
+
+/// A pod's author may not have the addresses of the node, of other nodes, or of the cluster's pods announced.
+fn check_addresses(node: &Node, wishes: &Wishes) -> Result<(), CniError> {
+    let cluster = node.cluster_cidrs();
+    let view = node.view();
+    let nodes: Vec<IpAddr> =
+        view.underlay.iter().copied().chain(view.peers.iter().flat_map(|p| p.endpoints.clone())).collect();
+    for wish in &wishes.interfaces {
+        for ip in wish.addresses.iter().map(|a| a.ip.ip()) {
+            let whose = match ip {
+                _ if nodes.contains(&ip) => "a node",
+                _ if cluster.iter().any(|net| net.contains(ip)) => "the cluster's pods",
+                _ => continue,
+            };
+            let what = format!("annotation {INTERFACES}: {} cannot have {ip}", wish.name);
+            return Err(CniError::forbidden(format!("{what}: it is an address of {whose}")));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody gets the MAC of a port or of the node's uplink.
+fn check_macs(
+    ask: &Prepare,
+    wishes: &Wishes,
+    inventory: &Inventory,
+    path: Option<&UplinkPath>,
+) -> Result<(), CniError> {
+    let own = |mac: &MacAddr| {
+        path.is_some_and(|p| p.mac == *mac) || inventory.ports.iter().any(|p| p.mac == Some(*mac))
+    };
+    let eth0 = ask.mac.filter(|_| wishes.offload != Offload::None);
+    match eth0.into_iter().chain(wishes.interfaces.iter().filter_map(|i| i.settings.mac)).find(own) {
+        Some(mac) => Err(CniError::forbidden(format!("MAC {mac} is one of the node's own"))),
+        None => Ok(()),
+    }
+}
+
 /// What is known besides pools and claims.
 fn hints(ask: &Prepare, path: Result<&UplinkPath, &String>) -> Hints {
     let limited =
@@ -216,13 +301,15 @@ impl Loans {
         let (loan, path) = self.eth0.as_ref()?;
         let address = |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
         // It keeps to the address that it has, so that it needs no rebind; the PF pins it.
-        let mac = ask.mac.or(loan.present_mac());
+        let mac = loan.lent.settings.mac.or(loan.present_mac());
         let egress = ask.bandwidth.egress.map(|rate| mbits(rate.bytes_per_second));
         let settings = VfSettings {
             mac,
             vlan: Some(vf::VlanTag { id: path.vlan, ..Default::default() }),
             mtu: node.view().pod_mtu.or(loan.lent.settings.mtu),
             max_tx_rate: least(egress, loan.lent.settings.max_tx_rate),
+            // Trust, whoever gave it, would lift what pins the MAC.
+            trust: loan.before.pf_side.trust.map(|_| false),
             ..loan.lent.settings.clone()
         };
         let uplink =

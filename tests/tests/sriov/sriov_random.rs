@@ -59,7 +59,11 @@ fn random_calls_and_kills_keep_the_invariants() {
     }
     let _daemon = w.start();
     slots.iter_mut().flatten().for_each(|slot| slot.end(&world));
-    println!("{:?}", world.tally.lock().unwrap());
+    let tally = world.tally.lock().unwrap().clone();
+    println!("{tally:?}");
+    for must in ["ADD ok", "DEL ok"] {
+        assert!(tally.get(must).is_some_and(|n| *n > 0), "no {must}: {tally:?}");
+    }
     fault.assert_clean(&format!("seed {seed}, all deleted"));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Hold, Node, Reason, Want, Why};
 use crate::ids::IfName;
-use crate::nic::{PciAddr, Port, Vf, VfNetdev};
+use crate::nic::{Eswitch, PciAddr, Port, Vf, VfNetdev};
 use crate::pool::{Pool, settle};
 use crate::vf::{LinkState, VfMode, VfRef, VfSettings};
 
@@ -176,6 +176,10 @@ pub(super) fn fit(
         }
         VfMode::Vfio if vf.iommu_group.is_none() => return Fit::Never(Why::NoIommuGroup),
         VfMode::Netdev | VfMode::Vfio => {}
+    }
+    if eth0 && port.eswitch == Eswitch::Switchdev {
+        let why = "in switchdev mode nothing keeps a VF to its MAC";
+        return Fit::Never(Why::NoUplink(why.into()));
     }
     match &node.hints.eth0 {
         Some(Err(why)) if eth0 => return Fit::Never(Why::NoUplink(why.clone())),

@@ -32,7 +32,8 @@ pub(crate) fn remove(executor: &mut Executor, want: &HostRoute) -> Result<()> {
             Some(link) => neigh::mac_of(&mut executor.host, name, link, ip)?,
             None => None, // the kernel took route and neighbour along with the link
         };
-        if mac.is_some_and(|mac| mac != want.mac.octets()) {
+        // An entry without one is of nobody.
+        if mac.is_some_and(|mac| !mac.is_empty() && mac != want.mac.octets()) {
             continue;
         }
         let mut requests = Vec::new();

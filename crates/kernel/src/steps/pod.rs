@@ -32,8 +32,10 @@ pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<
         let on_link = gateway.is_some_and(|g| !want.addresses.iter().any(|a| a.ip.contains(g)));
         requests.push(route::add_pod_route(name, index, r, gateway, on_link));
     }
-    socket.batch(requests)?;
-    if want.neighbours.is_empty() { Ok(()) } else { believe_no_router(executor, want) }
+    if !want.neighbours.is_empty() {
+        believe_no_router(executor, want)?; // before it is up
+    }
+    executor.pod("configure-pod")?.socket.batch(requests)
 }
 
 /// All leaves by the neighbours that were set: a router advertisement or a redirect would lead past the node.

@@ -58,11 +58,12 @@ fn against_result(record: &Record, prev: &CniResult) -> Result<(), CniError> {
     if let Some(ip) = missing_ip {
         return Err(failed(record, format!("prevResult does not have address {}", ip.address)));
     }
-    let pod = ours.interfaces.iter().rfind(|i| i.sandbox.is_some());
-    match pod.and_then(|i| Some((&i.name, i.mac.as_deref()?.parse().ok()?))) {
-        Some((name, mac)) if !prev.has_interface(name, mac) => {
-            Err(failed(record, format!("prevResult does not have interface {name} with MAC {mac}")))
+    for i in ours.interfaces.iter().filter(|i| i.sandbox.is_some()) {
+        let Some(mac) = i.mac.as_deref().and_then(|m| m.parse().ok()) else { continue };
+        if !prev.has_interface(&i.name, mac) {
+            let name = &i.name;
+            return Err(failed(record, format!("prevResult does not have interface {name} with MAC {mac}")));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
