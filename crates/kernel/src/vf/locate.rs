@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub enum Home {
     /// It was there.
     There,
-    /// It has been brought, is down, and has this name.
+    /// It has been brought, is down, and has this name, or one the kernel numbered (`ofv0`) if another link has it.
     Brought(IfName),
     /// The VF has no netdev, since it has no driver or one such as vfio-pci, or is gone.
     None,
@@ -81,7 +81,12 @@ pub fn bring_home(host: &Host<'_>, pci: PciAddr, hints: &[PathBuf]) -> Result<Ho
         let Some((link, netns)) = find(host, pci, hints)? else { return Ok(Home::NotFound) };
         let Some(netns) = netns else { return Ok(Home::There) };
         let name = travel_name(pci);
-        match send_home(&netns, &link, &name) {
+        let sent = match send_home(&netns, &link, name.as_str()) {
+            // Another link has that name: any will do, the cleaner gives it its own again.
+            Err(e) if e.errno() == Some(Errno::EEXIST as i32) => send_home(&netns, &link, "ofv%d"),
+            sent => sent,
+        };
+        match sent {
             Ok(()) => return Ok(Home::Brought(name)),
             Err(e) if e.errno() == Some(Errno::ENODEV as i32) => {}
             Err(e) => return Err(e),
@@ -91,7 +96,7 @@ pub fn bring_home(host: &Host<'_>, pci: PciAddr, hints: &[PathBuf]) -> Result<Ho
 }
 
 /// Renames before the move, so that nobody on the host sees the pod's name.
-fn send_home(netns: &Netns, link: &Link, name: &IfName) -> Result<()> {
+fn send_home(netns: &Netns, link: &Link, name: &str) -> Result<()> {
     let host = Netns::current()?;
     let mut rename = numbered(link.index);
     rename.attributes.push(LinkAttribute::IfName(name.to_string()));
