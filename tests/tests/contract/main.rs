@@ -7,6 +7,7 @@ mod check;
 mod daemon_away;
 mod del;
 mod delegate;
+mod dhcp;
 mod firewall_lock;
 mod first_packet;
 mod gc;

@@ -1,6 +1,6 @@
 //! Node mode: the daemon lends VFs to pods that ask by annotation.
 
-use crate::lab::{Machine, netdev, pci, run, state};
+use crate::lab::{Machine, pci, run, state};
 use offramp_tests::traffic::{at, serve, tcp};
 use offramp_tests::{Answer, Daemon, Pod, over, until};
 use serde_json::{Value, json};
