@@ -17,6 +17,7 @@ mod netns;
 mod node_mode;
 mod replay;
 mod result;
+mod routers;
 mod socket;
 mod state;
 
