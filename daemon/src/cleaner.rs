@@ -21,6 +21,9 @@ const AT_ONCE: usize = 4;
 /// Who has the VF's lock may be an inline plugin, or a process that hangs in the kernel.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long DELs are given to end before their VFs are cleaned.
+const SETTLE: Duration = Duration::from_millis(50);
+
 /// What is being cleaned, and when what failed is tried again.
 #[derive(Debug, Default)]
 pub struct Bench {
@@ -99,6 +102,8 @@ pub fn run(node: &Arc<Node>) {
         let outcome = pass(node);
         node.ran("vfs", outcome);
         node.bench.wait(node.config.reclaim_interval);
+        // Cleaning holds the kernel's lock of all links at times: the DEL that asked for it ends first.
+        std::thread::sleep(SETTLE);
     }
 }
 

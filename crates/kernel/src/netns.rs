@@ -68,7 +68,7 @@ impl Netns {
         self.fd.as_raw_fd()
     }
 
-    /// Runs `open` with the calling thread inside, and comes back: for opening sockets only.
+    /// Runs `open` with the calling thread inside, and comes back: for opening sockets and sysctls only.
     /// The process ends if the way back is barred, since it would go on in a stranger's network.
     pub fn inside<T>(&self, open: impl FnOnce() -> Result<T>) -> Result<T> {
         let home = Self::current()?;

@@ -1,6 +1,8 @@
 //! Settings under `/proc/sys/net`, of the calling thread's namespace.
 
 use crate::{Error, Result};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the settings are; a value, since a container finds them at another place.
@@ -25,7 +27,7 @@ impl Sysctl {
     pub fn get(&self, key: &str) -> Result<Option<String>> {
         match std::fs::read_to_string(self.root.join(key)) {
             Ok(value) => Ok(Some(value.trim().to_owned())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(format!("read sysctl net/{key}"), &e)),
         }
     }
@@ -38,6 +40,20 @@ impl Sysctl {
                 .map(|()| true)
                 .map_err(|e| Error::io(format!("set sysctl net/{key} = {value}"), &e)),
             _ => Ok(false),
+        }
+    }
+
+    /// Writes `key` of something that is new: nobody has set it. A key that the kernel does not have is left.
+    pub fn write(&self, key: &str, value: &str) -> Result<()> {
+        match File::options()
+            .write(true)
+            .open(self.root.join(key))
+            .and_then(|mut f| f.write_all(value.as_bytes()))
+        {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(Error::io(format!("set sysctl net/{key} = {value}"), &e))
+            }
+            _ => Ok(()),
         }
     }
 

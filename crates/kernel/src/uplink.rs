@@ -20,6 +20,10 @@ pub fn prepare(sysctl: &Sysctl, link: &IfName, bridge: &IfName) -> Result<u64> {
     set(format!("ipv6/neigh/{bridge}/proxy_delay"), "0")?;
     // IPv4 heeds proxy entries without being told so.
     set(format!("ipv6/conf/{bridge}/proxy_ndp"), "1")?;
+    // Else the kernel forgets all proxy entries at any change of a bridge without carrier, which it is while its last
+    // pod is gone (arp_netdev_event and ndisc_netdev_event, since Linux 5.16).
+    set(format!("ipv4/conf/{bridge}/arp_evict_nocarrier"), "0")?;
+    set(format!("ipv6/conf/{bridge}/ndisc_evict_nocarrier"), "0")?;
     // One VF pod reaches another by the link that its packets came from: the node would tell it to go there directly.
     set(format!("ipv4/conf/{link}/send_redirects"), "0")?;
     set(format!("ipv4/conf/{link}/forwarding"), "1")?;

@@ -26,6 +26,9 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
     crash::point("detach.marked");
     errors.extend(remove_rules(store, record).err());
     crash::point("detach.rules-removed");
+    if needs_link(record) {
+        errors.extend(free_addresses(record).err());
+    }
     match claims(store, record) {
         Ok(claims) => {
             errors.extend(undo(record, &claims, patience));
@@ -41,7 +44,9 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
     }
     if errors.is_empty() {
         errors.extend(remove_device_info(record).err());
-        errors.extend(free_addresses(record).err());
+        if !needs_link(record) {
+            errors.extend(free_addresses(record).err());
+        }
         crash::point("detach.addresses-free");
     }
     match joined(errors) {
@@ -182,6 +187,11 @@ fn still_there(record: &Record) -> Result<(), CniError> {
 
 fn remove_device_info(record: &Record) -> Result<(), CniError> {
     record.device_info.as_deref().map_or(Ok(()), device_info::remove).map_err(Into::into)
+}
+
+/// DHCP gives a lease back by the link that has it. All other addresses are free only once nobody uses them any more.
+fn needs_link(record: &Record) -> bool {
+    matches!(&record.ipam, IpamHold::Delegate { plugin, .. } if plugin == "dhcp")
 }
 
 fn free_addresses(record: &Record) -> Result<(), CniError> {

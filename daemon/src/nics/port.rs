@@ -78,7 +78,8 @@ impl Work {
                 self.set_num_vfs(socket, &port, change.num_vfs)?;
             }
         }
-        await_netdevs(&self.port.key)
+        await_netdevs(&self.port.key)?;
+        if self.port.carrier { await_carrier(&self.port.key) } else { Ok(()) }
     }
 
     fn set_num_vfs(&self, socket: &mut Socket, port: &Port, number: u16) -> Result<()> {
@@ -126,6 +127,17 @@ fn await_netdevs(key: &PortKey) -> Result<()> {
         if whole(&inventory, key).is_none_or(|port| port.vfs.iter().all(is_there)) && !udev_is_at_work() {
             break;
         }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Some drivers reset the port for a change of its VFs: it has no link for a moment, and VFs of such a port are not lent.
+fn await_carrier(key: &PortKey) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < APPEARANCE
+        && read(&Sysfs::default(), &[])?.port(key).is_some_and(|port| port.up && !port.carrier)
+    {
         std::thread::sleep(PAUSE);
     }
     Ok(())

@@ -56,7 +56,9 @@ impl Node {
             }
         }
         let wanted: HashSet<IpAddr> = all.iter().flat_map(|(_, w)| w.ips.iter().copied()).collect();
-        repairs += self.remove_stray(&mut look, &wanted)?;
+        if look.routes.iter().any(|(ip, _)| !wanted.contains(ip)) {
+            repairs += self.remove_stray(&mut look)?;
+        }
         joined(errors).map_or(Ok(repairs), Err)
     }
 
@@ -79,7 +81,12 @@ impl Node {
     }
 
     /// Routes of ours that no record stands for.
-    fn remove_stray(&self, look: &mut Look, wanted: &HashSet<IpAddr>) -> Result<u64, CniError> {
+    fn remove_stray(&self, look: &mut Look) -> Result<u64, CniError> {
+        // An address may have a new holder by now. Records are written under this lock, and routes made after records.
+        let _allocator = self.allocator();
+        let records = self.store.list()?.records;
+        let wanted: HashSet<IpAddr> =
+            records.iter().filter_map(host_route).flat_map(|route| route.ips.iter().copied()).collect();
         let mut removed = 0;
         for (ip, index) in look.routes.iter().filter(|(ip, _)| !wanted.contains(ip)) {
             let Some(link) = look.links.iter().find(|l| l.index == *index) else { continue };

@@ -7,6 +7,7 @@ mod check;
 mod daemon_away;
 mod del;
 mod delegate;
+mod dhcp;
 mod firewall_lock;
 mod first_packet;
 mod gc;
@@ -16,6 +17,7 @@ mod netns;
 mod node_mode;
 mod replay;
 mod result;
+mod routers;
 mod socket;
 mod state;
 

@@ -1,6 +1,6 @@
 //! Node mode: the daemon lends VFs to pods that ask by annotation.
 
-use crate::lab::{Machine, netdev, pci, run, state};
+use crate::lab::{Machine, pci, run, state};
 use offramp_tests::traffic::{at, serve, tcp};
 use offramp_tests::{Answer, Daemon, Pod, over, until};
 use serde_json::{Value, json};
@@ -200,7 +200,7 @@ fn many_at_once_share_what_there_is() {
 fn routes_and_next_hops_are_mended_and_follow_the_pf() {
     let w = Wired::new();
     let _daemon = w.start();
-    let pod = w.m.lab.pod("pod");
+    let (pod, before) = (w.m.lab.pod("pod"), state(0));
     let all = ips(&w.add(&pod, "default", required()).ok());
     run(&format!("ip route del {}/32 dev nic0; ip neigh del {} dev nic0", all[0], all[0]));
     until("the route to be back", || run("ip route show proto 214").contains(&all[0]));
@@ -212,6 +212,5 @@ fn routes_and_next_hops_are_mended_and_follow_the_pf() {
     reach(&pod, &["10.244.1.1".to_owned(), "fd00:244:1::1".to_owned()]);
     run(&format!("ip link set nic0 address {mac}"));
     w.del(&pod);
-    let name = netdev(0);
-    assert!(!name.is_empty());
+    w.m.assert_vf_free(0, &before);
 }

@@ -32,20 +32,24 @@ pub(crate) fn configure(executor: &mut Executor, want: &ConfigurePod) -> Result<
         let on_link = gateway.is_some_and(|g| !want.addresses.iter().any(|a| a.ip.contains(g)));
         requests.push(route::add_pod_route(name, index, r, gateway, on_link));
     }
-    if !want.neighbours.is_empty() {
-        believe_no_router(executor, want)?; // before it is up
+    // Before it is up. Who has the kernel look for duplicates has it look for routers too.
+    if !want.dad || !want.neighbours.is_empty() {
+        believe_no_router(executor, want)?;
     }
     executor.pod("configure-pod")?.socket.batch(requests)
 }
 
-/// All leaves by the neighbours that were set: a router advertisement or a redirect would lead past the node.
-/// IPv6 has no sysctl against sending redirects, so it is the receiver that must not believe them.
+/// Any pod on a bridge can send router advertisements, and would be the others' default route (CVE-2020-10749). Where
+/// all leaves by neighbours that were set, a redirect too would lead past the node: IPv6 has no sysctl against sending
+/// redirects, so it is the receiver that must not believe them.
 fn believe_no_router(executor: &mut Executor, want: &ConfigurePod) -> Result<()> {
-    let sysctl = executor.sysctl.clone();
+    let (sysctl, link) = (executor.sysctl.clone(), &want.link);
     executor.pod("configure-pod")?.netns.inside(|| {
-        for key in ["accept_ra", "accept_redirects"] {
-            sysctl.set(&format!("ipv6/conf/{}/{key}", want.link), "0")?;
+        sysctl.write(&format!("ipv6/conf/{link}/accept_ra"), "0")?;
+        if want.neighbours.is_empty() {
+            return Ok(());
         }
-        sysctl.set(&format!("ipv4/conf/{}/accept_redirects", want.link), "0").map(drop)
+        sysctl.write(&format!("ipv6/conf/{link}/accept_redirects"), "0")?;
+        sysctl.write(&format!("ipv4/conf/{link}/accept_redirects"), "0")
     })
 }

@@ -1,6 +1,5 @@
 //! The measuring itself: rounds of all subjects, interleaved, first timed, then traced.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,8 +12,6 @@ use crate::process::{Call, run as run_process};
 use crate::stats::Series;
 
 const WARM_UP: usize = 2;
-/// After each call: what the kernel does later must not fall on the next.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Measures everything.
 pub fn run(options: &Options) -> Result<Report, String> {
@@ -69,10 +66,10 @@ fn pair<T>(
     result: impl Fn(&T) -> &[u8],
 ) -> Result<[T; 2], String> {
     let added = call(&machine.call(kind, "ADD", round, b"")?)?;
-    sleep(PAUSE);
+    machine.rest();
     let deleted = call(&machine.call(kind, "DEL", round, result(&added))?)?;
     machine.await_free(kind)?;
-    sleep(PAUSE);
+    machine.rest();
     Ok([added, deleted])
 }
 

@@ -13,6 +13,8 @@ use crate::process::{Call, command};
 const PF: &str = "nic0";
 const NETNS: &str = "bench";
 const VLAN: u16 = 100;
+/// Longer than the daemon lets events gather.
+const REST: Duration = Duration::from_millis(250);
 const DAEMON_STATE: &str = "/run/offramp";
 const INLINE_STATE: &str = "/run/offramp-inline";
 
@@ -106,6 +108,20 @@ impl Machine {
         Ok(Value::Object(fields.collect()))
     }
 
+    /// Waits until the daemon has nothing to do: it looks at the node after whatever happened there, and with the VM's
+    /// one CPU that would fall on the next call. A pod lives for longer than that.
+    pub fn rest(&self) {
+        let mut before = None;
+        loop {
+            std::thread::sleep(REST);
+            let now = cpu_ticks(self.daemon.id());
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
     /// Waits until the VF may be lent again: cleaning it is no part of DEL.
     pub fn await_free(&self, kind: Kind) -> Result<(), String> {
         let state = if kind == Kind::Node { DAEMON_STATE } else { INLINE_STATE };
@@ -119,6 +135,13 @@ impl Drop for Machine {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
     }
+}
+
+/// Of a process and its children, proc(5): utime, stime, cutime, cstime; none when it is gone.
+fn cpu_ticks(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().skip(11).take(4).map(str::to_owned).collect())
 }
 
 /// The plugin's own log.
