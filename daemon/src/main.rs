@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod eswitch;
 mod http;
+mod install;
 mod logging;
 mod metrics;
 mod nics;

@@ -55,6 +55,11 @@ pub fn run(config: Config) -> Result<(), RunError> {
     node.load()?;
     start(&node)?;
     server::serve(listener, node.clone()).map_err(|e| RunError::Thread("connection", e))?;
+    if let Some(cni) = node.config.cni.clone() {
+        let node = node.clone();
+        // When calls are served: the runtime makes some as soon as it sees the file.
+        thread("conflist", move || crate::install::conflist::run(&node, &cni))?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(1)
         .enable_all()

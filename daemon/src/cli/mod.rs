@@ -12,6 +12,8 @@ mod units;
 mod vfs;
 
 use crate::config::{Config, FileError};
+use crate::install::uninstall::{self, UninstallError};
+use crate::install::{self, InstallError, Put};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use client::{Client, ClientError};
 use std::io::Write;
@@ -39,6 +41,35 @@ enum Command {
         /// Check the configuration and end
         #[arg(long)]
         check: bool,
+    },
+    /// Put the CNI plugin where the container runtime finds it
+    ///
+    /// It is replaced at once, also while it runs. The network configuration is written by the running daemon (cni.confDir).
+    Install {
+        /// The plugin. Default: the file offramp beside offrampd
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<PathBuf>,
+        /// The runtime's folder for plugins
+        #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+        bin_dir: PathBuf,
+    },
+    /// Take Offramp from this node, once the daemon was stopped
+    ///
+    /// The network configuration goes when there is another one, or no pod is attached; then, once no pod is attached, the
+    /// ways to other nodes, rules, bridge and plugin. docs/operations.md has the whole procedure.
+    Uninstall {
+        /// The daemon's configuration
+        #[arg(long, value_name = "FILE", default_value = "/etc/offramp/offrampd.yaml")]
+        config: PathBuf,
+        /// The runtime's folder for plugins
+        #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+        bin_dir: PathBuf,
+        /// Wait for pods to leave, instead of failing
+        #[arg(long)]
+        wait: bool,
+        /// Do not end when all is done, but on SIGTERM: for a DaemonSet
+        #[arg(long)]
+        stay: bool,
     },
     /// Show the node's state: bridge, addresses, peers, what is wrong
     Status {
@@ -119,6 +150,12 @@ pub enum CliError {
     /// The daemon.
     #[error(transparent)]
     Run(#[from] crate::run::RunError),
+    /// A file that could not be put in its place.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// What is still needed, or could not be removed.
+    #[error(transparent)]
+    Uninstall(#[from] UninstallError),
     /// The daemon's answer, or none.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -158,6 +195,23 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             }
             crate::logging::init(config.log);
             Ok(crate::run::run(config)?)
+        }
+        Command::Install { plugin, bin_dir } => {
+            let program = plugin.map_or_else(install::own_plugin, Ok)?;
+            let (path, put) = install::plugin(&program, &bin_dir)?;
+            let done = if put == Put::Written { "installed" } else { "up to date" };
+            print(&format!("{done}: {}\n", path.display()))
+        }
+        Command::Uninstall { config, bin_dir, wait, stay } => {
+            let config = Config::load(&config, &crate::config::hostname()?)?;
+            crate::logging::init(config.log);
+            let mut tell = |line: &str| drop(print(&format!("{line}\n")));
+            let ended = if wait || stay { Some(uninstall::end_when_told()?) } else { None };
+            uninstall::run(config, &bin_dir, wait, &mut tell)?;
+            if let Some(ended) = ended.filter(|_| stay) {
+                ended.stay();
+            }
+            Ok(())
         }
         Command::Status { daemon, output } => {
             let status = Client::new(&daemon.socket).status()?;

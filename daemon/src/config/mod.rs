@@ -1,6 +1,7 @@
 //! The daemon's configuration: read once, checked completely, then immutable.
 //! Every key is described in `docs/configuration.md`.
 
+mod cni;
 mod fault;
 mod nics;
 pub mod peers;
@@ -9,6 +10,7 @@ mod raw;
 mod validate;
 pub mod yaml;
 
+pub use cni::{Cni, CniVersion};
 pub use fault::{Fault, FileError};
 pub use nics::EmbeddedSwitch;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub masquerade: Masquerade,
     /// Places.
     pub paths: Paths,
+    /// The network configuration that the daemon keeps; none: it is somebody else's affair.
+    pub cni: Option<Cni>,
     /// Where health and metrics are served; none: nowhere.
     pub http: Option<SocketAddr>,
     /// What is logged.

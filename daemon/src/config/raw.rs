@@ -14,6 +14,7 @@ pub(super) struct Root {
     pub overlay: Option<Overlay>,
     pub masquerade: Option<Masquerade>,
     pub paths: Option<Paths>,
+    pub cni: Option<Cni>,
     pub http: Option<Http>,
     pub log: Option<Log>,
     pub reconcile: Option<Interval>,
@@ -73,6 +74,14 @@ pub(super) struct Masquerade {
 pub(super) struct Paths {
     pub state_dir: Option<Text>,
     pub socket: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Cni {
+    pub conf_dir: Option<Text>,
+    pub conf_file: Option<Text>,
+    pub version: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

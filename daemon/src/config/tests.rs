@@ -42,6 +42,7 @@ fn defaults() {
     assert_eq!(config.paths.socket, PathBuf::from("/run/offramp/offrampd.sock"));
     assert_eq!(config.http, Some("127.0.0.1:9810".parse().unwrap()));
     assert_eq!((config.overlay.vni, config.overlay.port), (1, 4789));
+    assert_eq!(config.cni, None);
     let Source::Standalone(standalone) = &config.source;
     let sets = standalone.range_sets();
     assert_eq!(sets.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
@@ -57,7 +58,7 @@ fn unknown_keys_wrong_shapes_and_duplicates_are_placed() {
     assert_eq!(
         only_fault("overlays: {}\n"),
         "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, overlay, \
-         masquerade, paths, http, log, reconcile, reclaim, pools, nics, embeddedSwitch"
+         masquerade, paths, cni, http, log, reconcile, reclaim, pools, nics, embeddedSwitch"
     );
     assert!(only_fault("log:\n  level: info\n  level: debug\n").starts_with("line 4, column 3: log"));
     assert!(only_fault("log: info\n").starts_with("line 2, column 6: log: "));
@@ -97,6 +98,26 @@ line 7, column 28: log.format: \"xml\" is not allowed; allowed: text, json
 line 8, column 23: reconcile.interval: \"10ms\" is not allowed; allowed: 100ms to 86400s, such as 30s, 5m or 1h
 line 9, column 21: reclaim.interval: \"5 minutes\" is not allowed; allowed: 100ms to 86400s, such as 30s, 5m or 1h
 line 10, column 19: paths.stateDir: \"run\" is not an absolute path");
+}
+
+#[test]
+fn the_network_configuration_is_written_where_it_is_said() {
+    let cni = |text: &str| Config::parse(&format!("{MINIMAL}cni: {{{text}}}\n"), "n").unwrap().cni;
+    let written = cni("confDir: /etc/cni/net.d").unwrap();
+    assert_eq!(written.path(), PathBuf::from("/etc/cni/net.d/05-offramp.conflist"));
+    assert_eq!(written.version, CniVersion::Negotiated);
+    assert_eq!(cni("confDir: /c, version: 1.0.0").unwrap().version, CniVersion::V1_0);
+    assert_eq!(cni("confDir: none, confFile: 10-x.conflist"), None);
+    assert_eq!(
+        faults("cni: {confDir: etc, confFile: x.conf, version: \"1.2\"}").join("\n"),
+        "line 2, column 16: cni.confDir: \"etc\" is not an absolute path, or none\n\
+         line 2, column 31: cni.confFile: \"x.conf\" is not allowed; allowed: a file name that ends with .conflist, \
+         such as 05-offramp.conflist\n\
+         line 2, column 48: cni.version: \"1.2\" is not allowed; allowed: auto, 1.0.0, 1.1.0"
+    );
+    for name in ["a/b.conflist", ".x.conflist", ".conflist"] {
+        assert!(only_fault(&format!("cni: {{confFile: {name}}}\n")).contains("cni.confFile"), "{name}");
+    }
 }
 
 #[test]

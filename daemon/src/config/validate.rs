@@ -29,6 +29,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         overlay,
         masquerade,
         paths,
+        cni,
         http,
         log,
         reconcile,
@@ -48,6 +49,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         overlay: self::overlay(&mut check, &overlay, &node, &standalone.ranges),
         masquerade: self::masquerade(&mut check, masquerade.unwrap_or_default()),
         paths: self::paths(&mut check, paths.unwrap_or_default()),
+        cni: super::cni::cni(&mut check, cni.unwrap_or_default()),
         http: self::http(&mut check, http.unwrap_or_default()),
         log: self::log(&mut check, log.unwrap_or_default()),
         reconcile_interval: interval(&mut check, "reconcile.interval", reconcile, 30),
@@ -274,7 +276,7 @@ fn device(text: &str) -> Result<IfName, String> {
     text.parse().map_err(|e: offramp_core::ids::Invalid| e.to_string())
 }
 
-fn absolute(text: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
 }

@@ -74,6 +74,8 @@ pub struct View {
     pub eswitch: BTreeMap<IfName, crate::eswitch::Report>,
     /// What of bridges those in switchdev mode have taken over.
     pub offload: Vec<crate::eswitch::PortOffload>,
+    /// Another network configuration that the runtime goes by.
+    pub shadowed: Option<String>,
     /// Record files that are none.
     pub unreadable: Vec<String>,
     /// The VFs that are not free.

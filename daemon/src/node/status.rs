@@ -84,7 +84,7 @@ impl Node {
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
         let slow = view.offload.iter().filter_map(PortOffload::problem);
         let peers = left_out.chain(view.peers_fault.clone());
-        let cut_off = view.cut_off.iter().cloned();
+        let cut_off = view.cut_off.iter().cloned().chain(view.shadowed.clone());
         failed
             .chain(peers)
             .chain(files)

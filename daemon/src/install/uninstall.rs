@@ -1,0 +1,226 @@
+//! `offrampd uninstall`: takes Offramp from a node whose daemon was stopped, in an order in which no pod gets stuck. The
+//! network configuration goes when another one is there, or when nobody needs one: without any, a runtime can delete no
+//! pod. All else goes when the last pod has left that was attached.
+
+use super::{InstallError, PLUGIN, conflist, files};
+use crate::config::{Cni, Config, OverlayMode};
+use crate::eswitch::Eswitch;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::overlay::Overlay;
+use crate::reclaim::Reclaim;
+use nix::sys::signal::{SigSet, Signal};
+use offramp_core::cni::CniError;
+use offramp_kernel::delete::{self, Patience};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::{link, nft};
+use offramp_ledger::clean;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A daemon that is being stopped is gone by then.
+const PREDECESSOR: Duration = Duration::from_secs(3);
+/// Between two looks: what is dead at two of them is taken back.
+const PAUSE: Duration = Duration::from_secs(2);
+const VF_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why Offramp is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum UninstallError {
+    /// The daemon runs.
+    #[error("offrampd runs here, and would put all back: stop it first (state directory {0})")]
+    DaemonRuns(String),
+    /// A thread.
+    #[error("listen for signals: {0}")]
+    Signals(std::io::Error),
+    /// Somebody needs it.
+    #[error("still needed:\n  {}", .0.join("\n  "))]
+    Needed(Vec<String>),
+    /// A file.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// Records, or what they name.
+    #[error(transparent)]
+    State(#[from] CniError),
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] offramp_kernel::Error),
+    /// Rules.
+    #[error("remove the nftables tables: {0}")]
+    Nft(#[from] nft::NftError),
+}
+
+/// SIGTERM and SIGINT end the process by this. Without it the first process of a container would pass over them.
+pub struct Ended(Arc<AtomicBool>);
+
+impl Ended {
+    /// All is done: waits to be told to end.
+    pub fn stay(self) -> ! {
+        self.0.store(true, Ordering::Relaxed);
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Ends the process at SIGTERM or SIGINT, wherever it is: what it does can be repeated. The exit code is 0 if all was done.
+pub fn end_when_told() -> Result<Ended, UninstallError> {
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    signals.thread_block().map_err(|e| UninstallError::Signals(e.into()))?;
+    let done = Arc::new(AtomicBool::new(false));
+    let ended = Ended(done.clone());
+    let wait = move || {
+        let _ = signals.wait();
+        std::process::exit(i32::from(!done.load(Ordering::Relaxed)));
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(UninstallError::Signals)?;
+    Ok(ended)
+}
+
+/// Takes all of Offramp away; `tell` hears what was done. With `wait` it waits for pods to leave, else it fails and
+/// names them. It may be repeated, and killed at any point.
+pub fn run(
+    config: Config,
+    bin_dir: &Path,
+    wait: bool,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), UninstallError> {
+    let cni = config.cni.clone();
+    let node = Node::new(config, Arc::new(Metrics::new(crate::VERSION)));
+    let root = node.store.root().display().to_string();
+    let _place = node.store.lock_daemon(PREDECESSOR).map_err(|e| match e {
+        offramp_ledger::Error::Locked { .. } => UninstallError::DaemonRuns(root),
+        other => UninstallError::State(other.into()),
+    })?;
+    node.load()?;
+    leave(&node, cni.as_ref(), wait, tell)?;
+    remove_from_kernel(&node, tell)?;
+    remove_plugin(cni.as_ref(), bin_dir, tell)?;
+    tell("Offramp is removed from this node");
+    Ok(())
+}
+
+/// Until nobody is attached.
+fn leave(
+    node: &Node,
+    cni: Option<&Cni>,
+    wait: bool,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), UninstallError> {
+    let mut reclaim = Reclaim::default();
+    let mut told = Vec::new();
+    for look in 1.. {
+        let reclaimed = reclaim.run(node);
+        let mut needed = attached(node)?;
+        if let Some(cni) = cni {
+            needed.extend(remove_conflist(cni, !needed.is_empty(), tell)?);
+        }
+        needed.extend(reclaimed.err().map(|e| e.to_string()));
+        needed.extend(quarantined(node)?);
+        if needed.is_empty() {
+            return Ok(());
+        }
+        if !wait && look > 1 {
+            return Err(UninstallError::Needed(needed));
+        }
+        if wait && told != needed {
+            tell(&format!("waits:\n  {}", needed.join("\n  ")));
+            told = needed;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Pods and containers that have an interface of ours.
+fn attached(node: &Node) -> Result<Vec<String>, CniError> {
+    let listing = node.store.list()?;
+    let name = |r: &offramp_core::record::Record| match &r.pod {
+        Some(pod) => format!("pod {pod} has {}", r.attachment.ifname),
+        None => format!("{} is attached", r.attachment),
+    };
+    let unreadable = listing.unreadable.iter().map(ToString::to_string);
+    Ok(listing.records.iter().map(name).chain(unreadable).collect())
+}
+
+/// Takes the network configuration away, if the deletion of those who are attached is then another's affair; says why
+/// not.
+fn remove_conflist(
+    cni: &Cni,
+    anybody_attached: bool,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Option<String>, InstallError> {
+    let path = cni.path();
+    if anybody_attached && path.exists() && conflist::others(cni)?.is_empty() {
+        return Ok(Some(format!(
+            "{} stays: there is no other network configuration, and without any the runtime can delete no pod",
+            path.display()
+        )));
+    }
+    if conflist::remove(cni)? {
+        tell(&format!("removed {}", path.display()));
+    }
+    Ok(None)
+}
+
+/// Cleans the VFs that nobody has any more; names the others.
+fn quarantined(node: &Node) -> Result<Vec<String>, CniError> {
+    let claims = node.store.claims();
+    let mut left = Vec::new();
+    for claim in claims.list()?.claims {
+        match clean::attempt(&claims, claim.vf.pci, VF_PATIENCE)? {
+            clean::Outcome::Free | clean::Outcome::Gone => {}
+            clean::Outcome::Nothing if claims.read(claim.vf.pci)?.is_none() => {}
+            clean::Outcome::Nothing => left.push(format!("VF {} is lent", claim.vf.pci)),
+            clean::Outcome::Busy => left.push(format!("VF {} is being cleaned", claim.vf.pci)),
+            clean::Outcome::Quarantined { reason, .. } => {
+                left.push(format!("VF {} is not clean: {reason}", claim.vf.pci));
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// Ways to other nodes, rules, and the bridge, unless somebody else has a port of it.
+fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), UninstallError> {
+    let mut config = node.config.clone();
+    config.overlay.mode = OverlayMode::None;
+    let outcome = Overlay::new(&config)?.reconcile(&[], None, &[], &[]);
+    outcome.repairs.map_err(CniError::internal)?;
+    nft::drop_tables()?;
+    tell("removed the ways to other nodes and the nftables tables");
+    let bridge = &node.config.bridge.name;
+    let mut socket = Socket::open()?;
+    if let Some(found) = link::find(&mut socket, bridge)? {
+        let links = link::list(&mut socket)?;
+        let ports: Vec<&str> =
+            links.iter().filter(|l| l.controller == Some(found.index)).map(|l| l.name.as_str()).collect();
+        if ports.is_empty() {
+            delete::link(&mut socket, bridge, found.index, Patience::Ack)?;
+            tell(&format!("removed bridge {bridge}"));
+        } else {
+            tell(&format!("left bridge {bridge}, which has the ports {}", ports.join(", ")));
+        }
+    }
+    // What NICs were told of the bridge.
+    Eswitch::new()?.reconcile(node)?;
+    Ok(())
+}
+
+/// The plugin, unless another network is made by it.
+fn remove_plugin(
+    cni: Option<&Cni>,
+    bin_dir: &Path,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(), UninstallError> {
+    let path = bin_dir.join(PLUGIN);
+    let users = cni.map(conflist::others).transpose()?.unwrap_or_default();
+    if let Some(user) = users.iter().find(|conf| conflist::calls_us(conf)) {
+        tell(&format!("left {}, which {} calls", path.display(), user.display()));
+    } else if files::remove(&path).map_err(InstallError::io("remove", &path))? {
+        tell(&format!("removed {}", path.display()));
+    }
+    Ok(())
+}
