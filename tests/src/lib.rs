@@ -9,6 +9,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's report")]
 
+pub mod api;
+mod cluster;
 mod daemon;
 mod lab;
 mod netns;
@@ -20,6 +22,7 @@ mod snapshot;
 pub mod traffic;
 mod wait;
 
+pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use lab::{Lab, binary};
 pub use netns::Netns;
