@@ -1,7 +1,7 @@
 //! The loop that keeps the node as it should be: bridge, ways to the peers, firewall. It looks when something
 //! happens (netlink and nftables events, a new peers file) and, for what no event tells, regularly.
 
-use crate::config::Source;
+use crate::config::{Source, Standalone};
 use crate::eswitch::Eswitch;
 use crate::node::{Applied, Node};
 use crate::overlay::Overlay;
@@ -182,8 +182,9 @@ impl Reconcile {
 
     /// A file that cannot be used leaves the last good one in force.
     fn read_peers(&mut self) {
-        let Source::Standalone(source) = &self.node.config.source;
-        let Some(path) = &source.peers_file else { return };
+        let Source::Standalone(Standalone { peers_file: Some(path), .. }) = &self.node.config.source else {
+            return;
+        };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) => {
@@ -197,7 +198,7 @@ impl Reconcile {
                 return;
             }
         };
-        let own = self.node.config.own(&self.node.view().underlay);
+        let own = self.node.own();
         let now = Some((text, own));
         if self.peers.seen == now {
             return;

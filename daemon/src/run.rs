@@ -1,13 +1,14 @@
 //! `offrampd run`: brings the daemon up and takes it down again.
 
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, Standalone};
 use crate::http::Server;
 use crate::metrics::Metrics;
 use crate::nics::NicEvents;
 use crate::node::{Node, NodeProbe};
 use crate::reclaim::Reclaim;
 use crate::reconcile::{Reconcile, Waker};
-use crate::{server, watch};
+use crate::server;
+use crate::watch::{self, Api};
 use offramp_core::cni::CniError;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,13 +34,16 @@ pub enum RunError {
     /// The plugin's socket.
     #[error(transparent)]
     Socket(#[from] server::ServerError),
+    /// The Kubernetes API.
+    #[error(transparent)]
+    Api(#[from] watch::ConnectError),
     /// Health and metrics.
     #[error(transparent)]
     Bind(#[from] crate::http::BindError),
 }
 
 /// Runs the daemon until SIGTERM or SIGINT. What blocks (netlink, files, nft) has threads of its own; the
-/// asynchronous runtime serves health and metrics.
+/// asynchronous runtime serves health and metrics, and follows the Kubernetes API.
 pub fn run(config: Config) -> Result<(), RunError> {
     tracing::info!(version = crate::VERSION, node = %config.node.name, "starting");
     let metrics = Arc::new(Metrics::new(crate::VERSION));
@@ -51,31 +55,34 @@ pub fn run(config: Config) -> Result<(), RunError> {
         }
         other => RunError::State(other.into()),
     })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    if let Source::Kubernetes(source) = &node.config.source {
+        let _ = node.api.set(runtime.block_on(Api::connect(source))?);
+    }
     let listener = server::listen(&node.config.paths.socket)?;
     node.load()?;
-    start(&node)?;
+    let waker = start(&node)?;
     server::serve(listener, node.clone()).map_err(|e| RunError::Thread("connection", e))?;
     if let Some(cni) = node.config.cni.clone() {
         let node = node.clone();
         // When calls are served: the runtime makes some as soon as it sees the file.
         thread("conflist", move || crate::install::conflist::run(&node, &cni))?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(1)
-        .enable_all()
-        .build()
-        .map_err(RunError::Runtime)?;
-    runtime.block_on(until_stopped(node))
+    runtime.block_on(until_stopped(node, waker))
 }
 
 /// The loops. The first look comes before the first call is served: an ADD finds the bridge.
-fn start(node: &Arc<Node>) -> Result<(), RunError> {
+fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
     let waker = Waker::new().map_err(|e| RunError::Thread("reconcile", e))?;
     let mut reconcile = Reconcile::new(node.clone(), waker.clone());
     reconcile.pass();
     thread("reconcile", move || reconcile.run())?;
-    let Source::Standalone(source) = &node.config.source;
-    if let Some(path) = source.peers_file.clone() {
+    if let Source::Standalone(Standalone { peers_file: Some(path), .. }) = &node.config.source {
+        let (path, waker) = (path.clone(), waker.clone());
         thread("peers", move || watch::peers_file::run(&path, &waker))?;
     }
     let cleaning = node.clone();
@@ -105,7 +112,8 @@ fn start(node: &Arc<Node>) -> Result<(), RunError> {
             reclaiming.ran("reclaim", reclaim.run(&reclaiming).map_err(|e| e.to_string()));
             std::thread::sleep(reclaiming.config.reclaim_interval);
         }
-    })
+    })?;
+    Ok(waker)
 }
 
 fn thread(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
@@ -114,7 +122,7 @@ fn thread(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<()
 }
 
 /// The threads end with the process: whatever they are at can be taken up again.
-async fn until_stopped(node: Arc<Node>) -> Result<(), RunError> {
+async fn until_stopped(node: Arc<Node>, waker: Waker) -> Result<(), RunError> {
     let mut terminate = listen("SIGTERM", SignalKind::terminate())?;
     let mut interrupt = listen("SIGINT", SignalKind::interrupt())?;
     // Its default would end the process when the terminal goes; files are watched, so it has no other meaning.
@@ -124,6 +132,7 @@ async fn until_stopped(node: Arc<Node>) -> Result<(), RunError> {
         tracing::info!(%address, "health and metrics are served");
         tokio::spawn(server.run(std::future::pending()));
     }
+    watch::spawn(&node, &waker);
     tracing::info!(socket = %node.config.paths.socket.display(), "ready");
     tokio::select! {
         _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),

@@ -12,6 +12,7 @@ pub mod device_info;
 mod error;
 mod files;
 mod informed;
+mod kept;
 pub mod lending;
 mod store;
 

@@ -37,8 +37,28 @@ impl Allocator {
         Self { last: vec![None; sets.len()], sets, ..Self::default() }
     }
 
+    /// From now on addresses are given of these. Who has an address of another set keeps it.
+    pub fn set_ranges(&mut self, sets: Vec<Vec<Range>>) {
+        // The last ones still rest longest, where they are in a set.
+        let last = |set: &Vec<Range>| {
+            self.last.iter().flatten().copied().find(|ip| set.iter().any(|range| range.offers(*ip)))
+        };
+        self.last = sets.iter().map(last).collect();
+        self.sets = sets;
+    }
+
+    /// How many addresses are held that are of no range.
+    pub fn outside(&self) -> usize {
+        let inside = |ip: &IpAddr| self.sets.iter().flatten().any(|range| range.subnet.contains(*ip));
+        self.holders.keys().filter(|ip| !inside(ip)).count()
+    }
+
     /// Picks an address of each set for `wanted` or at random, without holding it yet.
     pub fn pick(&self, wanted: &[IpAddr]) -> Result<Vec<(IpAddr, Range)>, CniError> {
+        if self.sets.is_empty() {
+            return Err(CniError::try_again("this node has no podCIDR yet")
+                .with_details("the Kubernetes API has not told it since this node started"));
+        }
         let last = |set: usize| self.last.get(set).copied().flatten();
         pick_all(&self.sets, wanted, last, |ip| self.holders.contains_key(&ip)).map_err(|e| match &e {
             PickError::Taken(ip) => CniError::try_again(e.to_string()).with_details(self.holder_of(*ip)),

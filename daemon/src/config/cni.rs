@@ -1,7 +1,7 @@
 //! The network configuration that the daemon writes for the container runtime.
 
 use super::raw;
-use super::validate::absolute;
+use super::source::absolute;
 use super::yaml::{Checker, one_of};
 use std::path::PathBuf;
 

@@ -7,17 +7,18 @@ mod nics;
 pub mod peers;
 mod pools;
 mod raw;
+mod source;
 mod validate;
 pub mod yaml;
 
 pub use cni::{Cni, CniVersion};
 pub use fault::{Fault, FileError};
 pub use nics::EmbeddedSwitch;
+pub use source::range;
 
 use ipnetwork::IpNetwork;
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
-use offramp_core::peer::Own;
 use offramp_core::pool::{NicRule, Pool};
 use offramp_core::{IfName, Mtu, NodeName};
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,8 @@ pub struct Config {
     pub node: Node,
     /// Where the cluster's state comes from.
     pub source: Source,
+    /// Where pods' traffic goes unmasqueraded; none: the pods' subnets of this node and of its peers.
+    pub cluster_cidrs: Option<Vec<IpNetwork>>,
     /// The pods' bridge.
     pub bridge: Bridge,
     /// How pods reach other nodes.
@@ -74,6 +77,8 @@ pub struct Node {
 pub enum Source {
     /// From this configuration and a file of peers.
     Standalone(Standalone),
+    /// From the Kubernetes API.
+    Kubernetes(Kubernetes),
 }
 
 /// See [`Source::Standalone`].
@@ -81,18 +86,18 @@ pub enum Source {
 pub struct Standalone {
     /// The ranges of this node's pods, at least one, none overlapping, in the order of the configuration.
     pub ranges: Vec<Range>,
-    /// Where pods' traffic goes unmasqueraded; none: the pods' subnets of this node and of its peers.
-    pub cluster_cidrs: Option<Vec<IpNetwork>>,
     /// The other nodes; none: there are none.
     pub peers_file: Option<PathBuf>,
 }
 
-impl Standalone {
-    /// The ranges by family: a pod gets one address of each set.
-    pub fn range_sets(&self) -> Vec<Vec<Range>> {
-        let of = |family| self.ranges.iter().filter(move |r| Family::of(r.gateway) == family).copied();
-        Family::ALL.into_iter().map(|f| of(f).collect::<Vec<_>>()).filter(|set| !set.is_empty()).collect()
-    }
+/// See [`Source::Kubernetes`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// How to reach the API and who we are; none: as a pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The API's URL in place of the one that kubeconfig or environment name: without kube-proxy the Service's
+    /// address leads nowhere.
+    pub api_server: Option<http::Uri>,
 }
 
 /// The pods' bridge.
@@ -181,17 +186,6 @@ impl Config {
     /// Checks a file's text; the error holds every mistake that was found.
     pub fn parse(text: &str, hostname: &str) -> Result<Self, Vec<Fault>> {
         validate::config(yaml::parse(text).map_err(|fault| vec![fault])?, hostname)
-    }
-
-    /// What no peer may claim. `addresses` are the node's, if the configuration leaves them to the uplink.
-    pub fn own(&self, addresses: &[IpAddr]) -> Own {
-        let Source::Standalone(Standalone { ranges, .. }) = &self.source;
-        let configured = &self.node.addresses;
-        Own {
-            name: self.node.name.clone(),
-            addresses: if configured.is_empty() { addresses } else { configured }.to_vec(),
-            pod_cidrs: ranges.iter().map(|r| r.subnet).collect(),
-        }
     }
 }
 

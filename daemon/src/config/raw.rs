@@ -41,6 +41,14 @@ pub(super) struct Cluster {
     #[serde(rename = "clusterCIDRs")]
     pub cluster_cidrs: Option<Vec<Text>>,
     pub peers_file: Option<Text>,
+    pub kubernetes: Option<Kubernetes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Kubernetes {
+    pub kubeconfig: Option<Text>,
+    pub api_server: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,7 +18,7 @@ fn only_fault(text: &str) -> String {
 fn the_sample_shows_the_defaults() {
     let sample = include_str!("../../../docs/offrampd.sample.yaml");
     let mut config = Config::parse(sample, "n").unwrap();
-    let Source::Standalone(standalone) = &mut config.source;
+    let Source::Standalone(standalone) = &mut config.source else { panic!("standalone") };
     assert_eq!(standalone.peers_file.take(), Some("/etc/offramp/peers.yaml".into()));
     assert_eq!(config, Config::parse(MINIMAL, "n").unwrap());
 }
@@ -30,8 +30,7 @@ fn the_samples_comments_are_valid() {
     let uncommented: Vec<&str> = sample.lines().map(|line| line.strip_prefix("#:").unwrap_or(line)).collect();
     let config = Config::parse(&uncommented.join("\n"), "n").unwrap();
     assert_eq!(config.node.name.as_str(), "node-a");
-    let Source::Standalone(standalone) = config.source;
-    assert!(standalone.cluster_cidrs.is_some() && !config.node.addresses.is_empty());
+    assert!(config.cluster_cidrs.is_some() && !config.node.addresses.is_empty());
     assert_eq!((config.pools.len(), config.nics.len()), (1, 1));
 }
 
@@ -43,10 +42,8 @@ fn defaults() {
     assert_eq!(config.http, Some("127.0.0.1:9810".parse().unwrap()));
     assert_eq!((config.overlay.vni, config.overlay.port), (1, 4789));
     assert_eq!(config.cni, None);
-    let Source::Standalone(standalone) = &config.source;
-    let sets = standalone.range_sets();
-    assert_eq!(sets.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
-    assert!(sets[0][0].subnet.is_ipv4() && sets[1][0].subnet.is_ipv6());
+    let Source::Standalone(standalone) = &config.source else { panic!("standalone") };
+    assert_eq!(standalone.ranges.iter().map(|r| r.subnet.is_ipv4()).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -135,8 +132,10 @@ fn pod_networks() {
     assert_eq!(told("127.0.0.0/24"), "127.0.0.0/24 is not a network that pods can have");
     assert!(told("").starts_with("at least one network is needed"));
     let several = "cluster: {source: standalone, podCIDRs: [10.1.0.0/24, \"fd00::/64\", 10.2.0.0/24]}";
-    let Source::Standalone(standalone) = Config::parse(several, "n").unwrap().source;
-    assert_eq!(standalone.range_sets().iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    let Source::Standalone(standalone) = Config::parse(several, "n").unwrap().source else {
+        panic!("standalone")
+    };
+    assert_eq!(standalone.ranges.len(), 3);
 }
 
 #[test]
@@ -179,4 +178,26 @@ fn files_that_cannot_be_used_are_named() {
     );
     std::fs::write(&path, format!("{MINIMAL}log: {{level: a}}\n")).unwrap();
     assert!(told(&path).starts_with(&format!("{}: line 2, column 14: log.level: ", path.display())));
+}
+
+#[test]
+fn kubernetes_tells_what_standalone_is_told_here() {
+    let config = |text: &str| Config::parse(&format!("cluster:\n  source: kubernetes\n{text}"), "n");
+    assert_eq!(config("").unwrap().source, Source::Kubernetes(Kubernetes::default()));
+    let text = "  kubernetes: {kubeconfig: /etc/k, apiServer: \"https://[2001:db8::10]:6443\"}\n";
+    let Source::Kubernetes(kubernetes) = config(text).unwrap().source else { panic!("kubernetes") };
+    assert_eq!(kubernetes.api_server.unwrap().to_string(), "https://[2001:db8::10]:6443/");
+    let faults =
+        config("  podCIDRs: [10.244.1.0/24]\n  peersFile: /p\n  kubernetes: {apiServer: 192.0.2.1}\n")
+            .unwrap_err();
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "line 3, column 14: cluster.podCIDRs: it is not allowed with source kubernetes: the API tells",
+            "line 4, column 14: cluster.peersFile: it is not allowed with source kubernetes: the API tells",
+            "line 5, column 27: cluster.kubernetes.apiServer: \"192.0.2.1\" is not allowed; allowed: a URL such as \
+             https://192.0.2.10:6443 or https://[2001:db8::10]:6443",
+        ]
+    );
 }

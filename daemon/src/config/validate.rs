@@ -2,17 +2,15 @@
 
 use super::fault::Fault;
 use super::raw;
+use super::source::{absolute, cidr};
 use super::yaml::{Checker, Text, boolean, duration, number, one_of};
 use super::{
     Bridge, Config, Log, LogFormat, Masquerade, Node, Overlay, OverlayMode, Paths, Source, Standalone,
 };
-use ipnetwork::IpNetwork;
-use offramp_core::ipam::Range;
-use offramp_core::net::{Family, network_of, overlaps};
-use offramp_core::peer::{is_node_address, is_pod_network};
+use offramp_core::net::Family;
+use offramp_core::peer::is_node_address;
 use offramp_core::{IfName, Mtu, NodeName};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Below it IPv6 does not work (RFC 8200, section 5).
@@ -43,10 +41,11 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
     let mut check = Checker::default();
     let name = node_name(&mut check, node.as_ref().and_then(|n| n.name.as_ref()), hostname);
     let node = self::node(&mut check, name, node.unwrap_or_default());
-    let standalone = standalone(&mut check, &cluster);
+    let source = super::source::source(&mut check, &cluster);
     let config = Config {
-        bridge: self::bridge(&mut check, &bridge, &standalone.ranges),
-        overlay: self::overlay(&mut check, &overlay, &node, &standalone.ranges),
+        cluster_cidrs: super::source::cluster_cidrs(&mut check, &cluster),
+        bridge: self::bridge(&mut check, &bridge, &source),
+        overlay: self::overlay(&mut check, &overlay, &node, &source),
         masquerade: self::masquerade(&mut check, masquerade.unwrap_or_default()),
         paths: self::paths(&mut check, paths.unwrap_or_default()),
         cni: super::cni::cni(&mut check, cni.unwrap_or_default()),
@@ -57,7 +56,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         pools: super::pools::pools(&mut check, &pools.unwrap_or_default()),
         nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
         embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
-        source: Source::Standalone(standalone),
+        source,
         node,
     };
     device_names(&mut check, &config, &bridge, &overlay);
@@ -88,45 +87,14 @@ fn node(check: &mut Checker, name: NodeName, raw: raw::Node) -> Node {
     Node { name, addresses: addresses.into_iter().map(|(_, ip)| ip).collect(), uplink }
 }
 
-fn standalone(check: &mut Checker, raw: &raw::Cluster) -> Standalone {
-    let raw::Cluster { source, pod_cidrs, cluster_cidrs, peers_file } = raw;
-    if source.is_none() {
-        check.fault("cluster.source", None, "it is missing; allowed: standalone");
-    }
-    check.opt("cluster.source", source.as_ref(), one_of(&[("standalone", ())]));
-    let cidrs = |check: &mut Checker, key, list: &[Text]| -> Vec<IpNetwork> {
-        check.list(key, list, cidr).into_iter().map(|(_, net)| net).collect()
-    };
-    Standalone {
-        ranges: ranges(check, pod_cidrs.as_deref().unwrap_or_default()),
-        cluster_cidrs: cluster_cidrs.as_ref().map(|list| cidrs(check, "cluster.clusterCIDRs", list)),
-        peers_file: check.opt("cluster.peersFile", peers_file.as_ref(), absolute),
-    }
-}
-
-fn ranges(check: &mut Checker, raw: &[Text]) -> Vec<Range> {
-    const KEY: &str = "cluster.podCIDRs";
-    if raw.is_empty() {
-        check.fault(KEY, None, "at least one network is needed, such as 10.244.1.0/24 or fd00:244:1::/64");
-    }
-    let ranges = check.list(KEY, raw, |text| {
-        let net = cidr(text)?;
-        if !is_pod_network(net) {
-            return Err(format!("{net} is not a network that pods can have"));
-        }
-        Range::new(net, None, None, None).map_err(|e| e.to_string())
-    });
-    for (i, (text, range)) in ranges.iter().enumerate() {
-        if let Some((_, other)) = ranges[..i].iter().find(|(_, r)| overlaps(r.subnet, range.subnet)) {
-            check.fault(KEY, Some(text), format!("{} and {} overlap", range.subnet, other.subnet));
-        }
-    }
-    ranges.into_iter().map(|(_, range)| range).collect()
-}
-
-fn bridge(check: &mut Checker, raw: &raw::Bridge, ranges: &[Range]) -> Bridge {
+fn bridge(check: &mut Checker, raw: &raw::Bridge, source: &Source) -> Bridge {
     let raw::Bridge { name, mtu, hairpin } = raw;
-    let least = if ranges.iter().any(|r| r.subnet.is_ipv6()) { IPV6_MIN_MTU } else { 68 };
+    let ipv6 = match source {
+        Source::Standalone(standalone) => standalone.ranges.iter().any(|r| r.subnet.is_ipv6()),
+        // It may come.
+        Source::Kubernetes(_) => true,
+    };
+    let least = if ipv6 { IPV6_MIN_MTU } else { 68 };
     let parsed = check.opt("bridge.mtu", mtu.as_ref(), |text| {
         if text == "auto" {
             return Ok(None);
@@ -141,7 +109,7 @@ fn bridge(check: &mut Checker, raw: &raw::Bridge, ranges: &[Range]) -> Bridge {
     }
 }
 
-fn overlay(check: &mut Checker, raw: &raw::Overlay, node: &Node, ranges: &[Range]) -> Overlay {
+fn overlay(check: &mut Checker, raw: &raw::Overlay, node: &Node, source: &Source) -> Overlay {
     let raw::Overlay { mode, vni, port, device: name, underlay } = raw;
     let modes = [
         ("auto", OverlayMode::Auto),
@@ -161,12 +129,12 @@ fn overlay(check: &mut Checker, raw: &raw::Overlay, node: &Node, ranges: &[Range
             .unwrap_or_else(|| constant("offramp-vxlan")),
         underlay: check.opt("overlay.underlay", underlay.as_ref(), one_of(&families)).flatten(),
     };
-    families_fit(check, raw, &overlay, node, ranges);
+    families_fit(check, raw, &overlay, node, source);
     overlay
 }
 
 /// Whether the node's addresses, where they are given, can carry what the overlay is to carry.
-fn families_fit(check: &mut Checker, raw: &raw::Overlay, overlay: &Overlay, node: &Node, ranges: &[Range]) {
+fn families_fit(check: &mut Checker, raw: &raw::Overlay, overlay: &Overlay, node: &Node, source: &Source) {
     if node.addresses.is_empty() || overlay.mode == OverlayMode::None {
         return;
     }
@@ -175,6 +143,8 @@ fn families_fit(check: &mut Checker, raw: &raw::Overlay, overlay: &Overlay, node
         let why = format!("node.addresses has no {family} address");
         check.fault("overlay.underlay", raw.underlay.as_ref(), why);
     }
+    // What families pods will have is not known before the Node is.
+    let Source::Standalone(Standalone { ranges, .. }) = source else { return };
     if overlay.mode == OverlayMode::Direct {
         for family in Family::ALL {
             if ranges.iter().any(|r| Family::of(r.gateway) == family) && !has(family) {
@@ -258,14 +228,6 @@ fn interval(check: &mut Checker, key: &str, raw: Option<raw::Interval>, default_
     check.opt(key, interval.as_ref(), bounds).unwrap_or(Duration::from_secs(default_secs))
 }
 
-/// A network without host bits.
-fn cidr(text: &str) -> Result<IpNetwork, String> {
-    let wrong = || format!("{text:?} is not a network; allowed: such as 10.244.1.0/24 or fd00:244:1::/64");
-    let net: IpNetwork = text.contains('/').then(|| text.parse().ok()).flatten().ok_or_else(wrong)?;
-    let network = network_of(net);
-    if network == net { Ok(net) } else { Err(format!("{net} has host bits set; its network is {network}")) }
-}
-
 /// The name of a device that Offramp makes. Attachments' devices derive their names from a hash
 /// ([`offramp_core::plan::host_ifname`]), which must not be mistaken for another link.
 fn device(text: &str) -> Result<IfName, String> {
@@ -274,11 +236,6 @@ fn device(text: &str) -> Result<IfName, String> {
         return Err(format!("{text:?} is not allowed: names of this form are those of pods' interfaces"));
     }
     text.parse().map_err(|e: offramp_core::ids::Invalid| e.to_string())
-}
-
-pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(format!("{text:?} is not an absolute path")) }
 }
 
 /// A default, known to be valid.

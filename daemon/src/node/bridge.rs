@@ -14,7 +14,7 @@ impl Node {
     /// The gateways' addresses on the bridge.
     pub fn gateways(&self) -> Vec<IpNetwork> {
         let mut all: Vec<IpNetwork> = Vec::new();
-        for range in self.ranges() {
+        for range in self.ranges().iter() {
             let net = IpNetwork::from(range.gateway).with_prefix(range.subnet.prefix());
             if !all.contains(&net) {
                 all.push(net);
@@ -34,11 +34,11 @@ impl Node {
         let want =
             EnsureBridge { name: name.clone(), mac: Some(mac), mtu, vlan_filtering: false, promisc: false };
         executor.apply(&Step::EnsureBridge(want))?;
-        executor.apply(&Step::Gateway(Gateway {
-            bridge: name.clone(),
-            addresses: self.gateways(),
-            force: true,
-        }))?;
+        let addresses = self.gateways();
+        // As long as the node has not been told its networks, the gateways of a former daemon stay.
+        if !addresses.is_empty() {
+            executor.apply(&Step::Gateway(Gateway { bridge: name.clone(), addresses, force: true }))?;
+        }
         let sysctl = Sysctl::default();
         // A pod that is told of a shorter way would go past the node's rules.
         repairs += u64::from(sysctl.set(&format!("ipv4/conf/{name}/send_redirects"), "0")?);

@@ -1,7 +1,6 @@
 //! The node's nftables tables: masquerade for its pods' subnets, and all attachments' rules.
 
 use super::Node;
-use crate::config::Source;
 use ipnetwork::IpNetwork;
 use offramp_core::IfName;
 use offramp_core::cni::CniError;
@@ -22,7 +21,8 @@ pub struct Applied {
 impl Node {
     /// What goes unmasqueraded: the cluster's pods, and what the operator excepts.
     fn node_rules(&self) -> NodeRules {
-        let own = || self.ranges().iter().map(|r| r.subnet);
+        let ranges = self.ranges();
+        let own = || ranges.iter().map(|r| r.subnet);
         let mut no_masquerade = self.cluster_cidrs();
         no_masquerade.extend(self.config.masquerade.except.iter().copied());
         let pod_subnets = if self.config.masquerade.enabled { own().collect() } else { Vec::new() };
@@ -31,11 +31,11 @@ impl Node {
 
     /// Where the cluster's pods are.
     pub(super) fn cluster_cidrs(&self) -> Vec<IpNetwork> {
-        let Source::Standalone(source) = &self.config.source;
-        match &source.cluster_cidrs {
+        match &self.config.cluster_cidrs {
             Some(cidrs) => cidrs.clone(),
             None => {
-                let own = self.ranges().iter().map(|r| r.subnet);
+                let ranges = self.ranges();
+                let own = ranges.iter().map(|r| r.subnet);
                 own.chain(self.view().peers.iter().flat_map(|p| p.pod_cidrs.clone())).collect()
             }
         }

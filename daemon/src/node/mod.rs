@@ -3,6 +3,7 @@
 
 mod attach;
 mod bridge;
+mod cluster;
 mod cut_off;
 mod firewall;
 mod lending;
@@ -11,6 +12,7 @@ mod status;
 mod vf_routes;
 mod wishes;
 
+pub use cluster::Told;
 pub use firewall::Applied;
 pub use status::NodeProbe;
 
@@ -20,13 +22,15 @@ use crate::config::{Config, Source};
 use crate::metrics::Metrics;
 use crate::nics::NicWatch;
 use crate::status::Health;
+use crate::watch::Api;
 use offramp_core::cni::CniError;
 use offramp_core::ids::{AttachmentId, IfName, Mtu};
 use offramp_core::ipam::Range;
-use offramp_core::peer::{Peer, Problem};
+use offramp_core::net::Family;
+use offramp_core::peer::{Own, Peer, Problem};
 use offramp_ledger::Store;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Attachments share these locks by hash; a node works on a few at once.
 const WORKING: usize = 64;
@@ -43,6 +47,9 @@ pub struct Node {
     pub bench: Bench,
     /// The NICs.
     pub nics: NicWatch,
+    /// The cluster's API, where the cluster's state comes from there; set before the first request is served.
+    pub api: OnceLock<Api>,
+    ranges: Mutex<Arc<[Range]>>,
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
@@ -64,6 +71,10 @@ pub struct View {
     pub left_out: Vec<Problem>,
     /// Why the peers' file cannot be read.
     pub peers_fault: Option<String>,
+    /// What the API last told of this node.
+    pub told: Option<Told>,
+    /// What is wrong with what the API tells of this node, or why it does not answer.
+    pub cluster_faults: BTreeMap<&'static str, String>,
     /// What the overlay last said.
     pub overlay: Option<crate::status::OverlayStatus>,
     /// The underlay, as it was last found.
@@ -105,10 +116,15 @@ pub struct Run {
 impl Node {
     /// A node whose index is empty until [`Node::load`].
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Self {
-        let Source::Standalone(source) = &config.source;
+        let ranges: Arc<[Range]> = match &config.source {
+            Source::Standalone(source) => source.ranges.clone().into(),
+            Source::Kubernetes(_) => Arc::default(),
+        };
         Self {
             store: Store::of_daemon(&config.paths.state_dir),
-            allocator: Mutex::new(Allocator::new(source.range_sets())),
+            allocator: Mutex::new(Allocator::new(by_family(&ranges))),
+            api: OnceLock::new(),
+            ranges: Mutex::new(ranges),
             metrics,
             bench: Bench::default(),
             nics: NicWatch::default(),
@@ -123,6 +139,7 @@ impl Node {
     /// Reads the records into the index. Called before the first request is served.
     pub fn load(&self) -> Result<(), CniError> {
         self.store.create_dirs()?;
+        self.recall();
         self.refresh()?;
         let mut records = self.store.list()?.records;
         records.sort_by_key(|r| r.created);
@@ -147,10 +164,31 @@ impl Node {
         Ok(())
     }
 
-    /// The ranges of this node's pods.
-    pub fn ranges(&self) -> &[Range] {
-        let Source::Standalone(source) = &self.config.source;
-        &source.ranges
+    /// The ranges of this node's pods; none: it has not been told them yet.
+    pub fn ranges(&self) -> Arc<[Range]> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on pods get addresses of these; whether it had others. Who has an address keeps it.
+    fn set_ranges(&self, ranges: &[Range]) -> bool {
+        let mut allocator = self.allocator();
+        let mut ours = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if **ours == *ranges {
+            return false;
+        }
+        *ours = ranges.into();
+        allocator.set_ranges(by_family(ranges));
+        true
+    }
+
+    /// What no peer may claim.
+    pub fn own(&self) -> Own {
+        let configured = &self.config.node.addresses;
+        Own {
+            name: self.config.node.name.clone(),
+            addresses: if configured.is_empty() { self.view().underlay.clone() } else { configured.clone() },
+            pod_cidrs: self.ranges().iter().map(|r| r.subnet).collect(),
+        }
     }
 
     /// What the loops know.
@@ -221,6 +259,12 @@ impl Node {
     fn allocator(&self) -> MutexGuard<'_, Allocator> {
         self.allocator.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A pod gets one address of each set.
+fn by_family(ranges: &[Range]) -> Vec<Vec<Range>> {
+    let of = |family| ranges.iter().filter(move |r| Family::of(r.gateway) == family).copied();
+    Family::ALL.into_iter().map(|f| of(f).collect::<Vec<_>>()).filter(|set| !set.is_empty()).collect()
 }
 
 /// Seconds since 1970.

@@ -15,11 +15,18 @@ use std::sync::Arc;
 impl Node {
     /// The state, for `offrampd status`.
     pub fn status(&self) -> Status {
-        let (ranges, attachments) = {
+        let (ranges, attachments, outside) = {
             let allocator = self.allocator();
-            (allocator.ranges(), allocator.counts())
+            (allocator.ranges(), allocator.counts(), allocator.outside())
         };
-        let problems = ranges.iter().filter_map(RangeStatus::problem).chain(self.problems()).collect();
+        let outside = (outside > 0).then(|| {
+            format!(
+                "{outside} addresses of pods are in none of this node's podCIDRs: it was given others; these pods must \
+                 be made anew"
+            )
+        });
+        let short = ranges.iter().filter_map(RangeStatus::problem);
+        let problems = short.chain(outside).chain(self.problems()).collect();
         let (pools, vfs) = self.vfs();
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
@@ -83,7 +90,7 @@ impl Node {
         let nics = view.nic_report.problems.iter().cloned();
         let unknown = view.eswitch.iter().filter_map(|(port, report)| report.problem(port));
         let slow = view.offload.iter().filter_map(PortOffload::problem);
-        let peers = left_out.chain(view.peers_fault.clone());
+        let peers = left_out.chain(view.peers_fault.clone()).chain(view.cluster_faults.values().cloned());
         let cut_off = view.cut_off.iter().cloned().chain(view.shadowed.clone());
         failed
             .chain(peers)
@@ -122,8 +129,11 @@ impl Node {
 impl Node {
     /// Whether there are other nodes: then a pod with the kernel's MTU of 1500 would lose its large packets in the tunnel.
     fn needs_uplink(&self) -> bool {
-        let Source::Standalone(source) = &self.config.source;
-        source.peers_file.is_some() && self.config.overlay.mode != OverlayMode::None
+        let peers = match &self.config.source {
+            Source::Standalone(source) => source.peers_file.is_some(),
+            Source::Kubernetes(_) => true,
+        };
+        peers && self.config.overlay.mode != OverlayMode::None
     }
 }
 

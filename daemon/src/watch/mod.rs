@@ -1,3 +1,20 @@
-//! Where the cluster's state comes from.
+//! Where the cluster's state comes from. Only this module names the types of the Kubernetes client; it hands plain ones
+//! to the rest.
 
+mod api;
+mod backoff;
+mod follow;
+mod own_node;
 pub mod peers_file;
+
+pub use api::{Api, ConnectError};
+
+use crate::node::Node;
+use crate::reconcile::Waker;
+use std::sync::Arc;
+
+/// Follows the cluster's state, for as long as the runtime that this is called in runs. Nothing to do without an API.
+pub fn spawn(node: &Arc<Node>, waker: &Waker) {
+    let Some(api) = node.api.get() else { return };
+    tokio::spawn(own_node::run(api.clone(), node.clone(), waker.clone()));
+}

@@ -1,0 +1,93 @@
+//! The API server: one client for all.
+
+use crate::config::Kubernetes;
+use http::HeaderValue;
+use http::header::USER_AGENT;
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// A server that is there answers at once; one that is not must not cost the whole of an ADD's time.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The cluster's API. Threads may wait for it by [`Api::wait`], tasks use the client.
+#[derive(Clone)]
+pub struct Api {
+    pub(super) client: Client,
+    #[allow(dead_code, reason = "see wait")]
+    runtime: Handle,
+}
+
+/// Why there can be no client. That the server does not answer is no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file.
+    #[error("cluster.kubernetes.kubeconfig {}: {source}", path.display())]
+    Kubeconfig {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// There is no service account.
+    #[error("use the pod's service account (cluster.kubernetes.kubeconfig is not set): {0}")]
+    InCluster(#[from] kube::config::InClusterError),
+    /// Certificates or keys are not usable.
+    #[error("make a client of the Kubernetes API: {0}")]
+    Client(Box<kube::Error>),
+}
+
+/// Why the API did not do what was asked of it.
+#[allow(dead_code, reason = "for what ADD asks of the API: pods, next")]
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// It has refused, or could not be reached.
+    #[error("{0}")]
+    Kube(Box<kube::Error>),
+    /// It has not answered in time.
+    #[error("the Kubernetes API has not answered within {0:?}")]
+    Late(Duration),
+}
+
+impl Api {
+    /// A client as the configuration has it. Nothing is sent yet.
+    pub async fn connect(source: &Kubernetes) -> Result<Self, ConnectError> {
+        let Kubernetes { kubeconfig, api_server } = source;
+        let mut config = match kubeconfig {
+            None => kube::Config::incluster()?,
+            Some(path) => {
+                let wrong =
+                    |source| ConnectError::Kubeconfig { path: path.clone(), source: Box::new(source) };
+                let file = Kubeconfig::read_from(path).map_err(wrong)?;
+                let options = KubeConfigOptions::default();
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(wrong)?
+            }
+        };
+        if let Some(url) = api_server {
+            config.cluster_url = url.clone();
+        }
+        config.connect_timeout = Some(CONNECT);
+        let agent = concat!("offrampd/", env!("CARGO_PKG_VERSION"));
+        config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
+        let client = Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))?;
+        Ok(Self { client, runtime: Handle::current() })
+    }
+
+    /// Has a thread that may block wait for the API, not longer than `limit`. Never called by the runtime's own
+    /// thread, which would wait for itself.
+    #[allow(dead_code, reason = "for what ADD asks of the API: pods, next")]
+    pub(super) fn wait<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = kube::Result<T>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        // The work goes on on the runtime's thread, where the connection lives.
+        let task = self.runtime.spawn(tokio::time::timeout(limit, work));
+        match self.runtime.block_on(task) {
+            Ok(Ok(outcome)) => outcome.map_err(|e| ApiError::Kube(Box::new(e))),
+            Ok(Err(_)) | Err(_) => Err(ApiError::Late(limit)),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! This node's Node: its podCIDRs.
+
+use super::api::Api;
+use super::follow::{News, config, follow};
+use crate::node::{Node, Told};
+use crate::reconcile::Waker;
+use ipnetwork::IpNetwork;
+use k8s_openapi::api::core::v1::Node as ApiNode;
+use kube::runtime::watcher::Event;
+use std::sync::Arc;
+
+/// The key of its faults.
+const FAULT: &str = "own node";
+
+/// Follows it for ever.
+pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
+    let name = node.config.node.name.as_str();
+    let only = config().fields(&format!("metadata.name={name}"));
+    let mut listed = false;
+    follow(kube::Api::<ApiNode>::all(api.client), only, |news| {
+        let fault = match news {
+            News::Fault(why) => Some(format!("Kubernetes API, watch of this node: {why}")),
+            News::Event(Event::Init) => {
+                listed = false;
+                return;
+            }
+            News::Event(Event::InitDone) if listed => return,
+            News::Event(Event::InitDone | Event::Delete(_)) => {
+                Some(format!("Kubernetes has no Node {name}: what it last was stays in force"))
+            }
+            News::Event(Event::Apply(object) | Event::InitApply(object)) => {
+                listed = true;
+                take(&node, &waker, &object).err().map(|why| format!("Node {name}: {why}"))
+            }
+        };
+        report(&node, fault);
+    })
+    .await;
+}
+
+fn take(node: &Node, waker: &Waker, object: &ApiNode) -> Result<(), String> {
+    let spec = object.spec.as_ref();
+    let listed = spec.and_then(|s| s.pod_cidrs.clone()).unwrap_or_default();
+    // Older controllers set this alone.
+    let texts =
+        if listed.is_empty() { spec.and_then(|s| s.pod_cidr.clone()).into_iter().collect() } else { listed };
+    let parse = |text: &String| text.parse().map_err(|_| format!("podCIDR {text:?} is not a network"));
+    let pod_cidrs: Vec<IpNetwork> =
+        texts.iter().filter(|t| !t.is_empty()).map(parse).collect::<Result<_, _>>()?;
+    let none = pod_cidrs.is_empty();
+    let told = Told { uid: object.metadata.uid.clone().unwrap_or_default(), pod_cidrs };
+    if node.told(&told)? {
+        waker.wake();
+    }
+    if none { Err("it has no podCIDR (yet)".into()) } else { Ok(()) }
+}
+
+/// Says once what is wrong, and when it is no longer.
+fn report(node: &Node, fault: Option<String>) {
+    let mut view = node.view();
+    if view.cluster_faults.get(FAULT) == fault.as_ref() {
+        return;
+    }
+    match fault {
+        Some(fault) => {
+            tracing::warn!("{fault}");
+            view.cluster_faults.insert(FAULT, fault);
+        }
+        None => {
+            tracing::info!("this node is followed again");
+            view.cluster_faults.remove(FAULT);
+        }
+    }
+}
