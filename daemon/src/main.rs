@@ -9,6 +9,7 @@ mod http;
 mod install;
 mod logging;
 mod metrics;
+mod networks;
 mod nics;
 mod node;
 mod overlay;

@@ -5,6 +5,7 @@ mod client;
 mod context;
 mod inline;
 mod log;
+mod networks;
 mod node;
 mod verbs;
 

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Failure, ask_patiently};
 use crate::context::Context;
+use crate::networks;
 use offramp_core::cni::CniError;
 use offramp_core::cni::result::CniResult;
 use offramp_core::ids::AttachmentId;
@@ -29,13 +30,17 @@ pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResu
         Ok(answered) => answered,
         Err(e) => return Err(forget_unanswered(cx, id, e)),
     };
-    let Response::Planned { record } = answer else {
+    let Response::Planned { record, leftovers } = answer else {
         return Err(CniError::protocol("offrampd answered Prepare with something else than a plan"));
     };
     crash::point("node.planned");
-    match execute_and_commit(cx, client, &record, netns) {
-        Ok(()) => Ok(with_dns(cx, record.plan.result)),
-        Err(e) => Err(take_back(cx, *record, e)),
+    let mut record = *record;
+    match execute_and_commit(cx, client, &mut record, netns) {
+        Ok(()) => {
+            networks::clear_in_background(cx, leftovers);
+            Ok(with_dns(cx, record.plan.result))
+        }
+        Err(e) => Err(take_back(cx, record, e)),
     }
 }
 
@@ -57,21 +62,25 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, Cn
         host_ports: runtime.host_ports.clone(),
         bandwidth: runtime.bandwidth,
         annotations: Prepare::relevant_annotations(runtime),
+        runs_networks: true,
     })
 }
 
 fn execute_and_commit(
     cx: &mut Context,
     mut client: Client,
-    record: &Record,
+    record: &mut Record,
     netns: &Netns,
 ) -> Result<(), CniError> {
+    networks::can_attach(cx, record)?; // before the first change
     // What hangs in the kernel keeps the VF locked, so that nobody works on it beside.
     let locks: Vec<VfLock> =
         record.plan.vfs().map(|vf| cx.store.claims().lock(vf.pci, VF_PATIENCE)).collect::<Result<_, _>>()?;
     let host = Host::default().with_locks(locks.iter().map(AsFd::as_fd).collect());
     let mut executor = Executor::new(Some(netns))?.with_vfs(host);
     cx.execute(&mut executor, &record.plan.steps)?;
+    drop(locks);
+    networks::attach(cx, record, netns)?;
     let commit = Commit { attachment: record.attachment.clone(), micros: cx.micros() };
     if record.plan.firewall.is_empty() {
         // Nothing is left to be done: the record says so, and the daemon need not be waited for.
@@ -111,12 +120,15 @@ fn take_back(cx: &Context, mut record: Record, error: CniError) -> CniError {
     }
 }
 
-/// Has the daemon take the attachment back, or does it without the daemon. The caller holds the lock.
+/// Takes its networks back, then has the daemon take back the rest, or does it without the daemon. The caller holds the
+/// lock.
 pub fn release(cx: &Context, record: &mut Record) -> Result<(), CniError> {
-    match ask_release(cx, &record.attachment) {
+    let networks = networks::detach(cx, record);
+    let rest = match ask_release(cx, &record.attachment) {
         true => Ok(()),
         false => detach(&cx.store, record, Patience::Ack),
-    }
+    };
+    networks.and(rest) // the latter only tells that the former failed
 }
 
 /// Asks the daemon to take back whatever there is of an attachment; false if it is away or cannot.

@@ -90,18 +90,32 @@ fn if_name(s: &str) -> Option<&'static str> {
     s.chars().any(|c| c.is_control() || c.is_whitespace()).then_some("it holds a control character")
 }
 
+/// A DNS-1123 label.
+fn is_label(l: &str) -> bool {
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    l.bytes().all(|b| alnum(b) || b == b'-')
+        && l.bytes().next().is_some_and(alnum)
+        && l.bytes().last().is_some_and(alnum)
+}
+
 /// A Kubernetes node name: a DNS-1123 subdomain, which is what kubelet makes of the hostname.
 fn node_name(s: &str) -> Option<&'static str> {
-    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let label = |l: &str| {
-        l.bytes().all(|b| alnum(b) || b == b'-')
-            && l.bytes().next().is_some_and(alnum)
-            && l.bytes().last().is_some_and(alnum)
-    };
-    let fits = s.len() <= 253 && s.split('.').all(label);
+    let fits = s.len() <= 253 && s.split('.').all(is_label);
     (!fits).then_some(
         "a node name has at most 253 characters: parts of lower-case letters, digits and '-' between dots",
     )
+}
+
+/// The name of most Kubernetes objects: a DNS-1123 subdomain.
+fn object_name(s: &str) -> Option<&'static str> {
+    let fits = s.len() <= 253 && s.split('.').all(is_label);
+    (!fits).then_some("it has 1 to 253 characters: parts of lower-case letters, digits and '-' between dots")
+}
+
+/// A Kubernetes namespace: a DNS-1123 label.
+fn namespace(s: &str) -> Option<&'static str> {
+    let fits = s.len() <= 63 && is_label(s);
+    (!fits).then_some("a namespace has 1 to 63 lower-case letters, digits and '-', no '-' first or last")
 }
 
 /// The name part of a Kubernetes qualified name: pools become the names of extended resources.
@@ -132,9 +146,24 @@ name_type!(
     PoolName, "pool name", pool_name
 );
 name_type!(
+    /// The name of a Kubernetes object.
+    ObjectName, "object name", object_name
+);
+name_type!(
+    /// A Kubernetes namespace.
+    Namespace, "namespace", namespace
+);
+name_type!(
     /// The name of a network interface.
     IfName, "interface name", if_name
 );
+
+impl ContainerId {
+    /// A stable 64-bit hash (FNV-1a): names of lock files derive from it.
+    pub fn hash64(&self) -> u64 {
+        fnv1a(self.0.bytes())
+    }
+}
 
 /// One interface of one container: the unit that is attached and detached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,7 +175,7 @@ pub struct AttachmentId {
 }
 
 impl AttachmentId {
-    /// A stable 64-bit hash (FNV-1a): names of host interfaces and lock files derive from it.
+    /// A stable 64-bit hash (FNV-1a): names of host interfaces derive from it.
     pub fn hash64(&self) -> u64 {
         fnv1a(self.container.as_str().bytes().chain([0]).chain(self.ifname.as_str().bytes()))
     }

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod ipam;
 pub mod lend;
 pub mod net;
+pub mod networks;
 pub mod nic;
 pub mod overlay;
 pub mod peer;

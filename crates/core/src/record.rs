@@ -3,6 +3,7 @@
 
 use crate::cni::result::Ip;
 use crate::ids::{AttachmentId, NetworkName};
+use crate::networks::Delegation;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -37,6 +38,9 @@ pub struct Record {
     /// The file that tells the pod of its device (`CNIDeviceInfoFile`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_info: Option<PathBuf>,
+    /// Further networks, executed after the plan and undone before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Delegation>,
     /// When, in seconds since 1970.
     pub created: u64,
 }

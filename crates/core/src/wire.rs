@@ -89,6 +89,10 @@ pub struct Prepare {
     /// The pod's annotations, where the runtime passes them; only those that Offramp reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
+    /// Whether the caller executes the networks of a record. A plugin of before does not say so, and would pass over
+    /// them in silence.
+    #[serde(default)]
+    pub runs_networks: bool,
 }
 
 impl Prepare {
@@ -115,6 +119,9 @@ pub enum Response {
     Planned {
         /// The record as it is on disk.
         record: Box<Record>,
+        /// Attachments with networks that only a plugin can take back, and whose DEL never came.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leftovers: Vec<AttachmentId>,
     },
     /// It is done.
     Done,

@@ -22,6 +22,7 @@ fn record(bytes: usize) -> Record {
             result: CniResult::default(),
         },
         device_info: None,
+        networks: Vec::new(),
         created: 0,
     }
 }

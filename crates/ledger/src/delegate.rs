@@ -1,5 +1,5 @@
-//! Delegated IPAM plugins (CNI spec, section 4, "Plugin Delegation"): found in `CNI_PATH`, called with the complete
-//! configuration and the same environment.
+//! Other plugins: delegated IPAM plugins (CNI spec, section 4, "Plugin Delegation"), and those of further networks. They
+//! are found in `CNI_PATH` and called with a complete configuration and the same environment.
 //!
 //! The child has a process group of its own and a deadline, and files in memory for stdin, stdout and stderr: a
 //! grandchild that lives on holds neither our stdout nor us.
@@ -30,9 +30,11 @@ const STATUS_DEADLINE: Duration = Duration::from_millis(400);
 /// More is no CNI result.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// A delegated plugin and what it is called with.
+/// A plugin and what it is called with.
 #[derive(Debug, Clone)]
 pub struct Delegate<'a> {
+    /// What it is, for messages: [`IPAM`], or the network.
+    pub role: &'a str,
     /// Its file name.
     pub plugin: &'a str,
     /// The complete configuration.
@@ -41,17 +43,21 @@ pub struct Delegate<'a> {
     pub path: &'a [String],
     /// `CNI_ARGS`
     pub args: &'a str,
+    /// When it is killed, if that is sooner than its verb's own limit.
+    pub until: Option<Instant>,
 }
+
+/// The role of a plugin that gives addresses.
+pub const IPAM: &str = "IPAM plugin";
 
 impl Delegate<'_> {
     /// ADD. When it fails, its DEL is called, as the specification demands.
     pub fn add(&self, id: &AttachmentId, netns: &str) -> Result<CniResult, CniError> {
         let answer = self.call(Verb::Add, Some(id), netns);
         let result = answer.and_then(|out| {
-            let json = serde_json::from_slice(&out).map_err(|e| {
-                CniError::decode(format!("IPAM plugin {}: its answer is not JSON: {e}", self.plugin))
-            })?;
-            CniResult::from_json(json).map_err(|e| e.context(format!("IPAM plugin {}", self.plugin)))
+            let json = serde_json::from_slice(&out)
+                .map_err(|e| CniError::decode(format!("{}: its answer is not JSON: {e}", self.name())))?;
+            CniResult::from_json(json).map_err(|e| e.context(self.name()))
         });
         if result.is_err() {
             let _ = self.del(id, netns); // the first error is the one to tell
@@ -73,10 +79,15 @@ impl Delegate<'_> {
         self.call(verb, id, netns).map(drop)
     }
 
-    fn call(&self, verb: Verb, id: Option<&AttachmentId>, netns: &str) -> Result<Vec<u8>, CniError> {
+    /// As messages name it.
+    fn name(&self) -> String {
+        format!("{} {}", self.role, self.plugin)
+    }
+
+    /// Any verb; what the plugin answered.
+    pub fn call(&self, verb: Verb, id: Option<&AttachmentId>, netns: &str) -> Result<Vec<u8>, CniError> {
         let program = self.find()?;
-        let failed =
-            |what: &str, e: std::io::Error| CniError::io(format!("IPAM plugin {}: {what}: {e}", self.plugin));
+        let failed = |what: &str, e: std::io::Error| CniError::io(format!("{}: {what}: {e}", self.name()));
         let io = |e| failed("make its files", e);
         let (mut stdin, mut stdout, mut stderr) =
             (memory_file().map_err(io)?, memory_file().map_err(io)?, memory_file().map_err(io)?);
@@ -99,6 +110,8 @@ impl Delegate<'_> {
             .map_err(|e| failed(&format!("start {}", program.display()), e))?;
         offramp_kernel::crash::point("delegate.started");
         let patience = if verb == Verb::Status { STATUS_DEADLINE } else { DEADLINE };
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let patience = left.map_or(patience, |left| left.min(patience));
         let status = self.wait(child, patience).map_err(|e| failed("wait for it", e))?;
         let out = read_back(&mut stdout).map_err(|e| failed("read its answer", e))?;
         match status {
@@ -107,14 +120,15 @@ impl Delegate<'_> {
                 Err(self.refusal(verb, &out, status, &read_back(&mut stderr).unwrap_or_default()))
             }
             None if verb == Verb::Status => Err(CniError::unavailable(format!(
-                "IPAM plugin {} did not answer STATUS within {} ms, killed",
-                self.plugin,
+                "{} did not answer STATUS within {} ms, killed",
+                self.name(),
                 patience.as_millis()
             ))),
             None => Err(CniError::try_again(format!(
-                "IPAM plugin {}: {} did not end within {patience:?}, killed",
-                self.plugin,
-                verb.as_str()
+                "{}: {} did not end within {:.1} s, killed",
+                self.name(),
+                verb.as_str(),
+                patience.as_secs_f64()
             ))),
         }
     }
@@ -124,7 +138,8 @@ impl Delegate<'_> {
         let found = self.path.iter().map(|dir| Path::new(dir).join(self.plugin)).find(|p| p.is_file());
         found.ok_or_else(|| {
             CniError::config(format!(
-                "IPAM plugin {:?} is not in CNI_PATH {:?}",
+                "{} {:?} is not in CNI_PATH {:?}",
+                self.role,
                 self.plugin,
                 self.path.join(":")
             ))
@@ -160,7 +175,7 @@ impl Delegate<'_> {
             #[serde(default)]
             details: String,
         }
-        let what = format!("IPAM plugin {}", self.plugin);
+        let what = self.name();
         match serde_json::from_slice(out) {
             Ok(Wire { code, msg, details }) => CniError::new(code, msg).with_details(details).context(what),
             Err(_) => {

@@ -3,7 +3,7 @@
 //! are any the record stays.
 
 use crate::addresses::Addresses;
-use crate::delegate::Delegate;
+use crate::delegate::{Delegate, IPAM};
 use crate::{Store, device_info};
 use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
@@ -23,6 +23,7 @@ const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
 pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<(), CniError> {
     let mut errors: Vec<CniError> = Vec::new();
     mark(store, record);
+    errors.extend(networks(record).err());
     crash::point("detach.marked");
     errors.extend(remove_rules(store, record).err());
     crash::point("detach.rules-removed");
@@ -70,9 +71,23 @@ fn is_current(store: &Store, record: &Record) -> bool {
     }
 }
 
+/// Further networks are taken back by their plugins, which only our own plugin can start: it is in the node's mount
+/// namespace. Until then the record stays.
+fn networks(record: &Record) -> Result<(), CniError> {
+    let begun: Vec<&str> =
+        record.networks.iter().filter(|d| d.is_begun()).map(|d| d.network.as_str()).collect();
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let list = begun.join(", ");
+    Err(CniError::try_again(format!(
+        "networks {list} are for the plugin to take back, by the pod's DEL or GC"
+    )))
+}
+
 /// Whoever replaces all rules by the records' must not bring back this one's; and a daemon can finish what dies
 /// half way, though the pod lives.
-fn mark(store: &Store, record: &mut Record) {
+pub fn mark(store: &Store, record: &mut Record) {
     if record.state != State::Deleting {
         record.state = State::Deleting;
         note(store, record);
@@ -203,7 +218,7 @@ fn free_addresses(record: &Record) -> Result<(), CniError> {
         IpamHold::Delegate { plugin, config, path, args } => {
             let netns = record.netns.path.to_string_lossy();
             let netns = if record.netns.path.exists() { netns.as_ref() } else { "" };
-            Delegate { plugin, config, path, args }.del(&record.attachment, netns)
+            Delegate { role: IPAM, plugin, config, path, args, until: None }.del(&record.attachment, netns)
         }
     }
 }

@@ -109,9 +109,10 @@ impl Store {
         files::make_dir(&self.root.join("locks"))
     }
 
-    /// Locks an attachment: whoever changes it or its record holds this.
+    /// Locks an attachment, and with it all of its container: whoever changes one or its record holds this. A pod's
+    /// further networks may be attachments of their own, made within the call for its first one.
     pub fn lock(&self, id: &AttachmentId, patience: Duration) -> Result<Lock> {
-        let name = format!("{:03x}", id.hash64() % LOCKS);
+        let name = format!("{:03x}", id.container.hash64() % LOCKS);
         files::lock(&self.root.join("locks"), &name, &format!("attachment {id}"), patience)
     }
 

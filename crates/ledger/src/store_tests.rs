@@ -20,6 +20,7 @@ pub(crate) fn record(id: &str) -> Record {
             result: Default::default(),
         },
         device_info: None,
+        networks: Vec::new(),
         created: 0,
     }
 }

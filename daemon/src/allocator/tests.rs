@@ -42,6 +42,7 @@ fn record(id: &str, ips: &[IpAddr], ports: Vec<HostPortRule>) -> Record {
         ipam: IpamHold::Daemon,
         plan,
         device_info: None,
+        networks: Vec::new(),
         created: 0,
     }
 }

@@ -58,6 +58,7 @@ pub fn record() -> Record {
         ipam: IpamHold::Daemon,
         plan: plan(&id, &spec),
         device_info: None,
+        networks: Vec::new(),
         created: 1000,
         attachment: id,
     }

@@ -3,6 +3,7 @@
 
 mod cni;
 mod fault;
+mod networks;
 mod nics;
 pub mod peers;
 mod pools;
@@ -13,6 +14,7 @@ pub mod yaml;
 
 pub use cni::{Cni, CniVersion};
 pub use fault::{Fault, FileError};
+pub use networks::{Networks, Source as NetworkSource};
 pub use nics::EmbeddedSwitch;
 pub use source::range;
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// How many VFs ports are to have; the first that selects a port applies.
     pub nics: Vec<NicRule>,
+    /// Further networks of pods.
+    pub networks: Networks,
     /// What the NICs are told of bridges.
     pub embedded_switch: EmbeddedSwitch,
 }

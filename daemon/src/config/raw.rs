@@ -1,5 +1,6 @@
 //! The configuration as it is written: keys are known, values are not checked yet.
 
+use super::networks::RawNetworks;
 use super::nics::{RawEmbeddedSwitch, RawNic};
 use super::pools::RawPool;
 use super::yaml::Text;
@@ -22,6 +23,7 @@ pub(super) struct Root {
     pub pools: Option<Vec<RawPool>>,
     pub nics: Option<Vec<RawNic>>,
     pub embedded_switch: Option<RawEmbeddedSwitch>,
+    pub networks: Option<RawNetworks>,
 }
 
 #[derive(Debug, Default, Deserialize)]

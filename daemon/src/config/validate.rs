@@ -35,6 +35,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         pools,
         nics,
         embedded_switch,
+        networks,
     } = raw;
     let (cluster, bridge) = (cluster.unwrap_or_default(), bridge.unwrap_or_default());
     let overlay = overlay.unwrap_or_default();
@@ -56,6 +57,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         pools: super::pools::pools(&mut check, &pools.unwrap_or_default()),
         nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
         embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
+        networks: super::networks::networks(&mut check, &networks.unwrap_or_default()),
         source,
         node,
     };

@@ -3,7 +3,7 @@
 
 use super::lending::{Loans, eth0_routes};
 use super::vf_routes::{host_route, open_loopback};
-use super::{Caller, Node, now, wishes};
+use super::{Caller, Node, now};
 use crate::metrics::Outcome;
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
@@ -51,7 +51,7 @@ impl Node {
     }
 
     fn prepare_inner(&self, ask: &Prepare, caller: Caller) -> Result<Record, CniError> {
-        let wishes = wishes::read(ask.annotations.as_ref())?;
+        let wishes = self.wishes(ask)?;
         self.settle_earlier(ask)?;
         let loans = self.lend(ask, &wishes)?;
         if !caller() {
@@ -93,6 +93,7 @@ impl Node {
             ipam: IpamHold::Daemon,
             plan,
             device_info: None,
+            networks: wishes.networks.clone(),
             created: now(),
         };
         self.store.write(&record)?;

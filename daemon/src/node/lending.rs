@@ -378,13 +378,9 @@ pub fn eth0_routes(
     wishes: &Wishes,
     cluster: &[ipnetwork::IpNetwork],
 ) -> Vec<Route> {
-    let elsewhere = |family: Family| {
-        let default = family.default_route();
-        wishes.interfaces.iter().any(|i| i.routes.iter().any(|r| r.dst == default))
-    };
     let of = |entry: &(IpAddr, Range)| -> Vec<Route> {
         let (family, gateway) = (Family::of(entry.0), Some(via(entry)));
-        if elsewhere(family) {
+        if wishes.default_elsewhere(family) {
             let same = cluster.iter().filter(|c| Family::of(c.ip()) == family);
             same.map(|c| Route::via(*c, gateway)).collect()
         } else {

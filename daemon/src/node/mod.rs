@@ -20,6 +20,7 @@ use crate::allocator::Allocator;
 use crate::cleaner::Bench;
 use crate::config::{Config, Source};
 use crate::metrics::Metrics;
+use crate::networks::Definitions;
 use crate::nics::NicWatch;
 use crate::status::Health;
 use crate::watch::Api;
@@ -50,6 +51,8 @@ pub struct Node {
     /// The cluster's API, where the cluster's state comes from there; set before the first request is served.
     pub api: OnceLock<Api>,
     ranges: Mutex<Arc<[Range]>>,
+    /// Networks that pods can ask for.
+    pub definitions: Definitions,
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
@@ -69,6 +72,8 @@ pub struct View {
     pub peers: Vec<Peer>,
     /// Those left out, and why.
     pub left_out: Vec<Problem>,
+    /// Attachments that are dead, but for networks that only a plugin can take back.
+    pub leftovers: Vec<AttachmentId>,
     /// Why the peers' file cannot be read.
     pub peers_fault: Option<String>,
     /// What the API last told of this node.
@@ -128,6 +133,7 @@ impl Node {
             metrics,
             bench: Bench::default(),
             nics: NicWatch::default(),
+            definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
             lending: Mutex::default(),
@@ -189,6 +195,12 @@ impl Node {
             addresses: if configured.is_empty() { self.view().underlay.clone() } else { configured.clone() },
             pod_cidrs: self.ranges().iter().map(|r| r.subnet).collect(),
         }
+    }
+
+    /// What a plugin is asked to take back, a few at a time.
+    pub fn leftovers(&self) -> Vec<AttachmentId> {
+        const AT_ONCE: usize = 8;
+        self.view().leftovers.iter().take(AT_ONCE).cloned().collect()
     }
 
     /// What the loops know.

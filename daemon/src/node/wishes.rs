@@ -1,9 +1,76 @@
-//! What a pod's annotations ask for: `offramp.dev/interfaces` is YAML, which the core does not read.
+//! What a pod's annotations ask for: `offramp.dev/interfaces` is YAML, which the core does not read, and networks are
+//! defined elsewhere.
 
+use super::Node;
 use crate::config::yaml;
 use offramp_core::cni::CniError;
+use offramp_core::ids::Namespace;
+use offramp_core::networks::{self, NETWORKS, Selection, check_namespaces, delegation, pool_wish};
+use offramp_core::wire::Prepare;
 use offramp_core::wish::{Wishes, parse};
 use std::collections::BTreeMap;
+
+/// The most bytes that the configurations of a pod's networks have together: they are part of its record, which goes
+/// over the wire.
+const MAX_CONFIGS: usize = 256 << 10;
+
+impl Node {
+    /// All that the pod asks for.
+    pub(super) fn wishes(&self, ask: &Prepare) -> Result<Wishes, CniError> {
+        let annotations = ask.annotations.clone().unwrap_or_default();
+        let mut wishes = read(Some(&annotations))?;
+        if self.definitions.are_known() {
+            self.add_networks(ask, &annotations, &mut wishes)?;
+        }
+        Ok(wishes)
+    }
+
+    fn add_networks(
+        &self,
+        ask: &Prepare,
+        annotations: &BTreeMap<String, String>,
+        wishes: &mut Wishes,
+    ) -> Result<(), CniError> {
+        // A container that is no pod's has no namespace to search in.
+        let Some(pod) = ask.pod.as_ref().filter(|_| annotations.contains_key(NETWORKS)) else {
+            return Ok(());
+        };
+        let namespace: Namespace = pod.namespace.parse()?;
+        let selected = networks::parse(annotations, &namespace)?;
+        check_namespaces(&selected, &namespace, &self.config.networks.global_namespaces)?;
+        for selection in &selected {
+            self.add_network(selection, wishes)?;
+        }
+        wishes.check_together()?;
+        let executed = wishes.networks.iter().any(|n| !n.plugins.is_empty());
+        if executed && !ask.runs_networks {
+            return Err(CniError::protocol(
+                "the plugin on this node is older than the daemon and cannot attach networks",
+            )
+            .with_details("install the plugin of this release"));
+        }
+        let size: usize = wishes.networks.iter().flat_map(|n| &n.plugins).map(|c| c.to_string().len()).sum();
+        if size > MAX_CONFIGS {
+            let why = format!("the configurations of its networks have {size} bytes; allowed: {MAX_CONFIGS}");
+            return Err(CniError::limit(format!("annotation {NETWORKS}: {why}")));
+        }
+        Ok(())
+    }
+
+    fn add_network(&self, selection: &Selection, wishes: &mut Wishes) -> Result<(), CniError> {
+        let definition = self.definitions.get(&selection.nad)?;
+        if let Some(resource) = &definition.resource {
+            let why = format!(
+                "network {}: it needs a device of {resource}, which kubelet has not assigned",
+                selection.nad
+            );
+            return Err(CniError::no_device(why));
+        }
+        wishes.interfaces.extend(pool_wish(selection, &definition)?);
+        wishes.networks.push(delegation(selection, &definition, None)?);
+        Ok(())
+    }
+}
 
 /// Reads the annotations; none: the runtime passed none.
 pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Result<Wishes, CniError> {

@@ -4,6 +4,7 @@
 use crate::node::Node;
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
+use offramp_core::networks::Delegation;
 use offramp_core::record::{Mode, Record, State};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::{Netns, link};
@@ -21,6 +22,7 @@ impl Reclaim {
     /// Looks once; returns how many attachments were freed.
     pub fn run(&mut self, node: &Node) -> Result<u64, CniError> {
         let (mut freed, mut errors, mut dead) = (0, Vec::new(), HashSet::new());
+        let mut leftovers = Vec::new();
         for id in node.store.ids()? {
             // Whoever holds the lock works on it.
             let Ok(_lock) = node.store.lock(&id, Duration::ZERO) else { continue };
@@ -47,15 +49,23 @@ impl Reclaim {
                     tracing::info!(attachment = %id, why, "reclaimed");
                     freed += 1;
                 }
+                // Its rest is for a plugin, which is in the node's mount namespace.
+                Err(_) if has_networks(node, &id) => leftovers.push(id),
                 Err(e) => errors.push(e),
             }
         }
         self.dead = dead;
+        node.view().leftovers = leftovers;
         errors.extend(orphans(node).err());
         node.store.remove_torn()?;
         node.refresh()?;
         offramp_ledger::detach::joined(errors).map_or(Ok(freed), Err)
     }
+}
+
+fn has_networks(node: &Node, id: &AttachmentId) -> bool {
+    let record = node.store.read(id).ok().flatten();
+    record.is_some_and(|r| r.networks.iter().any(Delegation::is_begun))
 }
 
 /// Dead is what can serve nobody: the kernel takes a veth away with its namespace. If only one of the two is gone,

@@ -90,7 +90,8 @@ fn answer(
         Request::Prepare(ask) => {
             let record = node.prepare(&ask, caller)?;
             *pending = Some(record.attachment.clone());
-            return Ok(vec![Response::Planned { record: Box::new(record) }]);
+            let leftovers = node.leftovers();
+            return Ok(vec![Response::Planned { record: Box::new(record), leftovers }]);
         }
         Request::Commit(commit) => {
             node.commit(&commit, caller)?;

@@ -6,7 +6,7 @@ mod release;
 mod vf;
 
 pub use addresses::range_sets;
-pub use release::{collect_vfs, release, release_claims};
+pub use release::{collect_vfs, in_background, release, release_claims};
 
 use crate::context::{Context, now};
 use addresses::{resolv_conf, wanted};
@@ -24,7 +24,7 @@ use offramp_core::step::Step;
 use offramp_core::vf::{self as core_vf, VfSpec};
 use offramp_kernel::vf::Host;
 use offramp_kernel::{Executor, Netns, crash, nft};
-use offramp_ledger::delegate::Delegate;
+use offramp_ledger::delegate::{Delegate, IPAM};
 use offramp_ledger::{VfLock, device_info};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -208,7 +208,8 @@ fn with_delegate(
 
 /// Calls to a delegated plugin with this call's configuration.
 pub fn delegate<'a>(cx: &'a Context, plugin: &'a str) -> Delegate<'a> {
-    Delegate { plugin, config: &cx.conf.raw, path: &cx.call.path, args: &cx.call.raw_args }
+    let Context { call, conf, .. } = cx;
+    Delegate { role: IPAM, plugin, config: &conf.raw, path: &call.path, args: &call.raw_args, until: None }
 }
 
 fn wire(cx: &mut Context, record: &Record, wish: &Wish, netns: &Netns, from: usize) -> Result<(), CniError> {
@@ -273,6 +274,7 @@ fn record(cx: &Context, id: &AttachmentId, netns: &Netns, plan: Plan) -> Record 
         ipam: IpamHold::None,
         plan,
         device_info: cx.conf.runtime.device_info.clone(),
+        networks: Vec::new(),
         created: now(),
     }
 }

@@ -52,11 +52,16 @@ pub fn clean_in_background(cx: &Context, vfs: Vec<PciAddr>) {
     if vfs.is_empty() {
         return;
     }
+    in_background(|| clean_all(&claims, vfs));
+}
+
+/// Does it in a process of its own that nobody waits for.
+pub fn in_background(work: impl FnOnce()) {
     // SAFETY: the plugin has one thread (but for some that do nothing but wait for a child), so that the child can do
     // whatever its parent could.
     if let Ok(ForkResult::Child) = unsafe { fork() } {
         leave();
-        clean_all(&claims, vfs);
+        work();
         // Not by way of main: the answer is the parent's.
         // SAFETY: it takes a number and does not return.
         unsafe { libc::_exit(0) }

@@ -15,10 +15,15 @@ pub fn run(cx: &mut Context) -> Result<Value, CniError> {
     let id = cx.id()?;
     let netns = cx.netns()?;
     let _lock = cx.lock(&id)?;
-    settle_earlier(cx, &id, &netns)?;
+    attach(cx, &id, &netns)
+}
+
+/// As [`run`], for who holds the lock.
+pub fn attach(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<Value, CniError> {
+    settle_earlier(cx, id, netns)?;
     let result = match cx.conf.mode {
-        ModeConf::Inline { .. } => inline::add(cx, &id, &netns)?,
-        ModeConf::Node => node::add(cx, &id, &netns)?,
+        ModeConf::Inline { .. } => inline::add(cx, id, netns)?,
+        ModeConf::Node => node::add(cx, id, netns)?,
     };
     Ok(result.after(cx.conf.prev_result.take()).to_json(cx.conf.version))
 }

@@ -1,7 +1,7 @@
 //! DEL: needs no daemon, no netns, no prevResult, and may be repeated.
 
 use crate::context::Context;
-use crate::{inline, node};
+use crate::{inline, networks, node};
 use offramp_core::cni::CniError;
 use offramp_core::cni::config::ModeConf;
 use offramp_core::cni::ipam::Ipam;
@@ -14,18 +14,25 @@ use offramp_ledger::detach::detach;
 pub fn run(cx: &mut Context) -> Result<(), CniError> {
     let id = cx.id()?;
     let _lock = cx.lock(&id)?;
-    // A daemon that answers has taken back what there was, by whichever mode: no need to look.
     if cx.conf.mode == ModeConf::Node {
-        return if node::ask_release(cx, &id) { Ok(()) } else { release_alone(cx, &id).map(drop) };
+        let networks = networks::detach_of(cx, &id);
+        // A daemon that answers has taken back what there was, by whichever mode: no need to look.
+        let rest = if node::ask_release(cx, &id) { Ok(()) } else { release_alone(cx, &id).map(drop) };
+        return networks.and(rest); // the latter only tells that the former failed
     }
-    if release(cx, &id)? {
+    detach_inline(cx, &id)
+}
+
+/// Inline mode; the caller holds the lock.
+pub fn detach_inline(cx: &Context, id: &AttachmentId) -> Result<(), CniError> {
+    if release(cx, id)? {
         return Ok(());
     }
     // Delegated plugins are called whatever we know: a failed ADD may have left them something.
     match &cx.conf.mode {
         ModeConf::Inline { ipam, .. } => match &**ipam {
             Ipam::Delegate { plugin } => {
-                inline::delegate(cx, plugin).del(&id, cx.call.netns.as_deref().unwrap_or_default())
+                inline::delegate(cx, plugin).del(id, cx.call.netns.as_deref().unwrap_or_default())
             }
             Ipam::Own(_) | Ipam::None => Ok(()),
         },

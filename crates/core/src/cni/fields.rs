@@ -77,6 +77,16 @@ impl Fields {
         list.into_iter().enumerate().map(|(i, v)| Fields::new_go_cased(&format!("{name}[{i}]"), v)).collect()
     }
 
+    /// A field's value as it came.
+    pub fn peek(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|v| !v.is_null())
+    }
+
+    /// Drops fields whose names hold this character.
+    pub fn ignore_with(&mut self, character: char) {
+        self.map.retain(|key, _| !key.contains(character));
+    }
+
     /// Drops fields that are known and of no concern here.
     pub fn ignore(&mut self, keys: &[&str]) {
         for key in keys {

@@ -72,7 +72,8 @@ fn device_info(f: &mut Fields) -> Result<Option<PathBuf>, CniError> {
     }
 }
 
-fn host_port(mut f: Fields) -> Result<HostPort, CniError> {
+/// One entry of `portMappings`.
+pub(crate) fn host_port(mut f: Fields) -> Result<HostPort, CniError> {
     let port = |f: &mut Fields, key: &str| -> Result<u16, CniError> {
         let value: u64 = f.require(key)?;
         u16::try_from(value).ok().filter(|p| *p > 0).ok_or_else(|| {
@@ -102,7 +103,8 @@ fn host_port(mut f: Fields) -> Result<HostPort, CniError> {
     Ok(mapping)
 }
 
-fn bandwidth(f: &mut Fields) -> Result<Bandwidth, CniError> {
+/// The field `bandwidth`.
+pub(crate) fn bandwidth(f: &mut Fields) -> Result<Bandwidth, CniError> {
     let Some(value) = f.take::<Value>("bandwidth")? else { return Ok(Bandwidth::default()) };
     let mut b = Fields::new_go_cased(&f.name("bandwidth"), value)?;
     let mut rate = |rate_key: &str, burst_key: &str| -> Result<Option<Rate>, CniError> {

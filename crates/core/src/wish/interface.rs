@@ -262,7 +262,7 @@ fn addresses(f: &mut Fields) -> Result<Vec<Address>, CniError> {
 }
 
 /// An address that a host can have: not its network's own, broadcast, multicast, loopback.
-fn is_host(net: IpNetwork) -> bool {
+pub(crate) fn is_host(net: IpNetwork) -> bool {
     let ip = net.ip();
     let reserved = ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
     let edge = match net {

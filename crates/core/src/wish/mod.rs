@@ -4,9 +4,12 @@
 mod interface;
 
 pub use interface::InterfaceWish;
+pub(crate) use interface::is_host;
 
 use crate::cni::CniError;
-use crate::ids::PoolName;
+use crate::ids::{IfName, PoolName};
+use crate::net::Family;
+use crate::networks::{Delegation, NETWORKS};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -26,9 +29,9 @@ const STATUS: &str = "offramp.dev/status";
 /// Interfaces of one pod, besides eth0.
 pub const MAX_INTERFACES: usize = 16;
 /// Bytes of an annotation.
-const MAX_ANNOTATION: usize = 16 << 10;
+pub(crate) const MAX_ANNOTATION: usize = 16 << 10;
 /// Characters of an error's message: it may quote the annotation.
-const MAX_MESSAGE: usize = 400;
+pub(crate) const MAX_MESSAGE: usize = 400;
 /// More than any NIC has.
 const MAX_QUEUES: u32 = 1024;
 
@@ -53,8 +56,49 @@ pub struct Wishes {
     pub pool: Option<PoolName>,
     /// Channels of eth0.
     pub queues: Option<u32>,
-    /// Further interfaces.
+    /// Further interfaces that are VFs.
     pub interfaces: Vec<InterfaceWish>,
+    /// Further networks, by their definitions. One without plugins is among `interfaces`.
+    pub networks: Vec<Delegation>,
+}
+
+impl Wishes {
+    /// Whether the pod's default route of this family is not by eth0.
+    pub fn default_elsewhere(&self, family: Family) -> bool {
+        let default = family.default_route();
+        self.interfaces.iter().any(|i| i.routes.iter().any(|r| r.dst == default))
+            || self.networks.iter().any(|n| n.default_route.iter().any(|g| Family::of(*g) == family))
+    }
+
+    /// Error 7 if interfaces have one name, are too many, or want two default routes of a family, however they were
+    /// asked for.
+    pub fn check_together(&self) -> Result<(), CniError> {
+        let of_networks = self.networks.iter().filter(|n| !n.plugins.is_empty());
+        let mut names: Vec<&IfName> =
+            self.interfaces.iter().map(|i| &i.name).chain(of_networks.map(|n| &n.ifname)).collect();
+        if names.len() > MAX_INTERFACES {
+            let why =
+                format!("{} interfaces with those of {NETWORKS}; allowed: {MAX_INTERFACES}", names.len());
+            return Err(wrong(INTERFACES, why));
+        }
+        names.sort();
+        if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
+            return Err(wrong(NETWORKS, format!("interface {name} is in {INTERFACES} too, or there twice")));
+        }
+        for family in Family::ALL {
+            let vfs =
+                self.interfaces.iter().filter(|i| i.routes.iter().any(|r| r.dst == family.default_route()));
+            let mut names: Vec<&str> = vfs.map(|i| i.name.as_str()).collect();
+            let others = self.networks.iter().filter(|n| !n.plugins.is_empty());
+            let others = others.filter(|n| n.default_route.iter().any(|g| Family::of(*g) == family));
+            names.extend(others.map(|n| n.ifname.as_str()));
+            if names.len() > 1 {
+                let why = format!("{family} default routes over {}: a pod has one", names.join(" and "));
+                return Err(wrong(NETWORKS, why));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Reads the annotations. `yaml` makes values of an annotation's text; its error says what and where.
@@ -120,7 +164,7 @@ fn queues(text: &str) -> Result<u32, CniError> {
 }
 
 /// The first `max` characters.
-fn cut(text: &str, max: usize) -> String {
+pub(crate) fn cut(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),

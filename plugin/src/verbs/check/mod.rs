@@ -3,13 +3,15 @@
 mod kernel;
 
 use crate::context::Context;
-use crate::inline;
 use crate::verbs::since;
+use crate::{inline, networks};
 use offramp_core::cni::config::ModeConf;
 use offramp_core::cni::ipam::Ipam;
 use offramp_core::cni::result::CniResult;
 use offramp_core::cni::{CniError, Verb, Version};
+use offramp_core::ids::AttachmentId;
 use offramp_core::record::{Record, State};
+use offramp_kernel::Netns;
 
 /// Error 102 names the first thing that is not as it was made.
 pub fn run(cx: &mut Context) -> Result<(), CniError> {
@@ -20,9 +22,14 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
         return Err(CniError::config("CHECK needs the field \"prevResult\""));
     };
     let _lock = cx.lock(&id)?;
+    compare(cx, &id, &netns, &prev)
+}
+
+/// As [`run`], for who holds the lock.
+pub fn compare(cx: &Context, id: &AttachmentId, netns: &Netns, prev: &CniResult) -> Result<(), CniError> {
     let record = cx
         .store
-        .read(&id)?
+        .read(id)?
         .ok_or_else(|| CniError::unknown_container(format!("{id} has no record: it is not attached")))?;
     if record.state != State::Ready {
         return Err(failed(&record, format!("its record is {}", record.state.as_str())));
@@ -33,14 +40,15 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
             format!("it was attached to another namespace than {}", netns.path().display()),
         ));
     }
-    against_result(&record, &prev)?;
-    kernel::steps(&cx.store, &record, &netns)?;
+    against_result(&record, prev)?;
+    kernel::steps(&cx.store, &record, netns)?;
     kernel::rules(&cx.store, &record)?;
+    networks::check(cx, &record, netns)?;
     match &cx.conf.mode {
         ModeConf::Inline { ipam, .. } => match &**ipam {
             Ipam::Delegate { plugin } => {
                 let netns = cx.call.netns.as_deref().unwrap_or_default();
-                inline::delegate(cx, plugin).ask(Verb::Check, Some(&id), netns)
+                inline::delegate(cx, plugin).ask(Verb::Check, Some(id), netns)
             }
             Ipam::Own(_) | Ipam::None => Ok(()),
         },

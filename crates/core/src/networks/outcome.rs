@@ -1,0 +1,39 @@
+//! Whether a network's result has what the pod asked for. Plugins may pass over `args`, so it is looked for.
+
+use super::Delegation;
+use crate::cni::CniError;
+use crate::cni::result::{CniResult, Interface};
+use ipnetwork::IpNetwork;
+use std::net::IpAddr;
+
+impl Delegation {
+    /// Error 2 names the address that was asked for and not given.
+    pub fn verify(&self, result: &CniResult) -> Result<(), CniError> {
+        let missing = |what: &str, value: &str| {
+            let types: Vec<&str> = (0..self.plugins.len()).map(|i| self.type_of(i)).collect();
+            CniError::unsupported(format!(
+                "network {}: {what} {value} was asked for and not given: its plugins ({}) do not support that",
+                self.network,
+                types.join(", ")
+            ))
+        };
+        for asked in &self.asked.ips {
+            let ip: Option<IpAddr> = asked.parse::<IpNetwork>().ok().map(|net| net.ip());
+            if !result.ips.iter().any(|given| Some(given.address.ip()) == ip) {
+                return Err(missing("address", asked));
+            }
+        }
+        match (&self.asked.mac, inside(result)) {
+            (None, _) => Ok(()),
+            (Some(asked), Some(Interface { mac: Some(mac), .. })) if mac.eq_ignore_ascii_case(asked) => {
+                Ok(())
+            }
+            (Some(asked), _) => Err(missing("MAC", asked)),
+        }
+    }
+}
+
+/// The first interface in the pod.
+pub(super) fn inside(result: &CniResult) -> Option<&Interface> {
+    result.interfaces.iter().find(|i| i.sandbox.as_ref().is_some_and(|s| !s.is_empty()))
+}
