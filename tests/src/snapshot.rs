@@ -131,6 +131,9 @@ fn nft(object: &Value) -> Option<String> {
         _ => {
             let mut body = body.clone();
             body.as_object_mut()?.remove("handle");
+            for expression in body["expr"].as_array_mut().into_iter().flatten() {
+                expression.as_object_mut()?.remove("counter");
+            }
             Some(format!("nft {kind} {body}"))
         }
     }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use offramp_tests::{Daemon, Lab, Node, Pod, Snapshot, assert_same, over, wait_for};
+use offramp_tests::{Call, Daemon, Lab, Node, Pod, Snapshot, assert_same, over, wait_for};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,33 @@ pub struct Fault<'a> {
     pod: Pod,
     daemon: Option<Daemon<'a>>,
     with_daemon: bool,
+    daemon_conf: Value,
+    args: String,
 }
 
 impl<'a> Fault<'a> {
     pub fn new(lab: &'a Lab, node: &'a Node, with_daemon: bool) -> Self {
-        Self { node, lab, pod: lab.pod("pod"), daemon: None, with_daemon }
+        Self {
+            node,
+            lab,
+            pod: lab.pod("pod"),
+            daemon: None,
+            with_daemon,
+            daemon_conf: daemon_conf(),
+            args: String::new(),
+        }
+    }
+
+    /// With more in the daemon's configuration.
+    pub fn with_daemon_conf(mut self, more: Value) -> Self {
+        self.daemon_conf = over(self.daemon_conf, more);
+        self
+    }
+
+    /// With `CNI_ARGS`.
+    pub fn with_args(mut self, args: &str) -> Self {
+        self.args = args.to_owned();
+        self
     }
 
     /// Has everything there that stays by design: bridges, tables, the daemon's devices.
@@ -53,7 +75,7 @@ impl<'a> Fault<'a> {
 
     pub fn start_daemon(&mut self) {
         if self.daemon.is_none() {
-            self.daemon = Some(self.node.daemon(daemon_conf()));
+            self.daemon = Some(self.node.daemon(self.daemon_conf.clone()));
         }
     }
 
@@ -64,16 +86,25 @@ impl<'a> Fault<'a> {
     }
 
     pub fn add(&self, conf: &Value) {
-        self.node.add(&self.pod, conf).ok();
+        self.call("ADD", conf).run().ok();
+    }
+
+    fn call(&self, verb: &str, conf: &Value) -> Call<'_> {
+        self.node.call_for(verb, &self.pod).args(&self.args).config(conf)
     }
 
     pub fn del(&self, conf: &Value) {
         self.node.del(&self.pod, conf).ok();
     }
 
+    /// The record's text; empty if there is none.
+    pub fn record(&self) -> String {
+        std::fs::read_to_string(self.node.record(&self.pod)).unwrap_or_default()
+    }
+
     /// What was killed must be in nobody's way.
     pub fn add_and_del(&self, conf: &Value) {
-        let result = self.node.add(&self.pod, conf).ok();
+        let result = self.call("ADD", conf).run().ok();
         self.node.check(&self.pod, conf, &result).ok();
         self.del(conf);
     }
@@ -82,7 +113,7 @@ impl<'a> Fault<'a> {
     pub fn killed(&self, verb: &str, conf: &Value, at: usize) -> Crash {
         let trace = self.node.dir().join("trace");
         let _ = std::fs::remove_file(&trace);
-        let call = self.node.call_for(verb, &self.pod).config(conf);
+        let call = self.call(verb, conf);
         let call =
             call.env("OFFRAMP_CRASH_AT", at.to_string()).env("OFFRAMP_CRASH_TRACE", trace.to_str().unwrap());
         let answer = call.run();
@@ -129,13 +160,13 @@ pub fn daemon_conf() -> Value {
     json!({"reclaim": {"interval": "200ms"}, "overlay": {"mode": "none"}, "log": {"level": "info"}})
 }
 
-fn del_thrice(fault: &mut Fault<'_>, conf: &Value) {
+pub fn del_thrice(fault: &mut Fault<'_>, conf: &Value) {
     for _ in 0..3 {
         fault.del(conf);
     }
 }
 
-fn gc(fault: &mut Fault<'_>, conf: &Value) {
+pub fn gc(fault: &mut Fault<'_>, conf: &Value) {
     let conf = over(conf.clone(), json!({"cniVersion": "1.1.0"}));
     // The daemon may be at it, which GC leaves to it.
     wait_for("GC to find nothing more", || {
@@ -146,7 +177,7 @@ fn gc(fault: &mut Fault<'_>, conf: &Value) {
 
 /// What was never ready is taken back while its sandbox lives; a ready one's sandbox must have ended.
 fn restart(fault: &mut Fault<'_>, _: &Value) {
-    let record = std::fs::read_to_string(fault.node.record(&fault.pod)).unwrap_or_default();
+    let record = fault.record();
     if record.contains(r#""state":"ready""#) {
         fault.pod = fault.lab.pod("pod");
     }
