@@ -55,7 +55,7 @@ fn unknown_keys_wrong_shapes_and_duplicates_are_placed() {
     assert_eq!(
         only_fault("overlays: {}\n"),
         "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, overlay, \
-         masquerade, paths, cni, http, log, reconcile, reclaim, pools, nics, embeddedSwitch"
+         masquerade, paths, cni, http, log, reconcile, reclaim, pools, nics, embeddedSwitch, networks"
     );
     assert!(only_fault("log:\n  level: info\n  level: debug\n").starts_with("line 4, column 3: log"));
     assert!(only_fault("log: info\n").starts_with("line 2, column 6: log: "));

@@ -25,9 +25,7 @@ fn macvlan_and_tuning_of_the_reference_plugins() {
         &json!([{"name": "tuned", "interface": "data0", "ips": ["10.99.0.77/24"], "mac": "02:00:00:00:aa:01"}]),
     );
     let result = call(&node, "ADD", &a, &plain).run().ok();
-    assert_eq!(
-        result["interfaces"].as_array().unwrap().len(), 3, "bridge, host end, eth0: {result}"
-    );
+    assert_eq!(result["interfaces"].as_array().unwrap().len(), 3, "bridge, host end, eth0: {result}");
     let wished_result = call(&node, "ADD", &b, &wished).run().ok();
     assert_eq!(b.addresses("data0")[0], "10.99.0.77/24");
     assert_eq!(b.link("data0").unwrap()["address"], "02:00:00:00:aa:01");
