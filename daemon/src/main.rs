@@ -4,6 +4,7 @@ mod allocator;
 mod cleaner;
 mod cli;
 mod config;
+mod devices;
 mod eswitch;
 mod http;
 mod install;
@@ -31,6 +32,8 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 const DEFAULT_STATE_DIR: &str = "/run/offramp";
 /// The socket's name in the state directory.
 const SOCKET_NAME: &str = "offrampd.sock";
+/// Where kubelet has its sockets, unless configured.
+const DEFAULT_KUBELET_DIR: &str = "/var/lib/kubelet";
 /// Of health and metrics.
 const DEFAULT_HTTP_PORT: u16 = 9810;
 /// What `--version` and the status say.

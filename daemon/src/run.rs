@@ -7,8 +7,8 @@ use crate::nics::NicEvents;
 use crate::node::{Node, NodeProbe};
 use crate::reclaim::Reclaim;
 use crate::reconcile::{Reconcile, Waker};
-use crate::server;
 use crate::watch::{self, Api};
+use crate::{devices, server};
 use offramp_core::cni::CniError;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -43,7 +43,7 @@ pub enum RunError {
 }
 
 /// Runs the daemon until SIGTERM or SIGINT. What blocks (netlink, files, nft) has threads of its own; the
-/// asynchronous runtime serves health and metrics, and follows the Kubernetes API.
+/// asynchronous runtime serves health and metrics, and kubelet, and follows the Kubernetes API.
 pub fn run(config: Config) -> Result<(), RunError> {
     tracing::info!(version = crate::VERSION, node = %config.node.name, "starting");
     let metrics = Arc::new(Metrics::new(crate::VERSION));
@@ -66,6 +66,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
     let listener = server::listen(&node.config.paths.socket)?;
     node.load()?;
     let waker = start(&node)?;
+    devices::start(&node, runtime.handle(), thread)?;
     server::serve(listener, node.clone()).map_err(|e| RunError::Thread("connection", e))?;
     if let Some(cni) = node.config.cni.clone() {
         let node = node.clone();

@@ -11,8 +11,8 @@ use offramp_core::wire::{Commit, Prepare, Request, Response};
 use offramp_kernel::delete::Patience;
 use offramp_kernel::vf::Host;
 use offramp_kernel::{Executor, Netns, crash};
-use offramp_ledger::VfLock;
 use offramp_ledger::detach::detach;
+use offramp_ledger::{VfLock, device_info};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, Cn
         mac: runtime.mac.or(args.mac),
         host_ports: runtime.host_ports.clone(),
         bandwidth: runtime.bandwidth,
+        device_info: runtime.device_info.clone(),
         annotations: Prepare::relevant_annotations(runtime),
         runs_networks: true,
     })
@@ -81,6 +82,10 @@ fn execute_and_commit(
     cx.execute(&mut executor, &record.plan.steps)?;
     drop(locks);
     networks::attach(cx, record, netns)?;
+    if let (Some(path), Some(vf)) = (&record.device_info, record.plan.vfs().next()) {
+        device_info::write(path, vf)?;
+        crash::point("device-info.written");
+    }
     let commit = Commit { attachment: record.attachment.clone(), micros: cx.micros() };
     if record.plan.firewall.is_empty() {
         // Nothing is left to be done: the record says so, and the daemon need not be waited for.
@@ -120,6 +125,17 @@ fn take_back(cx: &Context, mut record: Record, error: CniError) -> CniError {
     }
 }
 
+/// The daemon may be in a container that does not see the file.
+fn remove_device_info(cx: &Context, id: &AttachmentId) {
+    let Some(asked) = &cx.conf.runtime.device_info else { return };
+    if let Ok(Some(Record { device_info: Some(path), .. })) = cx.store.read(id)
+        && path == *asked
+    {
+        // What fails here fails for the daemon too, which says so.
+        let _ = device_info::remove(&path);
+    }
+}
+
 /// Takes its networks back, then has the daemon take back the rest, or does it without the daemon. The caller holds the
 /// lock.
 pub fn release(cx: &Context, record: &mut Record) -> Result<(), CniError> {
@@ -133,6 +149,7 @@ pub fn release(cx: &Context, record: &mut Record) -> Result<(), CniError> {
 
 /// Asks the daemon to take back whatever there is of an attachment; false if it is away or cannot.
 pub fn ask_release(cx: &Context, id: &AttachmentId) -> bool {
+    remove_device_info(cx, id);
     let request = Request::Release { attachment: id.clone() };
     let asked = Client::connect(&cx.conf.local.socket, RELEASE_PATIENCE).and_then(|mut c| c.ask(request));
     crash::point("node.released");

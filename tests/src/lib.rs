@@ -12,6 +12,7 @@
 pub mod api;
 mod cluster;
 mod daemon;
+pub mod kubelet;
 mod lab;
 mod netns;
 mod node;
@@ -19,6 +20,7 @@ mod plugin;
 mod pod;
 mod rng;
 mod snapshot;
+mod sysfs;
 pub mod traffic;
 mod wait;
 
@@ -31,4 +33,5 @@ pub use plugin::{Answer, Call, Failed};
 pub use pod::Pod;
 pub use rng::Rng;
 pub use snapshot::{Snapshot, assert_same};
+pub use sysfs::Sysfs;
 pub use wait::{PATIENCE, until, wait_for};

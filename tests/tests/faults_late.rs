@@ -98,6 +98,7 @@ fn who_left_while_it_waited_is_not_served() {
         mac: None,
         host_ports: Vec::new(),
         bandwidth: Default::default(),
+        device_info: None,
         annotations: None,
         runs_networks: true,
     })));

@@ -129,6 +129,15 @@ fn pool_name(s: &str) -> Option<&'static str> {
         .then_some("a pool name has 1 to 63 letters, digits, '-', '_', '.', a letter or digit first and last")
 }
 
+/// A Kubernetes extended resource: `DOMAIN/NAME` (k8s.io/kubernetes, `IsExtendedResourceName`).
+fn resource_name(s: &str) -> Option<&'static str> {
+    const WHY: &str = "a resource is DOMAIN/NAME, such as offramp.dev/fast, and not of kubernetes.io";
+    let Some((domain, name)) = s.split_once('/') else { return Some(WHY) };
+    let own =
+        domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io") && !domain.starts_with("requests.");
+    (!own || node_name(domain).is_some() || pool_name(name).is_some()).then_some(WHY)
+}
+
 name_type!(
     /// A container's ID, as the runtime names the sandbox.
     ContainerId, "container ID", cni_name
@@ -152,6 +161,10 @@ name_type!(
 name_type!(
     /// A Kubernetes namespace.
     Namespace, "namespace", namespace
+);
+name_type!(
+    /// A resource that containers request.
+    ResourceName, "resource", resource_name
 );
 name_type!(
     /// The name of a network interface.

@@ -88,3 +88,23 @@ proptest! {
         prop_assert_eq!(first & 3, 2);
     }
 }
+
+#[test]
+fn resources_are_extended_ones() {
+    for good in ["offramp.dev/fast", "intel.com/sriov_net-A.1"] {
+        assert!(good.parse::<ResourceName>().is_ok(), "{good}");
+    }
+    let long = format!("offramp.dev/{}", "a".repeat(64));
+    for bad in [
+        "fast",
+        "/fast",
+        "offramp.dev/",
+        "a/b/c",
+        "kubernetes.io/x",
+        "x.kubernetes.io/y",
+        "requests.a/b",
+        &long,
+    ] {
+        assert!(bad.parse::<ResourceName>().is_err(), "{bad:?}");
+    }
+}

@@ -7,6 +7,7 @@ pub mod eswitch;
 pub mod firewall;
 pub mod ids;
 pub mod ipam;
+pub mod kubelet;
 pub mod lend;
 pub mod net;
 pub mod networks;
@@ -24,5 +25,6 @@ pub mod wish;
 
 pub use cni::error::CniError;
 pub use ids::{
-    AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, NodeName, PoolName, VlanId, Vni,
+    AttachmentId, ContainerId, IfName, MacAddr, Mtu, NetworkName, NodeName, PoolName, ResourceName, VlanId,
+    Vni,
 };

@@ -12,6 +12,7 @@ use crate::spec::{Bandwidth, HostPort};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The protocol's version.
 pub const PROTOCOL: u32 = 1;
@@ -86,6 +87,9 @@ pub struct Prepare {
     /// `bandwidth`
     #[serde(default)]
     pub bandwidth: Bandwidth,
+    /// `CNIDeviceInfoFile`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_info: Option<PathBuf>,
     /// The pod's annotations, where the runtime passes them; only those that Offramp reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,

@@ -46,7 +46,8 @@ impl Claims {
         Self { root: root.to_owned() }
     }
 
-    fn dir(&self) -> PathBuf {
+    /// Where they are.
+    pub fn dir(&self) -> PathBuf {
         self.root.join("vfs")
     }
 

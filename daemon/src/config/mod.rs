@@ -159,6 +159,10 @@ pub struct Paths {
     pub state_dir: PathBuf,
     /// Where plugin and command line find the daemon.
     pub socket: PathBuf,
+    /// Where kubelet has its sockets.
+    pub kubelet: PathBuf,
+    /// Where sysfs is mounted.
+    pub sysfs: PathBuf,
 }
 
 /// What is logged.

@@ -1,7 +1,7 @@
 //! The section `pools`: as written, and as meant.
 
 use super::yaml::{Checker, Text, boolean, number, one_of};
-use offramp_core::ids::{Invalid, Mtu, PoolName, VlanId};
+use offramp_core::ids::{Invalid, Mtu, PoolName, ResourceName, VlanId};
 use offramp_core::pool::{Policy, Pool, Selector};
 use offramp_core::vf::{LinkState, VfMode, VfSettings, VlanProto, VlanTag};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ pub(super) struct RawPool {
     name: Option<Text>,
     selectors: Option<Vec<RawSelector>>,
     mode: Option<Text>,
+    device_plugin: Option<RawDevicePlugin>,
     defaults: Option<RawDefaults>,
     policy: Option<RawPolicy>,
 }
@@ -27,6 +28,12 @@ struct RawSelector {
     drivers: Option<Vec<Text>>,
     pci_addresses: Option<Vec<Text>>,
     numa: Option<Vec<Text>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RawDevicePlugin {
+    resource_name: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +82,13 @@ pub(super) fn pools(check: &mut Checker, raw: &[RawPool]) -> Vec<Pool> {
         if pools.iter().any(|p| p.name == pool.name) {
             check.fault(&format!("{key}.name"), raw.name.as_ref(), format!("{} is there twice", pool.name));
         }
+        if let Some(resource) = &pool.resource
+            && let Some(other) = pools.iter().find(|p| p.resource.as_ref() == Some(resource))
+        {
+            let at = raw.device_plugin.as_ref().and_then(|d| d.resource_name.as_ref());
+            let why = format!("{resource} is that of pool {} too", other.name);
+            check.fault(&format!("{key}.devicePlugin.resourceName"), at, why);
+        }
         pools.push(pool);
     }
     pools
@@ -82,7 +96,7 @@ pub(super) fn pools(check: &mut Checker, raw: &[RawPool]) -> Vec<Pool> {
 
 /// None if it has no name; then a fault is noted.
 fn pool(check: &mut Checker, key: &str, raw: &RawPool) -> Option<Pool> {
-    let RawPool { name, selectors, mode, defaults, policy } = raw;
+    let RawPool { name, selectors, mode, device_plugin, defaults, policy } = raw;
     let of = |name: &str| format!("{key}.{name}");
     if name.is_none() {
         check.fault(&of("name"), None, "it is missing");
@@ -103,11 +117,27 @@ fn pool(check: &mut Checker, key: &str, raw: &RawPool) -> Option<Pool> {
     }
     let modes = [("netdev", VfMode::Netdev), ("vfio", VfMode::Vfio)];
     let mode = check.opt(&of("mode"), mode.as_ref(), one_of(&modes)).unwrap_or_default();
+    let resource = resource(check, &of("devicePlugin"), device_plugin.as_ref(), name.as_ref());
     let none = RawDefaults::default();
     let defaults = self::defaults(check, &of("defaults"), defaults.as_ref().unwrap_or(&none), mode);
     let none = RawPolicy::default();
     let policy = self::policy(check, &of("policy"), policy.as_ref().unwrap_or(&none), name.as_ref(), mode);
-    Some(Pool { name: parsed_name?, selectors, mode, defaults, policy })
+    Some(Pool { name: parsed_name?, selectors, mode, resource, defaults, policy })
+}
+
+/// Kubelet's name of the pool, if it is to lend it.
+fn resource(
+    check: &mut Checker,
+    key: &str,
+    raw: Option<&RawDevicePlugin>,
+    pool: Option<&Text>,
+) -> Option<ResourceName> {
+    let RawDevicePlugin { resource_name } = raw?;
+    let key = format!("{key}.resourceName");
+    if resource_name.is_none() {
+        check.fault(&key, pool, "it is missing: what containers request, such as offramp.dev/fast");
+    }
+    check.opt(&key, resource_name.as_ref(), str::parse)
 }
 
 impl RawSelector {

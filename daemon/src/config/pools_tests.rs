@@ -114,3 +114,29 @@ line 3, column 24: embeddedSwitch.syncBridges: there are bridges, but sync is fa
 nics[1]: it wants nothing: numVfs or eswitch is needed"
     );
 }
+
+#[test]
+fn a_pool_may_be_kubelets() {
+    let pool = |name: &str, resource: &str| {
+        let plugin = format!("devicePlugin: {{{resource}}}");
+        format!(
+            "  - {{name: {name}, selectors: [{{pfNames: [e]}}], {plugin}, policy: {{namespaces: [\"*\"]}}}}\n"
+        )
+    };
+    let one = format!("pools:\n{}", pool("a", "resourceName: offramp.dev/fast"));
+    let resource = parse(&one).unwrap().pools.remove(0).resource;
+    assert_eq!(resource.unwrap().as_str(), "offramp.dev/fast");
+    let told = told(&format!(
+        "{one}{}{}{}",
+        pool("b", "resourceName: offramp.dev/fast"),
+        pool("c", ""),
+        pool("d", "resourceName: fast")
+    ));
+    for line in [
+        "pools[1].devicePlugin.resourceName: offramp.dev/fast is that of pool a too",
+        "pools[2].devicePlugin.resourceName: it is missing",
+        "pools[3].devicePlugin.resourceName: resource \"fast\" is not valid: a resource is DOMAIN/NAME",
+    ] {
+        assert!(told.contains(line), "{line} is not in\n{told}");
+    }
+}

@@ -84,6 +84,8 @@ pub(super) struct Masquerade {
 pub(super) struct Paths {
     pub state_dir: Option<Text>,
     pub socket: Option<Text>,
+    pub kubelet: Option<Text>,
+    pub sysfs: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

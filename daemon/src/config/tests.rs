@@ -38,6 +38,7 @@ fn the_samples_comments_are_valid() {
 fn defaults() {
     let config = Config::parse(MINIMAL, "n").unwrap();
     assert_eq!(config.node.name.as_str(), "n");
+    assert_eq!((config.paths.kubelet, config.paths.sysfs), ("/var/lib/kubelet".into(), "/sys".into()));
     assert_eq!(config.paths.socket, PathBuf::from("/run/offramp/offrampd.sock"));
     assert_eq!(config.http, Some("127.0.0.1:9810".parse().unwrap()));
     assert_eq!((config.overlay.vni, config.overlay.port), (1, 4789));
@@ -155,6 +156,7 @@ fn what_does_not_fit_together() {
     );
     let deep = format!("/{}", "d".repeat(100));
     assert!(only_fault(&format!("paths: {{stateDir: {deep}}}\n")).starts_with("paths.socket: /ddd"));
+    assert!(only_fault(&format!("paths: {{kubelet: {deep}}}\n")).starts_with("paths.kubelet: it is longer"));
 }
 
 #[test]

@@ -19,6 +19,9 @@ const IPV6_MIN_MTU: u32 = 1280;
 /// `sun_path` has 108 bytes, one of them for the closing zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
+/// Leaves room for `/pod-resources/kubelet.sock`, and for the device plugins' sockets, whose names are cut.
+const MAX_KUBELET_PATH: usize = 60;
+
 pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault>> {
     let raw::Root {
         node,
@@ -183,7 +186,7 @@ fn masquerade(check: &mut Checker, raw: raw::Masquerade) -> Masquerade {
 }
 
 fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
-    let raw::Paths { state_dir, socket } = raw;
+    let raw::Paths { state_dir, socket, kubelet, sysfs } = raw;
     let state_dir = check
         .opt("paths.stateDir", state_dir.as_ref(), absolute)
         .unwrap_or_else(|| crate::DEFAULT_STATE_DIR.into());
@@ -194,7 +197,15 @@ fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
         let why = format!("{} has {len} bytes; allowed: {MAX_SOCKET_PATH}", socket_path.display());
         check.fault("paths.socket", socket.as_ref(), why);
     }
-    Paths { state_dir, socket: socket_path }
+    let kubelet_path = check
+        .opt("paths.kubelet", kubelet.as_ref(), absolute)
+        .unwrap_or_else(|| crate::DEFAULT_KUBELET_DIR.into());
+    if kubelet_path.as_os_str().len() > MAX_KUBELET_PATH {
+        let why = format!("it is longer than {MAX_KUBELET_PATH} bytes: kubelet's sockets are below it");
+        check.fault("paths.kubelet", kubelet.as_ref(), why);
+    }
+    let sysfs = check.opt("paths.sysfs", sysfs.as_ref(), absolute).unwrap_or_else(|| "/sys".into());
+    Paths { state_dir, socket: socket_path, kubelet: kubelet_path, sysfs }
 }
 
 fn http(check: &mut Checker, raw: raw::Http) -> Option<SocketAddr> {

@@ -10,7 +10,12 @@ fn program(dir: &Path, content: &str) -> PathBuf {
 }
 
 fn paths(state: &str) -> Paths {
-    Paths { state_dir: state.into(), socket: Path::new(state).join(crate::SOCKET_NAME) }
+    Paths {
+        state_dir: state.into(),
+        socket: Path::new(state).join(crate::SOCKET_NAME),
+        kubelet: crate::DEFAULT_KUBELET_DIR.into(),
+        sysfs: "/sys".into(),
+    }
 }
 
 fn cni(dir: &Path) -> Cni {

@@ -1,6 +1,7 @@
 //! Has a loop look again.
 
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Rung by whoever knows that something changed; what rings before the loop waits is heard too.
 #[derive(Debug, Default)]
@@ -23,6 +24,13 @@ impl Bell {
             rung = self.heard.wait(rung).unwrap_or_else(PoisonError::into_inner);
         }
         *rung = false;
+    }
+
+    /// Until somebody rings, or `longest` is over.
+    pub fn wait_for(&self, longest: Duration) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.heard.wait_timeout_while(rung, longest, |rung| !*rung);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::node::Node;
 use offramp_core::lend::Taken;
 use offramp_core::nic::{Inventory, Port, PortKey};
 use offramp_core::pool::{NicProblem, NicRule, nic_change, resolve, rule_of};
-use offramp_kernel::sysfs::{Sysfs, read};
+use offramp_kernel::sysfs::read;
 use offramp_ledger::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard};
@@ -118,7 +118,7 @@ impl Manager {
             return Ok(false);
         }
         // As it is now: what was seen may be old.
-        let now = read(&Sysfs::default(), &[]).map_err(|e| Failure::Failed(e.to_string()))?;
+        let now = read(&node.sysfs(), &[]).map_err(|e| Failure::Failed(e.to_string()))?;
         let Some(port) = whole(&now, key) else { return Ok(false) };
         if differs(&port).map_err(hindered)?.is_none() && !hangs {
             return Ok(false);
@@ -133,7 +133,7 @@ impl Manager {
             Err(e) => return Err(Failure::Failed(e.to_string())),
         };
         self.stuck.remove(key);
-        let work = Work::begin(&claims, lock, port);
+        let work = Work::begin(node.sysfs(), &claims, lock, port);
         let Some(change) = nic_change(rule, &work.port, &work.taken(), &work.in_use).map_err(hindered)?
         else {
             return Ok(false);

@@ -1,6 +1,6 @@
 //! The node's NICs as they are now: looked at anew whenever a device or its link changes.
 
-mod bell;
+pub mod bell;
 pub mod manage;
 mod port;
 
@@ -81,7 +81,6 @@ fn holder(claim: &Claim, store: &Store) -> String {
 }
 
 /// The last look.
-#[derive(Default)]
 pub struct NicWatch {
     /// Rung when something changed that [`manage`] should see.
     pub bell: Bell,
@@ -90,6 +89,11 @@ pub struct NicWatch {
 }
 
 impl NicWatch {
+    /// One that has not looked yet.
+    pub fn new(sysfs: Sysfs) -> Self {
+        Self { bell: Bell::default(), sysfs, last: Mutex::default() }
+    }
+
     /// What the last look found; empty before the first.
     pub fn inventory(&self) -> Arc<Inventory> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
@@ -107,6 +111,7 @@ impl NicWatch {
         }
         node.ran("nics", outcome.map(|_| 0).map_err(|e| e.to_string()));
         self.bell.ring();
+        node.devices.bell.ring();
     }
 
     /// What changed; a failed look leaves the last good one. At first, the ports that are there.

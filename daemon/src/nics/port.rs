@@ -34,12 +34,13 @@ pub struct Work {
     /// What claims do not tell.
     pub in_use: Vec<InUse>,
     locks: Vec<VfLock>,
+    sysfs: Sysfs,
 }
 
 impl Work {
     /// Locks what nobody else has locked. Who claims a VF does it under its lock: what is free now stays so.
-    pub fn begin(claims: &Claims, port_lock: VfLock, port: Port) -> Self {
-        let mut work = Self { claims: Vec::new(), in_use: Vec::new(), locks: vec![port_lock], port };
+    pub fn begin(sysfs: Sysfs, claims: &Claims, port_lock: VfLock, port: Port) -> Self {
+        let mut work = Self { claims: Vec::new(), in_use: Vec::new(), locks: vec![port_lock], port, sysfs };
         for vf in work.port.vfs.clone() {
             let lock = claims.lock(vf.pci, Duration::ZERO);
             let by = match (claims.read(vf.pci), lock) {
@@ -51,7 +52,7 @@ impl Work {
                 (Ok(None), Err(e)) => Some(format!("is being worked on: {e}")),
                 (Ok(None), Ok(lock)) => {
                     work.locks.push(lock);
-                    held_open(&vf)
+                    held_open(&work.sysfs, &vf)
                 }
             };
             let in_use = by.map(|by| InUse { vf: work.port.vf_ref(&vf), by });
@@ -74,24 +75,25 @@ impl Work {
                 self.set_num_vfs(socket, &self.port, 0)?;
                 set_eswitch(socket, &self.port, mode)?;
                 // Its netdev may be a new one.
-                let port = appeared(&self.port)?;
+                let port = appeared(&self.sysfs, &self.port)?;
                 self.set_num_vfs(socket, &port, change.num_vfs)?;
             }
         }
-        await_netdevs(&self.port.key)?;
-        if self.port.carrier { await_carrier(&self.port.key) } else { Ok(()) }
+        await_netdevs(&self.sysfs, &self.port.key)?;
+        if self.port.carrier { await_carrier(&self.sysfs, &self.port.key) } else { Ok(()) }
     }
 
     fn set_num_vfs(&self, socket: &mut Socket, port: &Port, number: u16) -> Result<()> {
         let keep: Vec<BorrowedFd<'_>> = self.locks.iter().map(AsFd::as_fd).collect();
-        let written = set_num_vfs(&Sysfs::default(), socket, port, number, PATIENCE, &keep)?;
+        let written = set_num_vfs(&self.sysfs, socket, port, number, PATIENCE, &keep)?;
         written.within(format!("set the number of VFs of {} to {number}", port.netdev), PATIENCE)
     }
 }
 
 /// To remove a VF whose vfio device somebody has open waits in the kernel until they let go.
-fn held_open(vf: &Vf) -> Option<String> {
-    let holders = vf::holders(&vf::Host::default(), vf.pci).ok()?;
+fn held_open(sysfs: &Sysfs, vf: &Vf) -> Option<String> {
+    let host = vf::Host { sysfs: sysfs.clone(), ..vf::Host::default() };
+    let holders = vf::holders(&host, vf.pci).ok()?;
     let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| format!("is held open by {}", names.join(" and ")))
 }
@@ -102,10 +104,10 @@ fn set_eswitch(socket: &mut Socket, port: &Port, mode: Eswitch) -> Result<()> {
     devlink::set_eswitch(&parent, mode)
 }
 
-fn appeared(port: &Port) -> Result<Port> {
+fn appeared(sysfs: &Sysfs, port: &Port) -> Result<Port> {
     let start = Instant::now();
     loop {
-        match read(&Sysfs::default(), &[])?.port(&port.key) {
+        match read(sysfs, &[])?.port(&port.key) {
             Some(port) if !udev_is_at_work() || start.elapsed() > APPEARANCE => return Ok(port.clone()),
             None if start.elapsed() > APPEARANCE => {
                 return Err(Error::Missing {
@@ -119,10 +121,10 @@ fn appeared(port: &Port) -> Result<Port> {
 
 /// Until VFs have their netdevs, under their final names: what a VF is when it is lent is what it is put back to.
 /// VFs that get no driver are not waited for longer than is said above.
-fn await_netdevs(key: &PortKey) -> Result<()> {
+fn await_netdevs(sysfs: &Sysfs, key: &PortKey) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < APPEARANCE {
-        let inventory = read(&Sysfs::default(), &[])?;
+        let inventory = read(sysfs, &[])?;
         let is_there = |vf: &Vf| vf.netdev.on_host().is_some() || vf.driver.as_deref() == Some("vfio-pci");
         if whole(&inventory, key).is_none_or(|port| port.vfs.iter().all(is_there)) && !udev_is_at_work() {
             break;
@@ -133,10 +135,10 @@ fn await_netdevs(key: &PortKey) -> Result<()> {
 }
 
 /// Some drivers reset the port for a change of its VFs: it has no link for a moment, and VFs of such a port are not lent.
-fn await_carrier(key: &PortKey) -> Result<()> {
+fn await_carrier(sysfs: &Sysfs, key: &PortKey) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < APPEARANCE
-        && read(&Sysfs::default(), &[])?.port(key).is_some_and(|port| port.up && !port.carrier)
+        && read(sysfs, &[])?.port(key).is_some_and(|port| port.up && !port.carrier)
     {
         std::thread::sleep(PAUSE);
     }

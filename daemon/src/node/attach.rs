@@ -53,7 +53,7 @@ impl Node {
     fn prepare_inner(&self, ask: &Prepare, caller: Caller) -> Result<Record, CniError> {
         let wishes = self.wishes(ask)?;
         self.settle_earlier(ask)?;
-        let loans = self.lend(ask, &wishes)?;
+        let loans = self.lend(ask, &wishes, caller)?;
         if !caller() {
             self.give_back(ask, loans.vfs());
             return Err(CniError::try_again(format!("{}: its caller has left", ask.attachment)));
@@ -91,8 +91,8 @@ impl Node {
             netns: ask.netns.clone(),
             pod: ask.pod.clone(),
             ipam: IpamHold::Daemon,
+            device_info: ask.device_info.clone().filter(|_| plan.vfs().next().is_some()),
             plan,
-            device_info: None,
             networks: wishes.networks.clone(),
             created: now(),
         };

@@ -5,7 +5,7 @@ use super::Node;
 use offramp_core::cni::CniError;
 use offramp_core::record::{Record, State};
 use offramp_core::step::{MoveVf, Step};
-use offramp_kernel::sysfs::{self, Sysfs};
+use offramp_kernel::sysfs;
 
 impl Node {
     /// Finds them, for `offrampd status`. Nothing can be done for them: a pod keeps its VF.
@@ -19,7 +19,7 @@ impl Node {
     }
 
     fn cut_off(&self, with_vf: &[&Record]) -> Result<Vec<String>, CniError> {
-        let inventory = sysfs::read(&Sysfs::default(), &[])?;
+        let inventory = sysfs::read(&self.sysfs(), &[])?;
         let path = self.uplink_path(&inventory);
         let why = |moved: &MoveVf| match &path {
             Err(why) => Some(why.clone()),

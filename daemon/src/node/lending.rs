@@ -1,7 +1,8 @@
 //! Which VFs a pod gets: chosen by what it asks for, claimed, and planned. What is claimed here and not planned is
 //! given back untouched.
 
-use super::{Node, now};
+use super::promised::Promise;
+use super::{Caller, Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
 use offramp_core::cni::result::Route;
@@ -20,7 +21,7 @@ use offramp_core::wire::Prepare;
 use offramp_core::wish::{INTERFACES, InterfaceWish, Offload, Wishes};
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::sysfs::{self, Sysfs};
+use offramp_kernel::sysfs;
 use offramp_kernel::uplink::node_links;
 use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower};
@@ -54,15 +55,31 @@ pub struct Loan {
 
 impl Node {
     /// Chooses and claims. The caller holds the attachment's lock.
-    pub(super) fn lend(&self, ask: &Prepare, wishes: &Wishes) -> Result<Loans, CniError> {
+    pub(super) fn lend(&self, ask: &Prepare, wishes: &Wishes, caller: Caller) -> Result<Loans, CniError> {
         if wishes.offload == Offload::None && wishes.interfaces.is_empty() {
             return Ok(Loans { eth0: None, reason: "no offload was asked for".into(), others: Vec::new() });
         }
         check_addresses(self, wishes)?;
+        let promise = self.promise(ask);
+        // Others are not kept from choosing meanwhile.
+        let held = self.await_holders(&promise, caller);
+        let loans = self.choose_and_claim(ask, wishes, &promise, held)?;
+        self.tell_unused(ask, &promise, loans.all().map(|loan| &loan.lent));
+        Ok(loans)
+    }
+
+    /// `held` is in the way of what kubelet has promised.
+    fn choose_and_claim(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        promise: &Promise,
+        held: Option<Claim>,
+    ) -> Result<Loans, CniError> {
         // One choice at a time: the next sees what this one claims.
         let _one = self.choosing()?;
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
-        if let Ok(loans) = self.lend_of(ask, wishes, &self.nics.inventory(), &[]) {
+        if let Ok(loans) = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &[]) {
             if loans.eth0.is_some() || wishes.offload == Offload::None {
                 return Ok(loans);
             }
@@ -70,13 +87,16 @@ impl Node {
         }
         let mut lost = Vec::new();
         for _ in 0..ATTEMPTS {
-            let now = sysfs::read(&Sysfs::default(), &[])?;
-            match self.lend_of(ask, wishes, &now, &lost) {
+            let now = sysfs::read(&self.sysfs(), &[])?;
+            match self.lend_of(ask, wishes, promise, &now, &lost) {
                 Ok(loans) => return Ok(loans),
                 Err(Miss::Lost(lent, e)) if e.code == codes::TRY_AGAIN => lost.push((lent, e.msg)),
                 Err(Miss::Lost(_, e) | Miss::Other(e)) => return Err(e),
                 Err(Miss::Refused(refusal)) => {
                     self.metrics.refused(&refusal);
+                    if let Some(claim) = held.filter(|_| refusal.waiting_helps) {
+                        return Err(promised_twice(claim));
+                    }
                     return Err(refusal.into_error(wishes.offload, &ask.attachment.ifname));
                 }
             }
@@ -106,6 +126,7 @@ impl Node {
         &self,
         ask: &Prepare,
         wishes: &Wishes,
+        promise: &Promise,
         inventory: &Inventory,
         lost: &[(PciAddr, String)],
     ) -> Result<Loans, Miss> {
@@ -115,7 +136,8 @@ impl Node {
             taken.insert(*pci, somebodys(why.clone()));
         }
         check_macs(ask, wishes, inventory, path.as_ref().ok())?;
-        let choice = self.choose(ask, wishes, (inventory, &taken), path.as_ref()).map_err(Miss::Refused)?;
+        let hints = hints(ask, promise, path.as_ref());
+        let choice = self.choose(ask, wishes, (inventory, &taken), &hints).map_err(Miss::Refused)?;
         self.claim_all(ask, choice, path)
     }
 
@@ -124,19 +146,18 @@ impl Node {
         ask: &Prepare,
         wishes: &Wishes,
         (inventory, taken): (&Inventory, &Taken),
-        path: Result<&UplinkPath, &String>,
+        hints: &Hints,
     ) -> Result<Choice, Refusal> {
         let namespace = ask.pod.as_ref().map(|p| p.namespace.clone());
         let others = LendRequest::further(namespace, wishes);
         let mut eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
         // What the runtime says may come from the pod's author: the policy judges it.
         eth0.settings.mac = ask.mac;
-        let hints = hints(ask, path);
-        choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, taken, &hints)
+        choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, taken, hints)
     }
 
     /// Who has which VF. One whose claim cannot be read is somebody's.
-    fn taken(&self) -> Result<Taken, CniError> {
+    pub(crate) fn taken(&self) -> Result<Taken, CniError> {
         let claimed = self.store.claims().list()?;
         let mut taken: Taken = claimed.claims.iter().collect();
         for error in &claimed.unreadable {
@@ -230,6 +251,11 @@ impl<E: Into<CniError>> From<E> for Miss {
     }
 }
 
+fn promised_twice(claim: Claim) -> CniError {
+    let why = "kubelet has promised it to this pod too: the pod gets it when it is free";
+    CniError::from(Error::Claimed(Box::new(claim))).with_details(why)
+}
+
 fn somebodys(why: String) -> Holding {
     Holding { holder: "somebody".into(), hold: Hold::Quarantine(why), driver: None }
 }
@@ -272,7 +298,7 @@ fn check_macs(
 }
 
 /// What is known besides pools and claims.
-fn hints(ask: &Prepare, path: Result<&UplinkPath, &String>) -> Hints {
+fn hints(ask: &Prepare, promise: &Promise, path: Result<&UplinkPath, &String>) -> Hints {
     let limited =
         ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
     let eth0 = match (limited, path) {
@@ -281,13 +307,17 @@ fn hints(ask: &Prepare, path: Result<&UplinkPath, &String>) -> Hints {
         (None, Err(why)) => Err(why.clone()),
     };
     let bonds = path.ok().and_then(|p| p.bond.clone()).into_iter().collect();
-    Hints { eth0: Some(eth0), bonds, ..Hints::default() }
+    Hints { numa: promise.numa.clone(), eth0: Some(eth0), bonds, assigned: promise.assigned.clone() }
 }
 
 impl Loans {
+    fn all(&self) -> impl Iterator<Item = &Loan> {
+        self.eth0.iter().map(|(loan, _)| loan).chain(&self.others)
+    }
+
     /// The VFs.
     pub fn vfs(&self) -> impl Iterator<Item = &VfRef> {
-        self.eth0.iter().map(|(loan, _)| &loan.lent.vf).chain(self.others.iter().map(|loan| &loan.lent.vf))
+        self.all().map(|loan| &loan.lent.vf)
     }
 
     /// The plan of eth0 as a VF, on the pod network.

@@ -8,6 +8,7 @@ mod cut_off;
 mod firewall;
 mod lending;
 mod ports;
+mod promised;
 mod status;
 mod vf_routes;
 mod wishes;
@@ -19,6 +20,7 @@ pub use status::NodeProbe;
 use crate::allocator::Allocator;
 use crate::cleaner::Bench;
 use crate::config::{Config, Source};
+use crate::devices::Devices;
 use crate::metrics::Metrics;
 use crate::networks::Definitions;
 use crate::nics::NicWatch;
@@ -29,6 +31,7 @@ use offramp_core::ids::{AttachmentId, IfName, Mtu};
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
 use offramp_core::peer::{Own, Peer, Problem};
+use offramp_kernel::sysfs::Sysfs;
 use offramp_ledger::Store;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -53,6 +56,8 @@ pub struct Node {
     ranges: Mutex<Arc<[Range]>>,
     /// Networks that pods can ask for.
     pub definitions: Definitions,
+    /// The pools that kubelet lends.
+    pub devices: Devices,
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
@@ -132,7 +137,8 @@ impl Node {
             ranges: Mutex::new(ranges),
             metrics,
             bench: Bench::default(),
-            nics: NicWatch::default(),
+            nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
+            devices: Devices::default(),
             definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
@@ -201,6 +207,11 @@ impl Node {
     pub fn leftovers(&self) -> Vec<AttachmentId> {
         const AT_ONCE: usize = 8;
         self.view().leftovers.iter().take(AT_ONCE).cloned().collect()
+    }
+
+    /// Where NICs are looked for.
+    pub fn sysfs(&self) -> Sysfs {
+        Sysfs::at(&self.config.paths.sysfs)
     }
 
     /// What the loops know.

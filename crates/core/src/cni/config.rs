@@ -174,7 +174,8 @@ fn runtime_config(value: Option<Value>, mode: &ModeConf) -> Result<RuntimeConfig
                 .with_details("in node mode the daemon's configuration names the ranges"))
         }
         _ => match &runtime.device_info {
-            Some(path) if !matches!(mode, ModeConf::Inline { link: Link::Vf(_), .. }) => {
+            // In node mode the pod's wishes decide whether there is a device.
+            Some(path) if matches!(mode, ModeConf::Inline { link: Link::Bridge(_), .. }) => {
                 Err(CniError::unsupported_field("runtimeConfig.CNIDeviceInfoFile", &json!(path))
                     .with_details("a veth is no device"))
             }

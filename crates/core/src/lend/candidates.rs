@@ -1,6 +1,6 @@
 //! The VFs that could serve one interface, now or later, and why the others cannot.
 
-use super::{Hold, Node, Reason, Want, Why};
+use super::{Assigned, Hold, Node, Reason, Want, Why};
 use crate::ids::IfName;
 use crate::nic::{Eswitch, PciAddr, Port, Vf, VfNetdev};
 use crate::pool::{Pool, settle};
@@ -37,6 +37,16 @@ impl Found {
             pf: None,
             why: Why::OtherInterfaces(self.free.len()),
         })
+    }
+
+    /// What kubelet promised and the node has no more.
+    fn refuse_vanished(&mut self, node: &Node<'_>, want: &Want, pool: &Pool) {
+        let Assigned::Known(assigned) = &node.hints.assigned else { return };
+        for (pci, resource) in assigned {
+            if pool.resource.as_ref() == Some(resource) && node.inventory.vf(*pci).is_none() {
+                self.refuse(want, Some(pool), None, Why::NoSuchDevice(*pci));
+            }
+        }
     }
 
     fn refuse(&mut self, want: &Want, pool: Option<&Pool>, port: Option<&Port>, why: Why) {
@@ -136,6 +146,7 @@ fn look_at_vfs(found: &mut Found, node: &Node<'_>, want: &Want, pool: usize, set
     let wanted = |vf: &Vf| want.device.is_none_or(|pci| pci == vf.pci);
     let belongs = |vf: &Vf| node.resolved.pool_of.get(&vf.pci) == Some(&pool);
     let mut any = false;
+    found.refuse_vanished(node, want, config);
     for (port, vf) in node.inventory.vfs().filter(|(_, vf)| belongs(vf) && wanted(vf)) {
         any = true;
         let candidate = || Candidate {
@@ -145,7 +156,11 @@ fn look_at_vfs(found: &mut Found, node: &Node<'_>, want: &Want, pool: usize, set
             settings: settings.clone(),
             netdev: vf.netdev.on_host().cloned(),
         };
-        match fit(node, config, want.eth0, settings, (port, vf)) {
+        let fit = match kept_by_kubelet(node, config, vf.pci) {
+            Some(kept) => kept,
+            None => fit(node, config, want.eth0, settings, (port, vf)),
+        };
+        match fit {
             Fit::Now => found.free.push(candidate()),
             Fit::Later(why) => {
                 found.awaited.push(candidate());
@@ -158,6 +173,16 @@ fn look_at_vfs(found: &mut Found, node: &Node<'_>, want: &Want, pool: usize, set
         let overlapping = node.resolved.overlaps.iter().find(|o| o.pools.contains(&config.name));
         let why = overlapping.map_or(Why::NoVfs, |o| Why::Overlaps(o.pools.clone()));
         found.refuse(want, Some(config), None, why);
+    }
+}
+
+/// Kubelet alone lends the VFs of pools that have a resource.
+fn kept_by_kubelet(node: &Node<'_>, pool: &Pool, pci: PciAddr) -> Option<Fit> {
+    let resource = pool.resource.as_ref()?;
+    match &node.hints.assigned {
+        Assigned::Known(assigned) if assigned.get(&pci) == Some(resource) => None,
+        Assigned::Known(_) => Some(Fit::Never(Why::NotAssigned(resource.clone()))),
+        Assigned::Unknown(why) => Some(Fit::Later(Why::AssignmentUnknown(why.clone()))),
     }
 }
 
@@ -205,13 +230,12 @@ pub(super) fn fit(
         }
         (None, VfNetdev::None | VfNetdev::Host { .. }) => {}
     }
+    linkless(port, settings).map_or(Fit::Now, Fit::Later)
+}
+
+/// Why a port's VFs have no link now.
+pub(super) fn linkless(port: &Port, settings: &VfSettings) -> Option<Why> {
     // Frames between VFs of one PF need no wire where the VF is told that it has link.
     let own_link = matches!(settings.link_state, Some(LinkState::Enable | LinkState::Disable));
-    if !port.up {
-        Fit::Later(Why::PortDown)
-    } else if !port.carrier && !own_link {
-        Fit::Later(Why::NoLink)
-    } else {
-        Fit::Now
-    }
+    if !port.up { Some(Why::PortDown) } else { (!port.carrier && !own_link).then_some(Why::NoLink) }
 }

@@ -51,6 +51,7 @@ pub fn pool(name: &str, pf_names: &[&str]) -> Pool {
         name: name.parse().unwrap(),
         selectors: vec![selector],
         mode: VfMode::Netdev,
+        resource: None,
         defaults: VfSettings::default(),
         policy: Policy { namespaces: vec!["*".parse().unwrap()], eth0: true, ..Policy::default() },
     }

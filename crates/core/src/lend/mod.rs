@@ -1,24 +1,26 @@
 //! Which VFs a pod gets: a pure function of what it asks for, the pools, the inventory and what is taken.
 
 mod candidates;
+mod devices;
 mod eth0;
 mod matching;
 mod refusal;
 mod taken;
 mod usage;
 
+pub use devices::{Device, devices};
 pub use eth0::{Choice, Eth0, choose_eth0};
 pub use refusal::{Reason, Refusal, Why};
 pub use taken::{Hold, Holding, Taken};
 pub use usage::{Usage, usage};
 
-use crate::ids::{IfName, PoolName};
+use crate::ids::{IfName, PoolName, ResourceName};
 use crate::nic::{Inventory, PciAddr, PortKey};
 use crate::pool::{Pool, Resolved, resolve};
 use crate::vf::{VfMode, VfRef, VfSettings};
 use crate::wish::{InterfaceWish, Wishes};
 use candidates::{Candidate, candidates};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one pod asks for: all of it is lent, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,23 @@ pub struct Hints {
     pub bonds: BTreeSet<IfName>,
     /// The ports whose VFs can be eth0, or why none can; none: all can.
     pub eth0: Option<Result<BTreeSet<PortKey>, String>>,
+    /// What kubelet has promised the pod of pools that have a resource.
+    pub assigned: Assigned,
+}
+
+/// The VFs that kubelet has assigned to a pod, with the resources that they were requested as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assigned {
+    /// These.
+    Known(BTreeMap<PciAddr, ResourceName>),
+    /// It could not be asked; why.
+    Unknown(String),
+}
+
+impl Default for Assigned {
+    fn default() -> Self {
+        Self::Known(BTreeMap::new())
+    }
 }
 
 /// A VF that is lent.
@@ -165,7 +184,7 @@ fn lent(node: &Node<'_>, want: &Want, candidate: &Candidate) -> Lent {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

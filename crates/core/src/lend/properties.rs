@@ -132,7 +132,13 @@ fn case() -> impl Strategy<Value = Case> {
                 1 => Some(Ok([port(1, None, 0).key].into())),
                 _ => None,
             };
-            Case { pools, inventory, taken, hints: Hints { numa, bonds, eth0 }, request: request(wants) }
+            Case {
+                pools,
+                inventory,
+                taken,
+                hints: Hints { numa, bonds, eth0, ..Hints::default() },
+                request: request(wants),
+            }
         },
     )
 }

@@ -2,7 +2,7 @@
 
 use crate::cni::CniError;
 use crate::cni::error::codes;
-use crate::ids::{IfName, PoolName};
+use crate::ids::{IfName, PoolName, ResourceName};
 use crate::nic::PciAddr;
 use crate::pool::Forbidden;
 use crate::wish::{OFFLOAD, Offload};
@@ -56,6 +56,10 @@ pub enum Why {
     DeviceOfNoPool(PciAddr),
     /// The VF is in another pool.
     DeviceOfOtherPool(PciAddr),
+    /// Kubelet lends it, and has not assigned it to the pod.
+    NotAssigned(ResourceName),
+    /// Kubelet lends it, and could not be asked for whom; why.
+    AssignmentUnknown(String),
     /// Another attachment has it.
     Lent,
     /// It is being cleaned; what is in the way of that, may be empty.
@@ -92,6 +96,8 @@ impl Why {
             Self::NoPools | Self::NoSuchPool(_) | Self::NoVfs | Self::Overlaps(_) => "no-pool",
             Self::Namespace(_) | Self::NotForEth0 | Self::Forbidden(_) | Self::Bond(_) => "policy",
             Self::NoSuchDevice(_) | Self::DeviceOfNoPool(_) | Self::DeviceOfOtherPool(_) => "no-device",
+            Self::NotAssigned(_) => "not-assigned",
+            Self::AssignmentUnknown(_) => "kubelet-away",
             Self::Lent | Self::OtherInterfaces(_) => "lent",
             Self::Quarantine(_) => "quarantine",
             Self::Elsewhere | Self::NoNetdev(_) | Self::NoIommuGroup | Self::VfioEth0 => "unfit",
@@ -104,7 +110,9 @@ impl Why {
     fn counts(&self) -> bool {
         matches!(
             self,
-            Self::Lent
+            Self::NotAssigned(_)
+                | Self::AssignmentUnknown(_)
+                | Self::Lent
                 | Self::Quarantine(_)
                 | Self::Elsewhere
                 | Self::NoNetdev(_)
@@ -136,6 +144,11 @@ impl fmt::Display for Why {
             Self::NoSuchDevice(pci) => write!(f, "this node has no VF {pci}"),
             Self::DeviceOfNoPool(pci) => write!(f, "VF {pci} is in no pool"),
             Self::DeviceOfOtherPool(pci) => write!(f, "VF {pci} is not in the pool that was asked for"),
+            Self::NotAssigned(resource) => write!(
+                f,
+                "not assigned to the pod by kubelet: one of its containers, an init container not counted, must request {resource}"
+            ),
+            Self::AssignmentUnknown(why) => write!(f, "lent by kubelet, which could not be asked: {why}"),
             Self::Lent => f.write_str("lent"),
             Self::Quarantine(why) if why.is_empty() => f.write_str("in quarantine"),
             Self::Quarantine(why) => write!(f, "in quarantine ({why})"),

@@ -298,3 +298,59 @@ fn eth0_on_a_bond_has_to_be_allowed() {
     fast.policy.allow_bond = true;
     assert!(choose(&fast, &hints).is_ok());
 }
+
+mod kubelets {
+    use super::*;
+    use crate::lend::{Assigned, lend};
+
+    fn pools() -> [Pool; 2] {
+        let resource = "offramp.dev/fast".parse().ok();
+        [Pool { resource, ..pool("fast", &["nic1"]) }, pool("slow", &["nic2"])]
+    }
+
+    fn assigned(devices: &[(u8, u16)]) -> Hints {
+        let of = |(bus, index): &(u8, u16)| (pci(*bus, *index), "offramp.dev/fast".parse().unwrap());
+        Hints { assigned: Assigned::Known(devices.iter().map(of).collect()), ..Hints::default() }
+    }
+
+    fn ask(wants: Vec<Want>, taken: &Taken, hints: &Hints) -> Result<Vec<String>, Refusal> {
+        let nics = inventory(vec![port(1, None, 4), port(2, None, 1)]);
+        let lent = lend(&request(wants), &pools(), &nics, taken, hints)?;
+        Ok(lent.iter().map(|l| l.vf.pci.to_string()).collect())
+    }
+
+    #[test]
+    fn exactly_what_was_assigned_is_taken() {
+        let wants = || vec![want("net1", Some("fast")), want("net2", Some("fast"))];
+        let lent = ask(wants(), &Taken::default(), &assigned(&[(1, 3), (1, 1)])).unwrap();
+        assert_eq!(lent, ["0000:01:10.1", "0000:01:10.3"]);
+        let refusal = ask(wants(), &Taken::default(), &assigned(&[(1, 3)])).unwrap_err();
+        assert_eq!(refusal.code(), 106, "{refusal}");
+        let by_address = Want { device: Some(pci(1, 0)), ..want("net1", None) };
+        ask(vec![by_address], &Taken::default(), &assigned(&[(1, 3)])).unwrap_err();
+    }
+
+    #[test]
+    fn a_pool_of_kubelets_is_not_lent_by_annotation_and_another_is() {
+        let refusal = ask(vec![want("net1", Some("fast"))], &Taken::default(), &assigned(&[])).unwrap_err();
+        assert_eq!(refusal.code(), 106);
+        assert_eq!(refusal.kinds(), ["not-assigned"].into());
+        assert!(refusal.to_string().contains("must request offramp.dev/fast"), "{refusal}");
+        let any = || vec![want("net1", None)];
+        assert_eq!(ask(any(), &Taken::default(), &assigned(&[])).unwrap(), ["0000:02:10.0"]);
+        assert_eq!(ask(any(), &Taken::default(), &assigned(&[(1, 2)])).unwrap(), ["0000:01:10.2"]);
+    }
+
+    #[test]
+    fn what_is_held_gone_or_not_known_says_so() {
+        let fast = || vec![want("net1", Some("fast"))];
+        let refusal = ask(fast(), &lent_out([pci(1, 2)]), &assigned(&[(1, 2)])).unwrap_err();
+        assert_eq!(refusal.code(), 11, "{refusal}");
+        let refusal = ask(fast(), &Taken::default(), &assigned(&[(9, 0)])).unwrap_err();
+        assert!(refusal.to_string().contains("no VF 0000:09:10.0"), "{refusal}");
+        let away = Hints { assigned: Assigned::Unknown("it hangs".into()), ..Hints::default() };
+        let refusal = ask(fast(), &Taken::default(), &away).unwrap_err();
+        assert_eq!(refusal.code(), 11, "{refusal}");
+        assert!(refusal.to_string().contains("it hangs"), "{refusal}");
+    }
+}

@@ -12,7 +12,7 @@ pub use resolve::{Overlap, Resolved, resolve};
 pub use select::{Indexes, Numbered, Selector};
 pub use settle::{Forbidden, settle};
 
-use crate::ids::PoolName;
+use crate::ids::{PoolName, ResourceName};
 use crate::vf::{VfMode, VfSettings};
 
 /// A pool.
@@ -24,6 +24,8 @@ pub struct Pool {
     pub selectors: Vec<Selector>,
     /// What its VFs are to pods.
     pub mode: VfMode,
+    /// They are lent by kubelet alone, as this resource; none: by annotation alone.
+    pub resource: Option<ResourceName>,
     /// What a VF is set to where its pod asks for nothing else; none: it stays as it is.
     pub defaults: VfSettings,
     /// What pods may ask for.

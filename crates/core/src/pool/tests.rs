@@ -39,8 +39,8 @@ fn nic0() -> Port {
 }
 
 fn pool(name: &str, selectors: Vec<Selector>) -> Pool {
-    let (mode, defaults, policy) = Default::default();
-    Pool { name: name.parse().unwrap(), selectors, mode, defaults, policy }
+    let (mode, resource, defaults, policy) = Default::default();
+    Pool { name: name.parse().unwrap(), selectors, mode, resource, defaults, policy }
 }
 
 fn taken(pci: PciAddr, hold: Hold) -> Taken {

@@ -55,7 +55,8 @@ pub fn read(sysfs: &Sysfs, hints: &[PathBuf]) -> Result<Inventory> {
 /// Puts the inventory together.
 pub fn assemble(sysfs: &Sysfs, facts: &Facts) -> Inventory {
     let mut functions: BTreeMap<String, Function<'_>> = BTreeMap::new();
-    for (link, parent) in facts.links.iter().filter_map(|l| Some((l, l.parent.as_ref()?))) {
+    let parents = parents(sysfs, &facts.links);
+    for (link, parent) in facts.links.iter().zip(&parents).filter_map(|(l, p)| Some((l, p.as_ref()?))) {
         // Subfunctions sit on the auxiliary bus: they are made of a port, and are none.
         let Some(device) = sysfs.device(parent).filter(|_| parent.bus != "auxiliary") else { continue };
         let folder = device.path("net").join(&link.name);
@@ -74,6 +75,18 @@ pub fn assemble(sysfs: &Sysfs, facts: &Facts) -> Inventory {
         .collect();
     ports.sort_by(|a, b| a.key.cmp(&b.key));
     Inventory { ports }
+}
+
+/// The device of each link. Kernels before 5.14 tell of none by netlink, but sysfs knows.
+fn parents(sysfs: &Sysfs, links: &[Link]) -> Vec<Option<Parent>> {
+    if links.iter().any(|link| link.parent.is_some()) {
+        return links.iter().map(|link| link.parent.clone()).collect();
+    }
+    let told = |link: &Link| {
+        let device = Device::at(&sysfs.path("class/net").join(&link.name)).other("device")?;
+        Some(Parent { bus: device.link("subsystem")?, device: device.name() })
+    };
+    links.iter().map(told).collect()
 }
 
 /// A device that has links.

@@ -7,6 +7,7 @@ mod inventory;
 mod locate;
 mod monitor;
 mod num_vfs;
+mod numa;
 #[cfg(test)]
 mod tests;
 mod vf;
@@ -17,4 +18,5 @@ pub use inventory::{Facts, assemble, read};
 pub use locate::{Location, Places, locate};
 pub use monitor::Monitor;
 pub use num_vfs::set_num_vfs;
+pub use numa::numa_nodes;
 pub use vf::read_vf;

@@ -1,0 +1,99 @@
+//! Whose devices are, as kubelet says. It promises a device anew when it forgets a pod, whatever the pod's sandbox still
+//! holds: the claims decide, and what a stranger holds must not be assigned.
+
+use crate::ids::{AttachmentId, ResourceName};
+use crate::lend::Assigned;
+use crate::nic::PciAddr;
+use crate::record::PodRef;
+use crate::vf::Claim;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// The first lists after kubelet's start lack pods that run.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// What a pod has, by kubelet's pod-resources.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodDevices {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The devices of its containers, of any plugin.
+    pub devices: Vec<Promised>,
+    /// The CPUs that its containers have to themselves; empty: they share some.
+    pub cpus: BTreeSet<u32>,
+}
+
+/// A device that a pod has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promised {
+    /// The resource it was requested as.
+    pub resource: String,
+    /// What its plugin calls it: of a VF, the PCI address.
+    pub id: String,
+    /// The NUMA nodes it is near to.
+    pub numa: BTreeSet<u32>,
+}
+
+impl PodDevices {
+    /// The VFs among the devices.
+    pub fn assigned(&self) -> Assigned {
+        let vf = |d: &Promised| Some((d.id.parse().ok()?, d.resource.parse().ok()?));
+        Assigned::Known(self.devices.iter().filter_map(vf).collect())
+    }
+
+    /// Where devices of other plugins are: a VF should be near to a GPU.
+    pub fn numa_of_others<'a>(&'a self, ours: &'a [ResourceName]) -> impl Iterator<Item = u32> + 'a {
+        let others = self.devices.iter().filter(|d| !ours.iter().any(|r| r.as_str() == d.resource));
+        others.flat_map(|d| d.numa.iter().copied())
+    }
+}
+
+/// Finds holders that kubelet does not know.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    /// Which kubelet, and since when it is seen.
+    kubelet: Option<(u128, Instant)>,
+    suspects: BTreeSet<(PciAddr, String)>,
+    confirmed: BTreeMap<PciAddr, AttachmentId>,
+}
+
+impl Strangers {
+    /// Kubelet has listed all pods. `kubelet` tells one start of it from another. A holder is a stranger if two lists in a
+    /// row lack it, both of a kubelet that was started a while ago.
+    pub fn listed(&mut self, now: Instant, kubelet: u128, list: &[PodDevices], claims: &[Claim]) {
+        if self.kubelet.is_none_or(|(known, _)| known != kubelet) {
+            *self = Self { kubelet: Some((kubelet, now)), ..Self::default() };
+        }
+        let settled = self.kubelet.is_some_and(|(_, since)| now.duration_since(since) >= SETTLED);
+        if !settled {
+            return;
+        }
+        let lent = claims.iter().filter(|claim| !claim.in_quarantine());
+        let unknown: Vec<&Claim> = lent.filter(|claim| !knows(list, claim)).collect();
+        let suspect = |claim: &&Claim| (claim.vf.pci, claim.holder.to_string());
+        let twice = unknown.iter().filter(|claim| self.suspects.contains(&suspect(claim)));
+        self.confirmed = twice.map(|claim| (claim.vf.pci, claim.holder.clone())).collect();
+        self.suspects = unknown.iter().map(suspect).collect();
+    }
+
+    /// The VFs that strangers hold still.
+    pub fn of(&self, claims: &[Claim]) -> BTreeSet<PciAddr> {
+        let still = |c: &&Claim| !c.in_quarantine() && self.confirmed.get(&c.vf.pci) == Some(&c.holder);
+        claims.iter().filter(still).map(|claim| claim.vf.pci).collect()
+    }
+}
+
+/// A claim without a pod is anybody's that kubelet names.
+fn knows(list: &[PodDevices], claim: &Claim) -> bool {
+    let same = |pod: &PodDevices, of: &PodRef| pod.namespace == of.namespace && pod.name == of.name;
+    let id = claim.vf.pci.to_string();
+    list.iter()
+        .filter(|pod| pod.devices.iter().any(|d| d.id == id))
+        .any(|pod| claim.pod.as_ref().is_none_or(|of| same(pod, of)))
+}
+
+#[cfg(test)]
+#[path = "promises_tests.rs"]
+mod tests;

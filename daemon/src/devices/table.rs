@@ -1,0 +1,100 @@
+//! The devices of each pool, as kubelet is told of them.
+
+use super::Devices;
+use crate::node::Node;
+use offramp_core::ids::PoolName;
+use offramp_core::lend::{Device, devices};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// By pool.
+pub type Table = BTreeMap<PoolName, Vec<Device>>;
+
+/// For what nobody rings of.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Looks for ever.
+pub fn run(node: &Node) {
+    loop {
+        node.devices.bell.wait_for(INTERVAL);
+        node.devices.look(node);
+    }
+}
+
+impl Devices {
+    /// Has kubelet told what is now.
+    pub(super) fn look(&self, node: &Node) {
+        let claims = match node.store.claims().list() {
+            Ok(listing) => listing.claims,
+            // What was told last is the best that is known.
+            Err(error) => return tracing::warn!(%error, "kubelet is not told of its devices' health"),
+        };
+        let taken = match node.taken() {
+            Ok(taken) => taken,
+            Err(error) => return tracing::warn!(%error, "kubelet is not told of its devices' health"),
+        };
+        let strangers = self.strangers().of(&claims);
+        let found = devices(&node.config.pools, &node.nics.inventory(), &taken, &strangers);
+        self.told.send_if_modified(|told| {
+            let now = with_vanished(told, found);
+            log_changes(told, &now);
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
+    }
+}
+
+/// Kubelet forgets a device that is not listed, and with it that a pod has it: what was told of once stays.
+fn with_vanished(told: &Table, mut now: Table) -> Table {
+    for (pool, before) in told {
+        let Some(devices) = now.get_mut(pool) else { continue };
+        let gone = before.iter().filter(|b| !devices.iter().any(|d| d.pci == b.pci));
+        let gone: Vec<Device> = gone
+            .map(|d| Device { fault: Some("it is not in the pool any more".into()), ..d.clone() })
+            .collect();
+        devices.extend(gone);
+        devices.sort_by_key(|d| d.pci);
+    }
+    now
+}
+
+fn log_changes(before: &Table, now: &Table) {
+    for (pool, devices) in now {
+        let known = |d: &Device| before.get(pool)?.iter().find(|b| b.pci == d.pci);
+        for device in devices {
+            match (known(device), &device.fault) {
+                (Some(Device { fault: Some(_), .. }), None) => {
+                    tracing::info!(%pool, device = %device.pci, "a device is healthy again");
+                }
+                (Some(before), Some(fault)) if before.fault.as_ref() == Some(fault) => {}
+                (_, Some(fault)) => {
+                    tracing::info!(%pool, device = %device.pci, %fault, "a device is unhealthy, and not assigned");
+                }
+                (_, None) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(pci: &str, fault: Option<&str>) -> Device {
+        Device { pci: pci.parse().unwrap(), numa: Some(0), fault: fault.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_is_gone_stays_unhealthy_until_it_is_back() {
+        let pool: PoolName = "fast".parse().unwrap();
+        let table = |devices: &[Device]| Table::from([(pool.clone(), devices.to_vec())]);
+        let (a, b) = (device("0000:01:10.0", None), device("0000:01:10.2", None));
+        let both = table(&[a, b.clone()]);
+        let told = with_vanished(&both, table(std::slice::from_ref(&b)));
+        assert_eq!(told[&pool].len(), 2);
+        assert!(told[&pool][0].fault.is_some() && told[&pool][1] == b, "{told:?}");
+        assert_eq!(with_vanished(&told, both.clone()), both);
+        assert_eq!(with_vanished(&Table::new(), both.clone()), both);
+    }
+}
