@@ -2,7 +2,8 @@
 
 use crate::node::{DPDK, FAST, Wired};
 use offramp_tests::kubelet::PodSpec;
-use offramp_tests::{Sysfs, until};
+use offramp_tests::{Sysfs, over, until};
+use serde_json::json;
 
 #[test]
 fn every_pool_is_told_with_its_numa_nodes() {
@@ -62,7 +63,9 @@ fn health_follows_links_claims_and_what_is_gone() {
     let w = Wired::new();
     let mut kubelet = w.kubelet();
     kubelet.start();
-    let _daemon = w.daemon();
+    // The kernel's events of NICs are of those that it gives a device.
+    let often = json!({"reconcile": {"interval": "500ms"}});
+    let _daemon = w.node.daemon(over(w.conf(), often));
     kubelet.wait_for_healthy(FAST, 5);
     Sysfs::new(&w.node).cable("nic1", false);
     kubelet.wait_for_healthy(FAST, 3);
