@@ -48,7 +48,7 @@ pub fn claim(
             if claims.read(vf.pci)?.is_some() {
                 continue;
             }
-            let host = vf::Host::default().with_locks(vec![lock.as_fd()]);
+            let host = vf::Host::default().with_lock(vf.pci, lock.as_fd());
             let before = vf::state(&host, vf)?;
             unused(&host, vf, &before)?;
             let mode = mode(vf, &before)?;

@@ -2,7 +2,7 @@
 
 mod device;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod inventory;
 mod locate;
 mod monitor;
