@@ -2,6 +2,7 @@
 //! a batch is not a transaction, so the caller learns which requests failed.
 
 use crate::message::{Message, half, word};
+use crate::stubborn::{self, Written};
 use crate::{Error, Netns, Result};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -13,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// struct nlmsghdr (include/uapi/linux/netlink.h).
 const HEADER: usize = 16;
@@ -143,6 +145,33 @@ impl Socket {
             }
         }
         Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Executes one request, whose execution may never end, by a child that keeps `keep` open ([`stubborn`]). After
+    /// [`Written::Stuck`] the socket is of no use any more.
+    pub(crate) fn stubborn(
+        mut self,
+        request: Request,
+        patience: Duration,
+        keep: &[BorrowedFd<'_>],
+    ) -> Result<Written> {
+        let Request { what, message, flags, accept } = request;
+        let mut bytes = Vec::with_capacity(128);
+        let sequence = self.encode(&message, flags | NLM_F_ACK, &mut bytes);
+        if let stuck @ Written::Stuck { .. } = stubborn::send(&what, self.as_fd(), &bytes, patience, keep)? {
+            return Ok(stuck);
+        }
+        loop {
+            for (seq, reply) in self.receive(&what)? {
+                match reply {
+                    _ if seq != sequence => {}
+                    Reply::Ack => return Ok(Written::Done),
+                    Reply::Failed { errno, .. } if accept.contains(&errno) => return Ok(Written::Done),
+                    Reply::Failed { errno, extack } => return Err(Error::Refused { what, errno, extack }),
+                    Reply::Message { .. } | Reply::Done { .. } => {}
+                }
+            }
+        }
     }
 
     /// Sends one request that is answered by a message, such as RTM_GETLINK; the answer decoded in full.
