@@ -92,7 +92,12 @@ pub struct NicWatch {
 impl NicWatch {
     /// What the last look found; empty before the first.
     pub fn inventory(&self) -> Arc<Inventory> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+        self.seen().unwrap_or_default()
+    }
+
+    /// What the last look found; none before the first.
+    pub fn seen(&self) -> Option<Arc<Inventory>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks, and logs what changed.
