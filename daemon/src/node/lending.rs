@@ -8,7 +8,7 @@ use offramp_core::cni::result::Route;
 use offramp_core::ids::MacAddr;
 use offramp_core::ipam::Range;
 use offramp_core::lend::{
-    Choice, Eth0, Hints, Hold, Holding, LendRequest, Lent, OnUplink, Refusal, Taken, Want, choose_eth0,
+    Choice, Eth0, Hints, Holding, LendRequest, Lent, OnUplink, Refusal, Taken, Want, choose_eth0,
 };
 use offramp_core::net::Family;
 use offramp_core::nic::{Inventory, PciAddr};
@@ -113,7 +113,7 @@ impl Node {
         let path = self.uplink_path(inventory);
         let mut taken = self.taken()?;
         for (pci, why) in lost {
-            taken.insert(*pci, somebodys(why.clone()));
+            taken.insert(*pci, Holding::unclear(why));
         }
         check_macs(ask, wishes, inventory, path.as_ref().ok())?;
         let choice = self.choose(ask, wishes, (inventory, &taken), path.as_ref()).map_err(Miss::Refused)?;
@@ -228,7 +228,7 @@ pub(super) fn taken(claimed: &Claimed) -> Taken {
     for error in &claimed.unreadable {
         let Error::Unreadable { path, .. } = error else { continue };
         let Some(pci) = path.file_name().and_then(|n| n.to_str()?.parse().ok()) else { continue };
-        taken.insert(pci, somebodys("its claim cannot be read".into()));
+        taken.insert(pci, Holding::unclear("its claim cannot be read"));
     }
     taken
 }
@@ -247,10 +247,6 @@ impl<E: Into<CniError>> From<E> for Miss {
     fn from(error: E) -> Self {
         Self::Other(error.into())
     }
-}
-
-fn somebodys(why: String) -> Holding {
-    Holding { holder: "somebody".into(), hold: Hold::Quarantine(why), driver: None }
 }
 
 /// A pod's author may not have the addresses of the node, of other nodes, or of the cluster's pods announced.

@@ -1,6 +1,6 @@
 //! The VFs that could serve one interface, now or later, and why the others cannot.
 
-use super::{Hold, Node, OnUplink, Reason, Want, Why};
+use super::{Hold, Holding, Node, OnUplink, Reason, Want, Why};
 use crate::ids::IfName;
 use crate::nic::{Eswitch, PciAddr, Port, Vf, VfNetdev};
 use crate::pool::{Forbidden, Pool, settle};
@@ -184,6 +184,8 @@ pub(super) fn fit(
 ) -> Fit {
     let driver = node.taken.free_driver(vf);
     match pool.mode {
+        // What the VF is when it is free is not known.
+        _ if node.taken.get(vf.pci).is_some_and(Holding::is_unclear) => {}
         VfMode::Netdev if driver.is_none_or(|d| d == "vfio-pci") => {
             return Fit::Never(Why::NoNetdev(driver.map(str::to_owned)));
         }
@@ -212,6 +214,7 @@ pub(super) fn fit(
             return Fit::Later(match &holding.hold {
                 Hold::Lent => Why::Lent,
                 Hold::Quarantine(why) => Why::Quarantine(why.clone()),
+                Hold::Unclear(why) => Why::Unclear(why.clone()),
             });
         }
         (None, VfNetdev::Elsewhere { .. }) => return Fit::Later(Why::Elsewhere),

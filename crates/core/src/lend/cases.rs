@@ -24,7 +24,7 @@ impl Case {
 }
 
 /// A port and how its VFs are held: 2 lent; 3 quarantine; 4 elsewhere; 5 without driver; 6 lent in vfio mode;
-/// 7 lent, and bound to vfio-pci before; else free.
+/// 7 lent, and bound to vfio-pci before; 8 of somebody by no claim; else free.
 fn ports() -> impl Strategy<Value = Vec<(Port, Vec<u8>)>> {
     let numa = prop_oneof![Just(None), (0..2u32).prop_map(Some)];
     let port = (numa, prop::collection::vec(0..14u8, 0..4), 0..8u8, any::<bool>());
@@ -178,6 +178,7 @@ pub fn case() -> impl Strategy<Value = Case> {
                             let driver = Some("vfio-pci".into());
                             taken.insert(vf.pci, Holding { driver, ..holding(Hold::Lent) });
                         }
+                        8 => taken.insert(vf.pci, Holding::unclear("locked")),
                         _ => {}
                     }
                 }

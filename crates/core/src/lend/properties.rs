@@ -14,7 +14,7 @@ fn give_back(case: &mut Case, pci: PciAddr) {
     let before = case.taken.remove(pci);
     for port in &mut case.inventory.ports {
         for vf in port.vfs.iter_mut().filter(|vf| vf.pci == pci) {
-            if let Some(before) = &before {
+            if let Some(before) = before.as_ref().filter(|before| !before.is_unclear()) {
                 vf.driver = before.driver.clone();
                 vf.netdev = VfNetdev::None;
             }

@@ -376,3 +376,17 @@ fn the_runtimes_limit_lowers_the_pools_and_is_not_below_what_is_guaranteed() {
                  (allowed: minTxRate, 300 Mbit/s, and more)";
     assert_eq!((refusal.code(), refusal.to_string().as_str()), (107, words));
 }
+
+/// A claim that cannot be read, or a lock that somebody has: the VF may have no driver meanwhile.
+#[test]
+fn a_vf_that_is_somebodys_by_no_claim_is_passed_over_and_waited_for() {
+    let fast = [pool("fast", &["nic1"])];
+    let mut nic = port(1, None, 2);
+    let mut taken = Taken::default();
+    taken.insert(pci(1, 0), Holding::unclear("its claim cannot be read"));
+    assert_eq!(chosen(&nets(1), &fast, &inventory(vec![nic.clone()]), &taken, &Hints::default()), ["nic1/1"]);
+    taken.insert(pci(1, 1), holding(Hold::Lent));
+    (nic.vfs[0].driver, nic.vfs[0].netdev) = (None, VfNetdev::None);
+    let words = "no VF for net1: pool fast, nic1: 1 lent, 1 somebody's (its claim cannot be read)";
+    assert_eq!(refused(&nets(1), &fast, &inventory(vec![nic]), &taken), (11, words.into()));
+}

@@ -10,6 +10,7 @@ use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::vf::{Pf, Representor, VfPort};
 use std::fs;
+use std::time::Duration;
 
 const DEVICE: &str = "netdevsim77";
 
