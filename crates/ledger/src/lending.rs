@@ -72,6 +72,9 @@ fn unused(host: &vf::Host<'_>, vf: &VfRef, state: &VfState) -> std::result::Resu
         let why = "its interface is in another namespace: somebody else has moved it there";
         return Err(CniError::try_again(format!("{vf} is in use: {why}")));
     }
+    if let Some(what) = vf::host_use(host, vf.pci)? {
+        return Err(CniError::try_again(format!("{vf} is in use by the node: {what}")));
+    }
     if state.driver.as_deref() == Some("vfio-pci")
         && let Some(holder) = vf::holders(host, vf.pci)?.first()
     {

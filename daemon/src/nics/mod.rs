@@ -110,6 +110,10 @@ impl NicWatch {
                 false => tracing::info!(nic = %what, change = %how.join(", "), "a NIC changed"),
             }
         }
+        // One that somebody took from its pod, or that came back, is for the cleaner to tell.
+        if outcome.as_ref().is_ok_and(|changes| !changes.is_empty()) {
+            node.bench.ring();
+        }
         node.ran("nics", outcome.map(|_| 0).map_err(|e| e.to_string()));
         self.bell.ring();
     }

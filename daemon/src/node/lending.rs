@@ -18,13 +18,14 @@ use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{INTERFACES, InterfaceWish, Offload, Wishes};
-use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs::{self, Sysfs};
 use offramp_kernel::uplink::node_links;
+use offramp_kernel::{addr, link};
 use offramp_ledger::Error;
 use offramp_ledger::claims::Claimed;
 use offramp_ledger::lending::{self, Borrower};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -252,12 +253,18 @@ impl<E: Into<CniError>> From<E> for Miss {
 /// A pod's author may not have the addresses of the node, of other nodes, or of the cluster's pods announced.
 fn check_addresses(node: &Node, wishes: &Wishes) -> Result<(), CniError> {
     let cluster = node.cluster_cidrs();
+    if wishes.interfaces.iter().all(|wish| wish.addresses.is_empty()) {
+        return Ok(());
+    }
     let view = node.view();
-    let nodes: Vec<IpAddr> =
-        view.underlay.iter().copied().chain(view.peers.iter().flat_map(|p| p.endpoints.clone())).collect();
+    let local = addr::all(&mut Socket::open()?)?;
+    let nodes: HashSet<IpAddr> =
+        local.into_iter().chain(view.peers.iter().flat_map(|p| p.endpoints.clone())).collect();
     for wish in &wishes.interfaces {
         for ip in wish.addresses.iter().map(|a| a.ip.ip()) {
             let whose = match ip {
+                // An IPv4 address that looks like none.
+                IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "IPv4",
                 _ if nodes.contains(&ip) => "a node",
                 _ if cluster.iter().any(|net| net.contains(ip)) => "the cluster's pods",
                 _ => continue,

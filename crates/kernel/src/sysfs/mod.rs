@@ -17,4 +17,5 @@ pub use inventory::{Facts, assemble, read};
 pub use locate::{Location, Places, locate};
 pub use monitor::Monitor;
 pub use num_vfs::set_num_vfs;
+pub(crate) use vf::ports;
 pub use vf::read_vf;

@@ -5,6 +5,7 @@ mod attribute;
 mod bridge_vlan;
 mod driver;
 mod holders;
+mod host_use;
 mod locate;
 mod mac;
 mod pf_side;
@@ -15,7 +16,8 @@ mod sysfs;
 
 pub use driver::{bind, driver_override, reset, unbind};
 pub use holders::{Holder, holders};
-pub use locate::{Home, bring_home, travel_name};
+pub use host_use::host_use;
+pub use locate::{Home, Place, bring_home, place, travel_name};
 pub(crate) use mac::offer;
 pub use mac::take_up_mac;
 pub use offramp_core::vf::differences;
