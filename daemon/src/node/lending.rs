@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 const ATTEMPTS: usize = 8;
 
 /// How long another choice, or whoever makes VFs, is waited for.
-const CHOOSING_PATIENCE: Duration = Duration::from_secs(5);
+const CHOOSING_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The VFs of one pod, claimed.
 pub struct Loans {

@@ -162,7 +162,7 @@ fn a_link_of_its_own_needs_no_wire_but_a_port_that_is_up() {
     let mut fast = pool("fast", &[]);
     let mut nic = port(1, None, 1);
     nic.carrier = false;
-    let told = |fast: &Pool, nic: &crate::nic::Port| {
+    let told = |fast: &Pool, nic: &Port| {
         let pools = std::slice::from_ref(fast);
         lend(&nets(1), pools, &inventory(vec![nic.clone()]), &Taken::default(), &Hints::default()).is_ok()
     };
