@@ -86,6 +86,26 @@ fn a_vf_that_somebody_moved_away_is_passed_over() {
 }
 
 #[test]
+fn a_vf_that_the_node_itself_uses_is_passed_over() {
+    let w = two(eth0_allowed());
+    let before = [0, 1].map(state);
+    let _daemon = w.start();
+    let (name, pod, second) = (netdev(0), w.m.lab.pod("pod"), w.m.lab.pod("second"));
+    run(&format!("ip addr add 198.51.100.7/24 dev {name}"));
+    assert_eq!(vf_of(&w.add(&pod, "default", required()).ok()), pci(1));
+    let words = ["in use by the node", "198.51.100.7/24", "1 lent"];
+    w.add(&second, "default", required()).failed(11, &words);
+    run(&format!("ip addr flush dev {name}; ip link add link {name} name above0 type vlan id 7"));
+    let (third, conf) = (w.m.pod(), w.m.conf(0, json!({})));
+    w.m.node.add(&third, &conf).failed(11, &["VF 0 of nic0", "in use by the node", "below above0"]);
+    assert!(w.m.claim(0).is_none());
+    run("ip link del above0");
+    assert_eq!(vf_of(&w.add(&second, "default", required()).ok()), pci(0));
+    [pod, second].iter().for_each(|pod| w.del(pod));
+    (0..2).for_each(|vf| w.m.assert_vf_free(vf, &before[vf]));
+}
+
+#[test]
 fn a_vf_that_a_process_holds_open_is_passed_over() {
     let w = two(json!({"mode": "vfio"}));
     let vfs = [0, 1].map(Userspace::new);
@@ -184,7 +204,10 @@ fn a_further_interface_has_no_address_of_the_cluster_or_its_nodes() {
     };
     let daemon = w.start_with(direct.clone());
     until("the peer to be known", || daemon.ask("status")["overlay"]["peers"][0]["name"] == "b");
+    run("ip link add other0 type dummy && ip addr add 203.0.113.9/24 dev other0");
     for (ip, whose) in [
+        ("203.0.113.9/24", "a node"),
+        ("::ffff:203.0.113.10/128", "IPv4"),
         ("192.0.2.1/24", "a node"),
         ("2001:db8::1/64", "a node"),
         ("192.0.2.2/24", "a node"),
@@ -196,6 +219,7 @@ fn a_further_interface_has_no_address_of_the_cluster_or_its_nodes() {
         let address = ip.split('/').next().unwrap();
         ask(ip).failed(107, &["offramp.dev/interfaces", "net1", address, whose]);
     }
+    run("ip link del other0");
     assert!(w.m.node.records().is_empty() && w.m.claim(0).is_none());
     ask("10.244.3.9/24").ok();
     w.del(&pod);

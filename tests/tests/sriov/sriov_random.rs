@@ -61,8 +61,11 @@ fn random_calls_and_kills_keep_the_invariants() {
     slots.iter_mut().flatten().for_each(|slot| slot.end(&world));
     let tally = world.tally.lock().unwrap().clone();
     println!("{tally:?}");
-    for must in ["ADD ok", "DEL ok"] {
-        assert!(tally.get(must).is_some_and(|n| *n > 0), "no {must}: {tally:?}");
+    let count =
+        |what: &str| tally.iter().filter(|(key, _)| key.starts_with(what)).map(|(_, n)| n).sum::<u32>();
+    for verb in ["ADD", "DEL"] {
+        let (ok, all) = (count(&format!("{verb} ok")), count(verb));
+        assert!(ok * 4 > all, "only {ok} of {all} {verb}s went well: {tally:?}");
     }
     fault.assert_clean(&format!("seed {seed}, all deleted"));
 }
