@@ -45,21 +45,30 @@ fn a_pod_whose_namespace_cannot_be_seen_keeps_its_vf() {
     let before = state(0);
     let (pod, conf) = (m.pod(), m.conf(0, json!({})));
     m.node.add(&pod, &conf).ok();
-    let mut process = pod.command("sleep").arg("600").spawn().unwrap();
-    let inside = format!("nsenter -t {} -n ip -o link show net1", process.id());
+    let process = Process(pod.command("sleep").arg("600").spawn().unwrap());
+    let inside = format!("nsenter -t {} -n ip -o link show net1", process.0.id());
     run(&format!("umount -l {}", pod.path().display()));
     let daemon = m.node.daemon(daemon());
     let reclaim = || {
         let loops = daemon.ask("status")["reconcile"].clone();
         loops.as_array().unwrap().iter().find(|l| l["name"] == "reclaim").cloned().unwrap_or_default()
     };
-    until("the daemon to have looked", || reclaim()["at"].is_u64());
+    until("the daemon to have looked", || !reclaim().is_null());
     // Dead is what is dead at two looks, 300 ms apart.
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert!(run(&inside).contains("net1") && m.claim(0).is_some(), "{}", reclaim());
-    process.kill().unwrap();
-    process.wait().unwrap();
+    drop(process);
     m.assert_free_and_clean(0, &before);
+}
+
+/// Ends with the test.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 #[test]
