@@ -229,7 +229,8 @@ fn gc(world: &World<'_>, slots: &mut [Slot]) {
     let own: Vec<&String> =
         slots.iter().filter(|s| !matches!(s.known, Known::Attached(_))).map(|s| &s.pod.container).collect();
     let all = world.fault.w.m.node.records();
-    let valid = all.iter().filter_map(|r| r.trim_end_matches(".json").split_once('@'));
+    // Not what writers that were killed left.
+    let valid = all.iter().filter_map(|r| r.strip_suffix(".json")?.split_once('@'));
     let valid: Vec<Value> = valid
         .filter(|(container, _)| !own.iter().any(|c| c == container))
         .map(|(container, ifname)| json!({"containerID": container, "ifname": ifname}))
