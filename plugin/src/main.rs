@@ -3,6 +3,7 @@
 
 mod client;
 mod context;
+mod heap;
 mod inline;
 mod log;
 mod networks;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 /// musl's allocator maps and unmaps a page for every few small allocations: 30 times in an ADD, each with a page fault.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: heap::Heap = heap::Heap::new();
 
 const ABOUT: &str = concat!(
     "offramp ",

@@ -6,7 +6,9 @@ use crate::networks;
 use offramp_core::cni::CniError;
 use offramp_core::cni::result::CniResult;
 use offramp_core::ids::AttachmentId;
+use offramp_core::nic::PciAddr;
 use offramp_core::record::{NetnsRef, Record, State};
+use offramp_core::vf::VfRef;
 use offramp_core::wire::{Commit, Prepare, Request, Response};
 use offramp_kernel::delete::Patience;
 use offramp_kernel::vf::Host;
@@ -74,10 +76,11 @@ fn execute_and_commit(
     netns: &Netns,
 ) -> Result<(), CniError> {
     networks::can_attach(cx, record)?; // before the first change
-    // What hangs in the kernel keeps the VF locked, so that nobody works on it beside.
-    let locks: Vec<VfLock> =
-        record.plan.vfs().map(|vf| cx.store.claims().lock(vf.pci, VF_PATIENCE)).collect::<Result<_, _>>()?;
-    let host = Host::default().with_locks(locks.iter().map(AsFd::as_fd).collect());
+    // What hangs in the kernel keeps its VF locked, so that nobody works on it beside.
+    let claims = cx.store.claims();
+    let lock = |vf: &VfRef| Ok((vf.pci, claims.lock(vf.pci, VF_PATIENCE)?));
+    let locks: Vec<(PciAddr, VfLock)> = record.plan.vfs().map(lock).collect::<Result<_, CniError>>()?;
+    let host = locks.iter().fold(Host::default(), |host, (pci, lock)| host.with_lock(*pci, lock.as_fd()));
     let mut executor = Executor::new(Some(netns))?.with_vfs(host);
     cx.execute(&mut executor, &record.plan.steps)?;
     drop(locks);

@@ -81,6 +81,6 @@ pub struct NodeRules {
     pub pod_subnets: Vec<IpNetwork>,
     /// ... unless it goes to these (the cluster's pod subnets, and what the operator exempts).
     pub no_masquerade: Vec<IpNetwork>,
-    /// Links that lead to VFs of pods: the node sends no IPv6 redirect there, which would lead past it.
-    pub vf_uplinks: Vec<IfName>,
+    /// Links that lead to pods: the node sends no ICMP redirect there, which would lead past it.
+    pub pod_links: Vec<IfName>,
 }

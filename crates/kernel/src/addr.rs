@@ -87,6 +87,30 @@ pub fn list(socket: &mut Socket, index: u32) -> Result<Vec<IpNetwork>> {
     Ok(replies.iter().filter_map(|m| network(m, index)).collect())
 }
 
+/// Those that somebody gave the link: without link-local ones, and without IPv6 addresses that run out, which the
+/// kernel makes of any router's advertisement.
+pub fn given(socket: &mut Socket, index: u32) -> Result<Vec<IpNetwork>> {
+    let replies = socket.dump_raw("list addresses", message::get_address(AddressMessage::default()))?;
+    let lasts = |m: &&Message| {
+        let header = AddressMessage::parse(&m.body).map(|a| a.header);
+        header
+            .is_ok_and(|h| h.family == AddressFamily::Inet || h.flags.contains(AddressHeaderFlags::Permanent))
+    };
+    let ours = replies.iter().filter(lasts).filter_map(|m| network(m, index));
+    Ok(ours.filter(|net| !is_link_local(net.ip())).collect())
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// All addresses of the namespace.
+pub fn all(socket: &mut Socket) -> Result<Vec<IpAddr>> {
+    let replies = socket.dump_raw("list addresses", message::get_address(AddressMessage::default()))?;
+    let index = |m: &Message| AddressMessage::parse(&m.body).map(|a| a.header.index).ok();
+    Ok(replies.iter().filter_map(|m| Some(network(m, index(m)?)?.ip())).collect())
+}
+
 fn network(message: &Message, index: u32) -> Option<IpNetwork> {
     let message = AddressMessage::parse(&message.body).ok().filter(|_| message.kind == RTM_NEWADDR)?;
     let find = |local: bool| -> Option<IpAddr> {

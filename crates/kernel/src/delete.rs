@@ -5,7 +5,7 @@
 
 use crate::message::{self, RTM_DELLINK};
 use crate::netlink::{Request, Socket};
-use crate::{Error, Result, link};
+use crate::{Error, Result, filter, link};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::libc;
@@ -130,35 +130,17 @@ fn notification(monitor: &RawSocket) -> Heard {
 /// Has the socket hear of the end of one link, and nothing else: each of the dozen events before would wake the thread.
 /// A bridge tells of its port's end, in family AF_BRIDGE, before the link's.
 fn hear_only(monitor: &RawSocket, index: u32) -> std::io::Result<()> {
-    // Classic BPF over struct nlmsghdr and struct ifinfomsg. It loads big-endian numbers.
-    let load = |size: u32, at: u32| step(libc::BPF_LD | size | libc::BPF_ABS, 0, at);
-    let unless = |value: u32, skip: u8| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, skip, value);
-    let pass = |bytes: u32| step(libc::BPF_RET | libc::BPF_K, 0, bytes);
-    let mut program = [
-        load(libc::BPF_H, 4),
-        unless(u16::from_be_bytes(RTM_DELLINK.to_ne_bytes()).into(), 5),
-        load(libc::BPF_B, 16),
-        unless(libc::AF_UNSPEC as u32, 3),
-        load(libc::BPF_W, 20),
-        unless(u32::from_be_bytes(index.to_ne_bytes()), 1),
-        pass(u32::MAX),
-        pass(0),
-    ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel reads one sock_fprog, and the program that it points to; both live until it returns.
-    let outcome = unsafe {
-        libc::setsockopt(
-            monitor.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const filter).cast(),
-            size_of_val(&filter) as libc::socklen_t,
-        )
-    };
-    if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-}
-
-/// One instruction; a comparison that fails skips `skip` more.
-fn step(code: u32, skip: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: 0, jf: skip, k }
+    filter::attach(
+        monitor.as_fd(),
+        &[
+            filter::load_half(filter::KIND),
+            filter::unless(filter::half(RTM_DELLINK), 5),
+            filter::load_byte(filter::BODY),
+            filter::unless(libc::AF_UNSPEC as u32, 3),
+            filter::load_word(filter::BODY + 4),
+            filter::unless(filter::word(index), 1),
+            filter::PASS,
+            filter::DROP,
+        ],
+    )
 }

@@ -4,9 +4,12 @@ use crate::generic::{Family, attribute, c_string};
 use crate::link::{Parent, text};
 use crate::message::half;
 use crate::netlink::Request;
+use crate::stubborn::Written;
 use crate::{Error, Result};
 use offramp_core::nic::Eswitch;
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 // include/uapi/linux/devlink.h
 const CMD_GET: u8 = 1;
@@ -55,15 +58,22 @@ fn mode_of(family: &mut Family, device: &Parent) -> Result<Option<Eswitch>> {
     }
 }
 
-/// Sets the mode. Drivers remove all VFs meanwhile, so none may be lent; and since that can block for ever, who calls
-/// has set their number to 0 before ([`crate::sysfs::set_num_vfs`]). The error has the driver's words.
-pub fn set_eswitch(device: &Parent, mode: Eswitch) -> Result<()> {
+/// Sets the mode. Drivers remove all VFs meanwhile, so none may be lent; who calls has set their number to 0 before
+/// ([`crate::sysfs::set_num_vfs`]). A driver that loads itself anew for it may take its time, or hang: it is done by a
+/// child, which is left alone if it does not come back within `patience`; `keep` stays open in it. The error has the
+/// driver's words.
+pub fn set_eswitch(
+    device: &Parent,
+    mode: Eswitch,
+    patience: Duration,
+    keep: &[BorrowedFd<'_>],
+) -> Result<Written> {
     let what = format!("set the embedded switch of {} to {mode}", device.device);
-    let Some(mut family) = Family::open("devlink")? else {
+    let Some(family) = Family::open("devlink")? else {
         return Err(Error::Unfit { what, why: "this kernel has no devlink".into() });
     };
     let message = message(&family, CMD_ESWITCH_SET, device, Some(mode));
-    family.socket.batch(vec![Request::new(what, message)])
+    family.socket.stubborn(Request::new(what, message), patience, keep)
 }
 
 fn message(family: &Family, command: u8, device: &Parent, mode: Option<Eswitch>) -> crate::message::Message {

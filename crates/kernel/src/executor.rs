@@ -104,12 +104,19 @@ impl<'a> Executor<'a> {
     /// Takes all steps back in reverse, going on past errors; they are returned together. Neighbours go first, before
     /// the deletion holds the kernel's lock, and what the pod said until its link was gone goes after it.
     pub fn undo_all(&mut self, steps: &[Step]) -> Vec<crate::Error> {
+        self.undo_while(steps, |_| true)
+    }
+
+    /// The same, of those steps that are `still` to be taken back when their turn comes.
+    pub fn undo_while(&mut self, steps: &[Step], still: impl Fn(&Step) -> bool) -> Vec<crate::Error> {
         let (neighbours, others): (Vec<&Step>, Vec<&Step>) =
             steps.iter().rev().partition(|s| matches!(s, Step::Neighbours(_)));
         let mut errors = Vec::new();
         for step in neighbours.iter().copied().chain(others).chain(neighbours.iter().copied()) {
             crate::crash::point(step.name());
-            errors.extend(self.undo(step).err());
+            if still(step) {
+                errors.extend(self.undo(step).err());
+            }
         }
         errors
     }

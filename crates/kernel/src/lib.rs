@@ -10,6 +10,7 @@ pub mod devlink;
 pub mod error;
 pub mod executor;
 pub mod fdb;
+mod filter;
 mod generic;
 pub mod link;
 pub mod message;

@@ -1,7 +1,8 @@
-//! A blocking netlink socket, for rtnetlink mostly. Several requests go in one `sendmsg`, each is acknowledged by its sequence number;
-//! a batch is not a transaction, so the caller learns which requests failed.
+//! A blocking netlink socket, for rtnetlink mostly. Several requests go in one `sendmsg`, each is answered by its sequence
+//! number if it fails; a batch is not a transaction, so the caller learns which requests failed.
 
 use crate::message::{Message, half, word};
+use crate::stubborn::{self, Written};
 use crate::{Error, Netns, Result};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -13,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// struct nlmsghdr (include/uapi/linux/netlink.h).
 const HEADER: usize = 16;
@@ -112,37 +114,65 @@ impl Socket {
         self.batch_each(requests)?.into_iter().collect()
     }
 
-    /// Like [`Socket::batch`], with the outcome of each request.
+    /// Like [`Socket::batch`], with the outcome of each request. Only the last asks for an acknowledgement: requests are
+    /// executed in order, and an error is told unasked (netlink_rcv_skb, net/netlink/af_netlink.c).
     pub fn batch_each(&mut self, requests: Vec<Request>) -> Result<Vec<Result<()>>> {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::with_capacity(requests.len() * 128);
         let mut notes = Vec::with_capacity(requests.len());
-        for request in requests {
-            self.encode(&request.message, request.flags | NLM_F_ACK, &mut bytes);
+        let Some(last) = requests.len().checked_sub(1) else { return Ok(Vec::new()) };
+        for (at, request) in requests.into_iter().enumerate() {
+            let ack = if at == last { NLM_F_ACK } else { 0 };
+            self.encode(&request.message, request.flags | ack, &mut bytes);
             notes.push((request.what, request.accept));
-        }
-        if notes.is_empty() {
-            return Ok(Vec::new());
         }
         self.send(&bytes, &notes[0].0)?;
         crate::crash::point("netlink.sent");
-        let mut outcomes: Vec<Option<Result<()>>> = notes.iter().map(|_| None).collect();
-        while outcomes.iter().any(Option::is_none) {
-            let pending = outcomes.iter().position(Option::is_none).unwrap_or_default();
-            for (sequence, reply) in self.receive(&notes[pending].0)? {
+        let mut outcomes: Vec<Result<()>> = notes.iter().map(|_| Ok(())).collect();
+        let mut answered = false;
+        while !answered {
+            for (sequence, reply) in self.receive(&notes[last].0)? {
                 let at = sequence.wrapping_sub(first) as usize;
                 let Some((what, accept)) = notes.get(at) else { continue };
-                outcomes[at] = match reply {
-                    Reply::Ack => Some(Ok(())),
-                    Reply::Failed { errno, .. } if accept.contains(&errno) => Some(Ok(())),
+                match reply {
+                    Reply::Ack => {}
+                    Reply::Failed { errno, .. } if accept.contains(&errno) => {}
                     Reply::Failed { errno, extack } => {
-                        Some(Err(Error::Refused { what: what.clone(), errno, extack }))
+                        outcomes[at] = Err(Error::Refused { what: what.clone(), errno, extack });
                     }
                     Reply::Message { .. } | Reply::Done { .. } => continue,
-                };
+                }
+                answered |= at == last;
             }
         }
-        Ok(outcomes.into_iter().flatten().collect())
+        Ok(outcomes)
+    }
+
+    /// Executes one request, whose execution may never end, by a child that keeps `keep` open ([`stubborn`]). After
+    /// [`Written::Stuck`] the socket is of no use any more.
+    pub(crate) fn stubborn(
+        mut self,
+        request: Request,
+        patience: Duration,
+        keep: &[BorrowedFd<'_>],
+    ) -> Result<Written> {
+        let Request { what, message, flags, accept } = request;
+        let mut bytes = Vec::with_capacity(128);
+        let sequence = self.encode(&message, flags | NLM_F_ACK, &mut bytes);
+        if let stuck @ Written::Stuck { .. } = stubborn::send(&what, self.as_fd(), &bytes, patience, keep)? {
+            return Ok(stuck);
+        }
+        loop {
+            for (seq, reply) in self.receive(&what)? {
+                match reply {
+                    _ if seq != sequence => {}
+                    Reply::Ack => return Ok(Written::Done),
+                    Reply::Failed { errno, .. } if accept.contains(&errno) => return Ok(Written::Done),
+                    Reply::Failed { errno, extack } => return Err(Error::Refused { what, errno, extack }),
+                    Reply::Message { .. } | Reply::Done { .. } => {}
+                }
+            }
+        }
     }
 
     /// Sends one request that is answered by a message, such as RTM_GETLINK; the answer decoded in full.

@@ -2,11 +2,13 @@
 //! that it was opened in, and works from anywhere.
 
 use crate::{Error, Result};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 nix::ioctl_none_bad!(
@@ -14,6 +16,28 @@ nix::ioctl_none_bad!(
     ns_get_nstype,
     nix::request_code_none!(0xb7, 0x3)
 );
+
+nix::ioctl_none_bad!(
+    /// `SIOCGSKNS` (include/uapi/linux/sockios.h): a descriptor of the namespace that a socket is in.
+    get_socket_netns,
+    0x894c
+);
+
+/// Where the calling thread finds its own. (`/proc/self` would be the main thread's.)
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// The calling thread's namespace. By way of a socket: for a process that has just begun, `/proc` makes half a dozen inodes
+/// and removes them at its end. That way is root's only.
+fn own() -> nix::Result<OwnedFd> {
+    let by_socket = || {
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        // SAFETY: the descriptor is open, and this ioctl takes no argument.
+        let fd = unsafe { get_socket_netns(socket.as_raw_fd()) }?;
+        // SAFETY: the kernel has just made this descriptor (open_related_ns, fs/nsfs.c), and nobody else knows it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    by_socket().or_else(|_: Errno| open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()))
+}
 
 /// An open network namespace.
 #[derive(Debug)]
@@ -31,7 +55,7 @@ impl Netns {
         // O_NONBLOCK: the path is the caller's and might be a FIFO.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let fd = open(&path, flags, Mode::empty()).map_err(|e| {
-            let gone = matches!(e, nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR);
+            let gone = matches!(e, Errno::ENOENT | Errno::ENOTDIR);
             wrong(format!("open: {} ({})", e.desc(), e as i32), gone)
         })?;
         let fs = fstatfs(&fd).map_err(|e| wrong(format!("fstatfs: {}", e.desc()), false))?;
@@ -48,9 +72,12 @@ impl Netns {
         Ok(Self { path, fd, inode })
     }
 
-    /// The calling thread's own. (`/proc/self` would be the main thread's.)
+    /// The calling thread's own.
     pub fn current() -> Result<Self> {
-        Self::open("/proc/thread-self/ns/net")
+        let path = PathBuf::from(OWN);
+        let fd = own().map_err(|e| Error::sys("look up this thread's network namespace", e))?;
+        let inode = fstat(&fd).map_err(|e| Error::sys("fstat this thread's network namespace", e))?.st_ino;
+        Ok(Self { path, fd, inode })
     }
 
     /// Where it was found.
@@ -71,11 +98,11 @@ impl Netns {
     /// Runs `open` with the calling thread inside, and comes back: for opening sockets and sysctls only.
     /// The process ends if the way back is barred, since it would go on in a stranger's network.
     pub fn inside<T>(&self, open: impl FnOnce() -> Result<T>) -> Result<T> {
-        let home = Self::current()?;
-        setns(&self.fd, CloneFlags::CLONE_NEWNET)
-            .map_err(|e| Error::sys(format!("enter netns {}", self.path.display()), e))?;
+        let failed = |e| Error::sys(format!("enter netns {}", self.path.display()), e);
+        let home = own().map_err(failed)?;
+        setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(failed)?;
         let result = open();
-        if setns(&home.fd, CloneFlags::CLONE_NEWNET).is_err() {
+        if setns(&home, CloneFlags::CLONE_NEWNET).is_err() {
             std::process::abort();
         }
         result

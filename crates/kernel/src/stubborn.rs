@@ -1,5 +1,5 @@
-//! Writes that may never return: a driver's unbind, a function's reset, a number of VFs, behind which a driver waits
-//! in the kernel for something that does not happen. A child process makes them, so that the caller can go on. A
+//! Writes that may never return: a driver's unbind, a function's reset, a number of VFs, an embedded switch's mode,
+//! behind which a driver waits in the kernel for something that does not happen. A child process makes them, so that the caller can go on. A
 //! child that hangs keeps the locks that it was given: whoever comes next finds the VF locked, and does not repeat
 //! beside it what hangs.
 
@@ -45,11 +45,42 @@ pub fn write(path: &Path, value: &str, patience: Duration, keep: &[BorrowedFd<'_
     let what = || format!("write {value:?} to {}", path.display());
     let failed = |e: Errno| Error::sys(what(), e);
     let target = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
+    by_child(&what, Target::File(&target), value.as_bytes(), patience, keep)
+}
+
+/// Sends `bytes` on a socket, likewise. The kernel executes a netlink request before its sending returns: the answer
+/// to one that is [`Written::Done`] can be read.
+pub(crate) fn send(
+    what: &str,
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    patience: Duration,
+    keep: &[BorrowedFd<'_>],
+) -> Result<Written> {
+    let keep: Vec<BorrowedFd<'_>> = keep.iter().copied().chain([socket]).collect();
+    by_child(&|| what.to_owned(), Target::Open(socket), bytes, patience, &keep)
+}
+
+/// What a child writes to.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    File(&'a CStr),
+    Open(BorrowedFd<'a>),
+}
+
+fn by_child(
+    what: &dyn Fn() -> String,
+    target: Target<'_>,
+    value: &[u8],
+    patience: Duration,
+    keep: &[BorrowedFd<'_>],
+) -> Result<Written> {
+    let failed = |e: Errno| Error::sys(what(), e);
     let gaps = gaps(keep);
     // SAFETY: this process may have other threads. `child` makes async-signal-safe calls only and allocates nothing:
     // all that it needs is there already. It does not return.
     let pid = match unsafe { fork() }.map_err(failed)? {
-        ForkResult::Child => child(&target, value.as_bytes(), &gaps),
+        ForkResult::Child => child(target, value, &gaps),
         ForkResult::Parent { child } => child,
     };
     let ended = ended_within(pid, patience).map_err(failed);
@@ -83,7 +114,7 @@ fn gaps(keep: &[BorrowedFd<'_>]) -> Vec<(u32, u32)> {
 
 /// The child's life; its exit code is the error number. In a session of its own no terminal's or group's signal
 /// reaches it; with no standard streams it does not keep the runtime waiting for the end of the plugin's output.
-fn child(path: &CStr, value: &[u8], gaps: &[(u32, u32)]) -> ! {
+fn child(target: Target<'_>, value: &[u8], gaps: &[(u32, u32)]) -> ! {
     // SAFETY: setsid, open, dup2, close_range, write and _exit are async-signal-safe; the strings end with NUL, and
     // the buffer is as long as is said.
     unsafe {
@@ -95,7 +126,10 @@ fn child(path: &CStr, value: &[u8], gaps: &[(u32, u32)]) -> ! {
         for (first, last) in gaps {
             libc::syscall(libc::SYS_close_range, *first, *last, 0);
         }
-        let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        let file = match target {
+            Target::File(path) => libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC),
+            Target::Open(file) => file.as_raw_fd(),
+        };
         if file < 0 || libc::write(file, value.as_ptr().cast(), value.len()) < 0 {
             libc::_exit(Errno::last_raw());
         }

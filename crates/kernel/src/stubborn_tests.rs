@@ -60,6 +60,29 @@ fn what_hangs_keeps_its_locks_goes_on_and_leaves_no_zombie() {
     again.try_lock().unwrap();
 }
 
+/// A socket whose other end reads nothing.
+#[test]
+fn what_is_sent_may_hang_as_well() {
+    use std::os::unix::net::UnixStream;
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    let (what, long) = ("ask", vec![7; 16 << 20]);
+    assert_eq!(send(what, writer.as_fd(), b"short", LONG, &[]).unwrap(), Written::Done);
+    let lock = tempfile::tempfile().unwrap();
+    let Written::Stuck { pid } = send(what, writer.as_fd(), &long, SOON, &[lock.as_fd()]).unwrap() else {
+        panic!("more than a socket's buffer")
+    };
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert_eq!(open, 5, "streams, the socket, the lock");
+    drop(writer);
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    assert_eq!((all.len(), &all[..5]), (5 + long.len(), &b"short"[..]));
+    let (_, closed) = UnixStream::pair().unwrap();
+    assert!(
+        send(what, closed.as_fd(), b"x", LONG, &[]).unwrap_err().to_string().starts_with("ask: Broken pipe")
+    );
+}
+
 #[test]
 fn a_stuck_write_is_an_error_where_it_must_be_through() {
     assert!(Written::Done.within("unbind", SOON).is_ok());

@@ -10,8 +10,8 @@ use netlink_packet_route::link::{
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::vf::uplink::{LinkKind, NodeLink};
 
-/// Has the node answer on the pods' bridge for pods that are behind `link`, and tell nobody on `link` of a shorter way.
-/// Says how many settings were otherwise.
+/// Has the node answer on the pods' bridge for pods that are behind `link`, and forward what comes from there. Says how
+/// many settings were otherwise.
 pub fn prepare(sysctl: &Sysctl, link: &IfName, bridge: &IfName) -> Result<u64> {
     let mut changed = 0;
     let mut set = |key: String, value| sysctl.set(&key, value).map(|was| changed += u64::from(was));
@@ -24,8 +24,6 @@ pub fn prepare(sysctl: &Sysctl, link: &IfName, bridge: &IfName) -> Result<u64> {
     // pod is gone (arp_netdev_event and ndisc_netdev_event, since Linux 5.16).
     set(format!("ipv4/conf/{bridge}/arp_evict_nocarrier"), "0")?;
     set(format!("ipv6/conf/{bridge}/ndisc_evict_nocarrier"), "0")?;
-    // One VF pod reaches another by the link that its packets came from: the node would tell it to go there directly.
-    set(format!("ipv4/conf/{link}/send_redirects"), "0")?;
     set(format!("ipv4/conf/{link}/forwarding"), "1")?;
     Ok(changed)
 }

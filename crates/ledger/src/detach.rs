@@ -8,6 +8,7 @@ use crate::{Store, device_info};
 use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::nic::PciAddr;
 use offramp_core::record::{IpamHold, Record, State};
 use offramp_core::step::Step;
 use offramp_core::vf::Claim;
@@ -32,7 +33,7 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
     }
     match claims(store, record) {
         Ok(claims) => {
-            errors.extend(undo(record, &claims, patience));
+            errors.extend(undo(store, record, patience));
             crash::point("detach.undone");
             if !is_current(store, record) {
                 return Ok(());
@@ -138,13 +139,13 @@ fn give_back(store: &Store, own: Vec<Claim>) -> Result<(), CniError> {
     Ok(())
 }
 
-fn undo(record: &Record, own: &[Claim], patience: Patience) -> Vec<CniError> {
-    let lent = |pci| own.iter().any(|c| c.vf.pci == pci && !c.in_quarantine());
-    let ours = |s: &&Step| match s {
-        Step::MoveVf(m) => lent(m.vf.pci),
+fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
+    // Asked at its turn: whoever hung before may have been done without, and the VF be another's.
+    let still = |step: &Step| match step {
+        Step::MoveVf(moved) => is_lent(store, moved.vf.pci, record),
         _ => true,
     };
-    let mut steps: Vec<Step> = record.plan.steps.iter().filter(ours).cloned().collect();
+    let mut steps = record.plan.steps.clone();
     // Whose address was given to another has the same MAC as that one: its neighbour entry is no longer this one's.
     if has_successor(record) {
         steps.retain(|s| !matches!(s, Step::Neighbours(_)));
@@ -153,11 +154,17 @@ fn undo(record: &Record, own: &[Claim], patience: Patience) -> Vec<CniError> {
         Ok(executor) => executor.with_patience(patience).with_record_netns(record.netns.clone()),
         Err(e) => return vec![e.into()],
     };
-    let mut errors: Vec<CniError> = executor.undo_all(&steps).into_iter().map(Into::into).collect();
+    let mut errors: Vec<CniError> = executor.undo_while(&steps, still).into_iter().map(Into::into).collect();
     if patience == Patience::Notification && errors.is_empty() {
         errors.extend(still_there(record).err());
     }
     errors
+}
+
+/// One whose claim cannot be read is left: the record stays, since giving it back fails too.
+fn is_lent(store: &Store, pci: PciAddr, record: &Record) -> bool {
+    let claim = store.claims().read(pci);
+    matches!(claim, Ok(Some(c)) if c.holder == record.attachment && !c.in_quarantine())
 }
 
 fn has_successor(record: &Record) -> bool {

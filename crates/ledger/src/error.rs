@@ -29,7 +29,7 @@ pub enum Error {
         why: String,
     },
     /// Another call works on the same attachment.
-    #[error("{what} is locked by another call for more than {after:?}")]
+    #[error("{what} is locked by another call{}", longer_than(*after))]
     Locked {
         /// What.
         what: String,
@@ -47,6 +47,11 @@ pub enum Error {
         /// Why not.
         why: offramp_core::ipam::PickError,
     },
+}
+
+/// Nothing, of what was not waited for.
+fn longer_than(after: Duration) -> String {
+    if after.is_zero() { String::new() } else { format!(" for more than {after:?}") }
 }
 
 impl Error {

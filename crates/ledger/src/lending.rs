@@ -48,7 +48,7 @@ pub fn claim(
             if claims.read(vf.pci)?.is_some() {
                 continue;
             }
-            let host = vf::Host::default().with_locks(vec![lock.as_fd()]);
+            let host = vf::Host::default().with_lock(vf.pci, lock.as_fd());
             let before = vf::state(&host, vf)?;
             unused(&host, vf, &before)?;
             let mode = mode(vf, &before)?;
@@ -71,6 +71,9 @@ fn unused(host: &vf::Host<'_>, vf: &VfRef, state: &VfState) -> std::result::Resu
     if let (_, Vf { netdev: VfNetdev::Elsewhere { .. }, .. }) = read_vf(&Sysfs::default(), vf.pci)? {
         let why = "its interface is in another namespace: somebody else has moved it there";
         return Err(CniError::try_again(format!("{vf} is in use: {why}")));
+    }
+    if let Some(what) = vf::host_use(host, vf.pci)? {
+        return Err(CniError::try_again(format!("{vf} is in use by the node: {what}")));
     }
     if state.driver.as_deref() == Some("vfio-pci")
         && let Some(holder) = vf::holders(host, vf.pci)?.first()

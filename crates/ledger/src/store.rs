@@ -206,12 +206,18 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Record> {
         format: u32,
     }
     let unreadable = |why: String| Error::Unreadable { path: path.to_owned(), why };
-    let OnlyFormat { format } =
-        serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is no record: {e}")))?;
-    if format != FORMAT {
-        return Err(unreadable(format!("its format is {format}, this Offramp reads {FORMAT}")));
+    let of_format = |format: u32| match format {
+        FORMAT => Ok(()),
+        _ => Err(unreadable(format!("its format is {format}, this Offramp reads {FORMAT}"))),
+    };
+    match serde_json::from_slice::<Record>(bytes) {
+        Ok(record) => of_format(record.format).map(|()| record),
+        Err(e) => {
+            // One of another format says so.
+            serde_json::from_slice(bytes).map_or(Ok(()), |OnlyFormat { format }| of_format(format))?;
+            Err(unreadable(format!("it is no record: {e}")))
+        }
     }
-    serde_json::from_slice(bytes).map_err(|e| unreadable(format!("it is no record: {e}")))
 }
 
 #[cfg(test)]

@@ -96,7 +96,12 @@ impl NicWatch {
 
     /// What the last look found; empty before the first.
     pub fn inventory(&self) -> Arc<Inventory> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+        self.seen().unwrap_or_default()
+    }
+
+    /// What the last look found; none before the first.
+    pub fn seen(&self) -> Option<Arc<Inventory>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks, and logs what changed.
@@ -108,6 +113,10 @@ impl NicWatch {
                 true => tracing::warn!(nic = %what, change = %how.join(", "), "a NIC changed"),
                 false => tracing::info!(nic = %what, change = %how.join(", "), "a NIC changed"),
             }
+        }
+        // One that somebody took from its pod, or that came back, is for the cleaner to tell.
+        if outcome.as_ref().is_ok_and(|changes| !changes.is_empty()) {
+            node.bench.ring();
         }
         node.ran("nics", outcome.map(|_| 0).map_err(|e| e.to_string()));
         self.bell.ring();

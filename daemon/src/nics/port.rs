@@ -73,7 +73,7 @@ impl Work {
             None => self.set_num_vfs(socket, &self.port, change.num_vfs)?,
             Some(mode) => {
                 self.set_num_vfs(socket, &self.port, 0)?;
-                set_eswitch(socket, &self.port, mode)?;
+                self.set_eswitch(socket, mode)?;
                 // Its netdev may be a new one.
                 let port = appeared(&self.sysfs, &self.port)?;
                 self.set_num_vfs(socket, &port, change.num_vfs)?;
@@ -84,9 +84,21 @@ impl Work {
     }
 
     fn set_num_vfs(&self, socket: &mut Socket, port: &Port, number: u16) -> Result<()> {
-        let keep: Vec<BorrowedFd<'_>> = self.locks.iter().map(AsFd::as_fd).collect();
-        let written = set_num_vfs(&self.sysfs, socket, port, number, PATIENCE, &keep)?;
+        let written = set_num_vfs(&self.sysfs, socket, port, number, PATIENCE, &self.keep())?;
         written.within(format!("set the number of VFs of {} to {number}", port.netdev), PATIENCE)
+    }
+
+    fn set_eswitch(&self, socket: &mut Socket, mode: Eswitch) -> Result<()> {
+        let name = &self.port.netdev;
+        let parent = link::require(socket, name)?.parent;
+        let parent = parent.ok_or_else(|| Error::Missing { what: format!("device of {name}") })?;
+        let written = devlink::set_eswitch(&parent, mode, PATIENCE, &self.keep())?;
+        written.within(format!("set the embedded switch of {name} to {mode}"), PATIENCE)
+    }
+
+    /// What a child that hangs has: nothing is tried beside it at the port, and none of its VFs is lent.
+    fn keep(&self) -> Vec<BorrowedFd<'_>> {
+        self.locks.iter().map(AsFd::as_fd).collect()
     }
 }
 
@@ -96,12 +108,6 @@ fn held_open(sysfs: &Sysfs, vf: &Vf) -> Option<String> {
     let holders = vf::holders(&host, vf.pci).ok()?;
     let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
     (!names.is_empty()).then(|| format!("is held open by {}", names.join(" and ")))
-}
-
-fn set_eswitch(socket: &mut Socket, port: &Port, mode: Eswitch) -> Result<()> {
-    let parent = link::require(socket, &port.netdev)?.parent;
-    let parent = parent.ok_or_else(|| Error::Missing { what: format!("device of {}", port.netdev) })?;
-    devlink::set_eswitch(&parent, mode)
 }
 
 fn appeared(sysfs: &Sysfs, port: &Port) -> Result<Port> {

@@ -27,7 +27,7 @@ impl Node {
     pub fn reconcile_bridge(&self) -> Result<u64> {
         let name = &self.config.bridge.name;
         let mtu = self.view().pod_mtu;
-        let mut repairs = self.bridge_faults()?;
+        let repairs = self.bridge_faults()?;
         let mut executor = Executor::new(None)?;
         // Should the bridge have to be made anew, the pods still find their gateway by the MAC that they know.
         let mac = MacAddr::of_name(&format!("{name} of {}", self.config.node.name));
@@ -40,8 +40,6 @@ impl Node {
             executor.apply(&Step::Gateway(Gateway { bridge: name.clone(), addresses, force: true }))?;
         }
         let sysctl = Sysctl::default();
-        // A pod that is told of a shorter way would go past the node's rules.
-        repairs += u64::from(sysctl.set(&format!("ipv4/conf/{name}/send_redirects"), "0")?);
         // The bridge takes no part in what routers announce on it.
         sysctl.set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         Ok(repairs)

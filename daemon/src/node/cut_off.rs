@@ -2,27 +2,25 @@
 //! another one now.
 
 use super::Node;
-use offramp_core::cni::CniError;
 use offramp_core::record::{Record, State};
 use offramp_core::step::{MoveVf, Step};
-use offramp_kernel::sysfs;
 
 impl Node {
     /// Finds them, for `offrampd status`. Nothing can be done for them: a pod keeps its VF.
-    pub(super) fn find_cut_off(&self, with_vf: &[&Record]) -> Result<(), CniError> {
-        let all = if with_vf.is_empty() { Vec::new() } else { self.cut_off(with_vf)? };
+    pub(super) fn find_cut_off(&self, with_vf: &[&Record]) {
+        let all = if with_vf.is_empty() { Vec::new() } else { self.cut_off(with_vf) };
         let before = std::mem::replace(&mut self.view().cut_off, all.clone());
         for problem in all.iter().filter(|p| !before.contains(p)) {
             tracing::warn!("{problem}");
         }
-        Ok(())
     }
 
-    fn cut_off(&self, with_vf: &[&Record]) -> Result<Vec<String>, CniError> {
-        let inventory = sysfs::read(&self.sysfs(), &[])?;
+    fn cut_off(&self, with_vf: &[&Record]) -> Vec<String> {
+        // Nobody has looked yet.
+        let Some(inventory) = self.nics.seen() else { return Vec::new() };
         let path = self.uplink_path(&inventory);
         let why = |moved: &MoveVf| match &path {
-            Err(why) => Some(why.clone()),
+            Err(no) => Some(no.why.clone()),
             Ok(path) if path.ports.contains(&moved.vf.port) => None,
             Ok(path) => {
                 let ports = path.ports.iter().filter_map(|key| inventory.port(key));
@@ -42,7 +40,7 @@ impl Node {
             };
             Some(format!("{name} is cut off: its {} is {}, and {why}", moved.name, moved.vf))
         };
-        Ok(with_vf.iter().filter(|r| r.state == State::Ready).filter_map(problem).collect())
+        with_vf.iter().filter(|r| r.state == State::Ready).filter_map(problem).collect()
     }
 }
 

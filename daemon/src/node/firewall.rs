@@ -7,6 +7,7 @@ use offramp_core::cni::CniError;
 use offramp_core::firewall::{NodeRules, Rules};
 use offramp_core::record::State;
 use offramp_kernel::nft::{self, Listing};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +27,10 @@ impl Node {
         let mut no_masquerade = self.cluster_cidrs();
         no_masquerade.extend(self.config.masquerade.except.iter().copied());
         let pod_subnets = if self.config.masquerade.enabled { own().collect() } else { Vec::new() };
-        NodeRules { pod_subnets, no_masquerade, vf_uplinks: self.vf_uplink().into_iter().collect() }
+        // The uplink may be the bridge.
+        let pod_links: BTreeSet<IfName> =
+            self.vf_uplink().into_iter().chain([self.config.bridge.name.clone()]).collect();
+        NodeRules { pod_subnets, no_masquerade, pod_links: pod_links.into_iter().collect() }
     }
 
     /// Where the cluster's pods are.

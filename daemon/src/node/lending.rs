@@ -9,7 +9,7 @@ use offramp_core::cni::result::Route;
 use offramp_core::ids::MacAddr;
 use offramp_core::ipam::Range;
 use offramp_core::lend::{
-    Choice, Eth0, Hints, Hold, Holding, LendRequest, Lent, Refusal, Taken, Want, choose_eth0,
+    Choice, Eth0, Hints, Holding, LendRequest, Lent, OnUplink, Refusal, Taken, Want, choose_eth0,
 };
 use offramp_core::net::Family;
 use offramp_core::nic::{Inventory, PciAddr};
@@ -19,12 +19,14 @@ use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{INTERFACES, InterfaceWish, Offload, Wishes};
-use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::sysfs;
 use offramp_kernel::uplink::node_links;
+use offramp_kernel::{addr, link};
 use offramp_ledger::Error;
+use offramp_ledger::claims::Claimed;
 use offramp_ledger::lending::{self, Borrower};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ use std::time::{Duration, Instant};
 const ATTEMPTS: usize = 8;
 
 /// How long another choice, or whoever makes VFs, is waited for.
-const CHOOSING_PATIENCE: Duration = Duration::from_secs(5);
+const CHOOSING_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The VFs of one pod, claimed.
 pub struct Loans {
@@ -133,7 +135,7 @@ impl Node {
         let path = self.uplink_path(inventory);
         let mut taken = self.taken()?;
         for (pci, why) in lost {
-            taken.insert(*pci, somebodys(why.clone()));
+            taken.insert(*pci, Holding::unclear(why));
         }
         check_macs(ask, wishes, inventory, path.as_ref().ok())?;
         let hints = hints(ask, promise, path.as_ref());
@@ -153,19 +155,13 @@ impl Node {
         let mut eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
         // What the runtime says may come from the pod's author: the policy judges it.
         eth0.settings.mac = ask.mac;
+        eth0.egress = ask.bandwidth.egress.map(|rate| mbits(rate.bytes_per_second));
         choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, taken, hints)
     }
 
     /// Who has which VF. One whose claim cannot be read is somebody's.
     pub(crate) fn taken(&self) -> Result<Taken, CniError> {
-        let claimed = self.store.claims().list()?;
-        let mut taken: Taken = claimed.claims.iter().collect();
-        for error in &claimed.unreadable {
-            let Error::Unreadable { path, .. } = error else { continue };
-            let Some(pci) = path.file_name().and_then(|n| n.to_str()?.parse().ok()) else { continue };
-            taken.insert(pci, somebodys("its claim cannot be read".into()));
-        }
-        Ok(taken)
+        Ok(taken(&self.store.claims().list()?))
     }
 
     /// All, or none.
@@ -173,7 +169,7 @@ impl Node {
         &self,
         ask: &Prepare,
         choice: Choice,
-        path: Result<UplinkPath, String>,
+        path: Result<UplinkPath, NoPath>,
     ) -> Result<Loans, Miss> {
         let mut done: Vec<VfRef> = Vec::new();
         let mut claim = |lent: Lent| -> Result<Loan, Miss> {
@@ -186,7 +182,7 @@ impl Node {
             let (eth0, reason) = match choice.eth0 {
                 Eth0::Veth { reason } => (None, reason),
                 Eth0::Vf(lent) => {
-                    let path = path.map_err(CniError::limit)?;
+                    let path = path.map_err(|no| CniError::limit(no.why))?;
                     let reason = format!("{} of pool {}", lent.vf, lent.pool);
                     (Some((claim(*lent)?, path)), reason)
                 }
@@ -227,12 +223,36 @@ impl Node {
     }
 
     /// By which link, and from which ports' VFs, the pod network can be reached; or why by none.
-    pub(super) fn uplink_path(&self, inventory: &Inventory) -> Result<UplinkPath, String> {
+    pub(super) fn uplink_path(&self, inventory: &Inventory) -> Result<UplinkPath, NoPath> {
+        let passing = |why: String| NoPath { why, passing: true };
         let uplink = self.view().uplink.as_ref().map(|u| u.name.clone());
-        let uplink = uplink.ok_or("the node's uplink is not known")?;
-        let links = Socket::open().and_then(|mut s| node_links(&mut s)).map_err(|e| e.to_string())?;
+        // A link that is down has no routes, by which it would be found.
+        let uplink = uplink.ok_or_else(|| passing("the node's uplink is not known, or is down".into()))?;
+        let links =
+            Socket::open().and_then(|mut s| node_links(&mut s)).map_err(|e| passing(e.to_string()))?;
         resolve(&uplink, &links, inventory, &crate::eswitch::synced(self))
+            .map_err(|why| NoPath { why, passing: false })
     }
+}
+
+/// Why the pod network cannot be reached by a VF.
+#[derive(Debug)]
+pub struct NoPath {
+    /// Why.
+    pub why: String,
+    /// It may be otherwise soon.
+    passing: bool,
+}
+
+/// Who has which VF, by the claims. One that cannot be read is somebody's.
+pub(super) fn taken(claimed: &Claimed) -> Taken {
+    let mut taken: Taken = claimed.claims.iter().collect();
+    for error in &claimed.unreadable {
+        let Error::Unreadable { path, .. } = error else { continue };
+        let Some(pci) = path.file_name().and_then(|n| n.to_str()?.parse().ok()) else { continue };
+        taken.insert(pci, Holding::unclear("its claim cannot be read"));
+    }
+    taken
 }
 
 /// Why a VF was not had.
@@ -256,19 +276,21 @@ fn promised_twice(claim: Claim) -> CniError {
     CniError::from(Error::Claimed(Box::new(claim))).with_details(why)
 }
 
-fn somebodys(why: String) -> Holding {
-    Holding { holder: "somebody".into(), hold: Hold::Quarantine(why), driver: None }
-}
-
 /// A pod's author may not have the addresses of the node, of other nodes, or of the cluster's pods announced.
 fn check_addresses(node: &Node, wishes: &Wishes) -> Result<(), CniError> {
     let cluster = node.cluster_cidrs();
+    if wishes.interfaces.iter().all(|wish| wish.addresses.is_empty()) {
+        return Ok(());
+    }
     let view = node.view();
-    let nodes: Vec<IpAddr> =
-        view.underlay.iter().copied().chain(view.peers.iter().flat_map(|p| p.endpoints.clone())).collect();
+    let local = addr::all(&mut Socket::open()?)?;
+    let nodes: HashSet<IpAddr> =
+        local.into_iter().chain(view.peers.iter().flat_map(|p| p.endpoints.clone())).collect();
     for wish in &wishes.interfaces {
         for ip in wish.addresses.iter().map(|a| a.ip.ip()) {
             let whose = match ip {
+                // An IPv4 address that looks like none.
+                IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "IPv4",
                 _ if nodes.contains(&ip) => "a node",
                 _ if cluster.iter().any(|net| net.contains(ip)) => "the cluster's pods",
                 _ => continue,
@@ -298,16 +320,17 @@ fn check_macs(
 }
 
 /// What is known besides pools and claims.
-fn hints(ask: &Prepare, promise: &Promise, path: Result<&UplinkPath, &String>) -> Hints {
+fn hints(ask: &Prepare, promise: &Promise, path: Result<&UplinkPath, &NoPath>) -> Hints {
     let limited =
         ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
-    let eth0 = match (limited, path) {
-        (Some(why), _) => Err(why),
-        (None, Ok(path)) => Ok(path.ports.iter().cloned().collect()),
-        (None, Err(why)) => Err(why.clone()),
+    let uplink = match (limited, path) {
+        (Some(why), _) => OnUplink::None(why),
+        (None, Ok(path)) => OnUplink::These(path.ports.iter().cloned().collect()),
+        (None, Err(NoPath { why, passing: true })) => OnUplink::NoneYet(why.clone()),
+        (None, Err(NoPath { why, passing: false })) => OnUplink::None(why.clone()),
     };
     let bonds = path.ok().and_then(|p| p.bond.clone()).into_iter().collect();
-    Hints { numa: promise.numa.clone(), eth0: Some(eth0), bonds, assigned: promise.assigned.clone() }
+    Hints { numa: promise.numa.clone(), uplink, bonds, assigned: promise.assigned.clone() }
 }
 
 impl Loans {
@@ -332,12 +355,10 @@ impl Loans {
         let address = |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
         // It keeps to the address that it has, so that it needs no rebind; the PF pins it.
         let mac = loan.lent.settings.mac.or(loan.present_mac());
-        let egress = ask.bandwidth.egress.map(|rate| mbits(rate.bytes_per_second));
         let settings = VfSettings {
             mac,
             vlan: Some(vf::VlanTag { id: path.vlan, ..Default::default() }),
             mtu: node.view().pod_mtu.or(loan.lent.settings.mtu),
-            max_tx_rate: least(egress, loan.lent.settings.max_tx_rate),
             // Trust, whoever gave it, would lift what pins the MAC.
             trust: loan.before.pf_side.trust.map(|_| false),
             ..loan.lent.settings.clone()
@@ -422,10 +443,5 @@ pub fn eth0_routes(
 
 /// Mbit/s that are at least so many bytes a second.
 fn mbits(bytes_per_second: u64) -> u32 {
-    u32::try_from((bytes_per_second * 8).div_ceil(1_000_000)).unwrap_or(u32::MAX)
-}
-
-/// The lower of two limits, of which 0 is none.
-fn least(a: Option<u32>, b: Option<u32>) -> Option<u32> {
-    [a, b].into_iter().flatten().filter(|rate| *rate > 0).min()
+    u32::try_from(bytes_per_second.saturating_mul(8).div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

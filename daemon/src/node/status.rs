@@ -1,5 +1,6 @@
 //! What the command line and the probes see of the node.
 
+use super::lending::taken;
 use super::{Node, now};
 use crate::config::{OverlayMode, Source};
 use crate::eswitch::PortOffload;
@@ -65,16 +66,15 @@ impl Node {
     /// How the pools stand, and the VFs that are not free: claims as they are now, what is wrong with them as the
     /// cleaner last found it.
     fn vfs(&self) -> (Vec<Usage>, Vec<VfStatus>) {
-        let claims = self.store.claims().list().map(|listing| listing.claims).unwrap_or_default();
-        let inventory = self.nics.inventory();
-        let pools = usage(&self.config.pools, &inventory, &claims.iter().collect());
+        let claimed = self.store.claims().list().unwrap_or_default();
+        let pools = usage(&self.config.pools, &self.nics.inventory(), &taken(&claimed));
         let view = self.view();
         let problem = |claim: &Claim| {
             let known = view.vfs.iter().find(|vf| vf.claim == *claim)?;
             known.problem.clone()
         };
         let status = |claim: Claim| VfStatus { problem: problem(&claim), claim };
-        (pools, claims.into_iter().map(status).collect())
+        (pools, claimed.claims.into_iter().map(status).collect())
     }
 
     /// What an operator should look at, besides ranges that run short.

@@ -42,7 +42,7 @@ impl Node {
         let records = self.store.list()?.records;
         let all: Vec<(&Record, &HostRoute)> =
             records.iter().filter_map(|r| Some((r, host_route(r)?))).collect();
-        self.find_cut_off(&all.iter().map(|(r, _)| *r).collect::<Vec<_>>())?;
+        self.find_cut_off(&all.iter().map(|(r, _)| *r).collect::<Vec<_>>());
         if all.is_empty() && routes.is_empty() {
             return Ok(repairs);
         }

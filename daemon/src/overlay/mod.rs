@@ -130,6 +130,7 @@ impl Overlay {
                 .collect(),
             tunnel,
             addressed: bridge.map(|b| b.index).into_iter().chain(underlay.map(|u| u.index)).collect(),
+            uplink: underlay.map(|u| u.index),
             default_route: self.choice.uplink.is_none(),
         });
     }

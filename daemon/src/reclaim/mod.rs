@@ -6,8 +6,10 @@ use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
 use offramp_core::networks::Delegation;
 use offramp_core::record::{Mode, Record, State};
+use offramp_core::step::Step;
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::{Netns, link};
+use offramp_kernel::vf::{self, Place};
+use offramp_kernel::{Error, Netns, link};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -68,16 +70,38 @@ fn has_networks(node: &Node, id: &AttachmentId) -> bool {
     record.is_some_and(|r| r.networks.iter().any(Delegation::is_begun))
 }
 
-/// Dead is what can serve nobody: the kernel takes a veth away with its namespace. If only one of the two is gone,
-/// somebody is at work, or it is for CHECK to tell.
+/// Dead is what can serve nobody: the kernel takes a veth away with its namespace, and sends a VF's interface home. If
+/// only one of the two is gone, somebody is at work, or it is for CHECK to tell.
 fn is_dead(record: &Record) -> Result<bool, CniError> {
-    let same_netns = Netns::open(&record.netns.path).is_ok_and(|ns| ns.inode() == record.netns.inode);
-    if same_netns {
+    let unseen = match Netns::open(&record.netns.path) {
+        Ok(netns) if netns.inode() == record.netns.inode => return Ok(false),
+        Ok(_) | Err(Error::Netns { gone: true, .. }) => None,
+        // A leftover of the runtime's, or a namespace that this process is not let near: the links tell.
+        Err(e) => Some(e),
+    };
+    if let Some((name, mac)) = record.plan.host_link() {
+        let found = link::find(&mut Socket::open()?, name)?;
+        return Ok(!found.is_some_and(|l| l.has_mac(mac)));
+    }
+    let places = places(record)?;
+    if places.contains(&Place::In(record.netns.inode)) {
         return Ok(false);
     }
-    let Some((name, mac)) = record.plan.host_link() else { return Ok(true) };
-    let found = link::find(&mut Socket::open()?, name)?;
-    Ok(!found.is_some_and(|l| l.has_mac(mac)))
+    match unseen {
+        Some(e) if places.is_empty() || places.iter().any(|p| *p != Place::Home) => {
+            Err(CniError::from(e).context(format!("whether {} is dead", record.attachment)))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Where the netdevs of its VFs are.
+fn places(record: &Record) -> Result<Vec<Place>, CniError> {
+    let moved = record.plan.steps.iter().filter_map(|step| match step {
+        Step::MoveVf(moved) => Some(moved.vf.pci),
+        _ => None,
+    });
+    Ok(moved.map(|pci| vf::place(&vf::Host::default(), pci)).collect::<Result<_, _>>()?)
 }
 
 /// Address files of inline networks that no record stands for.

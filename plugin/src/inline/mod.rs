@@ -214,8 +214,8 @@ pub fn delegate<'a>(cx: &'a Context, plugin: &'a str) -> Delegate<'a> {
 
 fn wire(cx: &mut Context, record: &Record, wish: &Wish, netns: &Netns, from: usize) -> Result<(), CniError> {
     let mut executor = Executor::new(Some(netns))?;
-    if let Wish::Vf(_, lock) = wish {
-        executor = executor.with_vfs(Host::default().with_locks(vec![lock.as_fd()]));
+    if let Wish::Vf(spec, lock) = wish {
+        executor = executor.with_vfs(Host::default().with_lock(spec.vf.pci, lock.as_fd()));
     }
     cx.execute(&mut executor, &record.plan.steps[from..])
 }

@@ -11,10 +11,14 @@ use offramp_kernel::delete::Patience;
 use offramp_ledger::clean::{self, Outcome};
 use offramp_ledger::detach::detach;
 use offramp_ledger::{Claims, lending};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the cleaner goes on trying. What it leaves, the next call that wants the VF takes up.
 const CLEANING: Duration = Duration::from_secs(60);
+
+/// So many VFs are cleaned at once: each has its PF's driver and the kernel's lock of all links to itself for a while.
+const AT_ONCE: usize = 4;
 
 /// Takes an attachment back; its VFs are cleaned behind our back.
 pub fn release(cx: &Context, record: &mut Record) -> Result<(), CniError> {
@@ -82,16 +86,32 @@ fn leave() {
     }
 }
 
+/// A few at a time: one that cannot be cleaned keeps no other waiting for long.
 fn clean_all(claims: &Claims, vfs: Vec<PciAddr>) {
-    let started = Instant::now();
-    for pci in vfs {
-        // Whoever else is at it goes on with it.
-        while let Ok(Outcome::Quarantined { attempts, .. }) = clean::attempt(claims, pci, Duration::ZERO) {
-            let pause = clean::pause(attempts);
-            if started.elapsed() + pause > CLEANING {
-                break;
+    let (threads, rest) = (AT_ONCE.min(vfs.len()), Mutex::new(vfs.into_iter()));
+    let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        let work = || {
+            while let Some(pci) = next() {
+                clean_one(claims, pci);
             }
-            std::thread::sleep(pause);
+        };
+        // This thread works too, should there be no other.
+        for n in 1..threads {
+            let _ = std::thread::Builder::new().name(format!("cleaner {n}")).spawn_scoped(scope, work);
         }
+        work();
+    });
+}
+
+fn clean_one(claims: &Claims, pci: PciAddr) {
+    let started = Instant::now();
+    // Whoever else is at it goes on with it.
+    while let Ok(Outcome::Quarantined { attempts, .. }) = clean::attempt(claims, pci, Duration::ZERO) {
+        let pause = clean::pause(attempts);
+        if started.elapsed() + pause > CLEANING {
+            break;
+        }
+        std::thread::sleep(pause);
     }
 }

@@ -15,6 +15,7 @@ mod input;
 mod ipam;
 mod netns;
 mod node_mode;
+mod redirects;
 mod replay;
 mod result;
 mod routers;

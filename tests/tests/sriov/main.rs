@@ -11,6 +11,7 @@ mod sriov_daemon;
 mod sriov_eth0;
 mod sriov_faults;
 mod sriov_inline;
+mod sriov_lending;
 mod sriov_manage;
 mod sriov_node;
 mod sriov_node_crash;

@@ -1,6 +1,6 @@
 //! The daemon sees to VFs that nobody else sees to.
 
-use crate::lab::{Machine, state};
+use crate::lab::{Machine, run, state};
 use offramp_tests::until;
 use serde_json::{Value, json};
 
@@ -36,6 +36,39 @@ fn what_is_dead_is_reclaimed() {
     pod.netns.delete();
     let _daemon = m.node.daemon(daemon());
     m.assert_free_and_clean(0, &before);
+}
+
+/// As a daemon sees pods that is not let near their namespaces: there is a file in the place of each.
+#[test]
+fn a_pod_whose_namespace_cannot_be_seen_keeps_its_vf() {
+    let m = Machine::new();
+    let before = state(0);
+    let (pod, conf) = (m.pod(), m.conf(0, json!({})));
+    m.node.add(&pod, &conf).ok();
+    let process = Process(pod.command("sleep").arg("600").spawn().unwrap());
+    let inside = format!("nsenter -t {} -n ip -o link show net1", process.0.id());
+    run(&format!("umount -l {}", pod.path().display()));
+    let daemon = m.node.daemon(daemon());
+    let reclaim = || {
+        let loops = daemon.ask("status")["reconcile"].clone();
+        loops.as_array().unwrap().iter().find(|l| l["name"] == "reclaim").cloned().unwrap_or_default()
+    };
+    until("the daemon to have looked", || !reclaim().is_null());
+    // Dead is what is dead at two looks, 300 ms apart.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(run(&inside).contains("net1") && m.claim(0).is_some(), "{}", reclaim());
+    drop(process);
+    m.assert_free_and_clean(0, &before);
+}
+
+/// Ends with the test.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 #[test]

@@ -14,6 +14,14 @@ fn redirects(pod: &Pod) -> [u32; 2] {
     })
 }
 
+/// By one flow: of its first packet nobody is told, since NAT is not through with it, and after nine that are not heeded
+/// the kernel is silent (nf_nat_icmp_reply_translation, ip_rt_send_redirect).
+fn reach_thrice(from: &Pod, to: &[String]) {
+    for ip in to {
+        from.run(&format!("ping -n -c 3 -i 0.3 -W 2 {ip}"));
+    }
+}
+
 /// Routes that a pod did not get from us.
 fn learned(pod: &Pod) -> String {
     let shown =
@@ -47,9 +55,8 @@ fn a_vf_pod_is_pinned_to_its_mac_and_told_of_no_shorter_way() {
         }
     }
 
-    for _ in 0..3 {
-        reach(a, &b_ips);
-        reach(b, &a_ips);
+    for (from, to) in [(a, &b_ips), (b, &a_ips)] {
+        reach_thrice(from, to);
     }
     for pod in [a, b] {
         assert_eq!((redirects(pod), learned(pod).as_str()), ([0, 0], ""));
@@ -58,8 +65,8 @@ fn a_vf_pod_is_pinned_to_its_mac_and_told_of_no_shorter_way() {
     daemon.kill();
     run("nft flush chain inet offramp no_redirects");
     until("the node to tell of a shorter way", || {
-        reach(c, &a_ips);
-        redirects(c)[1] > 0
+        reach_thrice(c, &a_ips);
+        redirects(c).iter().all(|told| *told > 0)
     });
     reach(c, &a_ips);
     assert_eq!(learned(c), "");

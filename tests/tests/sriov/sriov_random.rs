@@ -61,8 +61,11 @@ fn random_calls_and_kills_keep_the_invariants() {
     slots.iter_mut().flatten().for_each(|slot| slot.end(&world));
     let tally = world.tally.lock().unwrap().clone();
     println!("{tally:?}");
-    for must in ["ADD ok", "DEL ok"] {
-        assert!(tally.get(must).is_some_and(|n| *n > 0), "no {must}: {tally:?}");
+    let count =
+        |what: &str| tally.iter().filter(|(key, _)| key.starts_with(what)).map(|(_, n)| n).sum::<u32>();
+    for verb in ["ADD", "DEL"] {
+        let (ok, all) = (count(&format!("{verb} ok")), count(verb));
+        assert!(ok * 4 > all, "only {ok} of {all} {verb}s went well: {tally:?}");
     }
     fault.assert_clean(&format!("seed {seed}, all deleted"));
 }
@@ -226,7 +229,8 @@ fn gc(world: &World<'_>, slots: &mut [Slot]) {
     let own: Vec<&String> =
         slots.iter().filter(|s| !matches!(s.known, Known::Attached(_))).map(|s| &s.pod.container).collect();
     let all = world.fault.w.m.node.records();
-    let valid = all.iter().filter_map(|r| r.trim_end_matches(".json").split_once('@'));
+    // Not what writers that were killed left.
+    let valid = all.iter().filter_map(|r| r.strip_suffix(".json")?.split_once('@'));
     let valid: Vec<Value> = valid
         .filter(|(container, _)| !own.iter().any(|c| c == container))
         .map(|(container, ifname)| json!({"containerID": container, "ifname": ifname}))

@@ -1,9 +1,9 @@
 //! The VFs that could serve one interface, now or later, and why the others cannot.
 
-use super::{Assigned, Hold, Node, Reason, Want, Why};
+use super::{Assigned, Hold, Holding, Node, OnUplink, Reason, Want, Why};
 use crate::ids::IfName;
 use crate::nic::{Eswitch, PciAddr, Port, Vf, VfNetdev};
-use crate::pool::{Pool, settle};
+use crate::pool::{Forbidden, Pool, settle};
 use crate::vf::{LinkState, VfMode, VfRef, VfSettings};
 
 /// A VF that could serve.
@@ -124,13 +124,26 @@ fn admitted(pool: &Pool, namespace: Option<&str>, want: &Want) -> Result<VfSetti
     if want.eth0 && pool.mode == VfMode::Vfio {
         whys.push(Why::VfioEth0);
     }
-    let settings = settle(pool, &want.settings);
+    let settings = settle(pool, &want.settings).and_then(|settings| limited(settings, want.egress));
     if let Err(forbidden) = &settings {
         whys.extend(forbidden.iter().cloned().map(Why::Forbidden));
     }
     match settings {
         Ok(settings) if whys.is_empty() => Ok(if want.eth0 { for_eth0(settings) } else { settings }),
         _ => Err(whys),
+    }
+}
+
+/// With the runtime's limit on sending, which cannot be below what the VF is guaranteed.
+fn limited(settings: VfSettings, egress: Option<u32>) -> Result<VfSettings, Vec<Forbidden>> {
+    let limits = [egress, settings.max_tx_rate].into_iter().flatten();
+    let max_tx_rate = limits.filter(|rate| *rate > 0).min().or(settings.max_tx_rate);
+    match (settings.min_tx_rate, max_tx_rate) {
+        (Some(min), Some(max @ 1..)) if min > max => Err(vec![Forbidden {
+            asked: format!("an egress bandwidth of {max} Mbit/s"),
+            allowed: format!("minTxRate, {min} Mbit/s, and more"),
+        }]),
+        _ => Ok(VfSettings { max_tx_rate, ..settings }),
     }
 }
 
@@ -196,6 +209,8 @@ pub(super) fn fit(
 ) -> Fit {
     let driver = node.taken.free_driver(vf);
     match pool.mode {
+        // What the VF is when it is free is not known.
+        _ if node.taken.get(vf.pci).is_some_and(Holding::is_unclear) => {}
         VfMode::Netdev if driver.is_none_or(|d| d == "vfio-pci") => {
             return Fit::Never(Why::NoNetdev(driver.map(str::to_owned)));
         }
@@ -206,10 +221,12 @@ pub(super) fn fit(
         let why = "in switchdev mode nothing keeps a VF to its MAC";
         return Fit::Never(Why::NoUplink(why.into()));
     }
-    match &node.hints.eth0 {
-        Some(Err(why)) if eth0 => return Fit::Never(Why::NoUplink(why.clone())),
-        Some(Ok(ports)) if eth0 && !ports.contains(&port.key) => return Fit::Never(Why::NotOnUplink),
-        _ => {}
+    match &node.hints.uplink {
+        OnUplink::None(why) if eth0 => return Fit::Never(Why::NoUplink(why.clone())),
+        OnUplink::These(ports) if eth0 && !ports.contains(&port.key) => {
+            return Fit::Never(Why::NotOnUplink);
+        }
+        OnUplink::All | OnUplink::These(_) | OnUplink::None(_) | OnUplink::NoneYet(_) => {}
     }
     if eth0
         && !pool.policy.allow_bond
@@ -222,6 +239,7 @@ pub(super) fn fit(
             return Fit::Later(match &holding.hold {
                 Hold::Lent => Why::Lent,
                 Hold::Quarantine(why) => Why::Quarantine(why.clone()),
+                Hold::Unclear(why) => Why::Unclear(why.clone()),
             });
         }
         (None, VfNetdev::Elsewhere { .. }) => return Fit::Later(Why::Elsewhere),
@@ -229,6 +247,11 @@ pub(super) fn fit(
             return Fit::Never(Why::NoNetdev(driver.map(str::to_owned)));
         }
         (None, VfNetdev::None | VfNetdev::Host { .. }) => {}
+    }
+    if let OnUplink::NoneYet(why) = &node.hints.uplink
+        && eth0
+    {
+        return Fit::Later(Why::NoUplink(why.clone()));
     }
     linkless(port, settings).map_or(Fit::Now, Fit::Later)
 }

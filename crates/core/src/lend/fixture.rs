@@ -64,6 +64,7 @@ pub fn want(ifname: &str, pool: Option<&str>) -> Want {
         pool: pool.map(|p| p.parse().unwrap()),
         device: None,
         settings: VfSettings::default(),
+        egress: None,
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Want {
     pub device: Option<PciAddr>,
     /// What is asked for besides the pool's defaults.
     pub settings: VfSettings,
+    /// The runtime's limit on sending (`runtimeConfig.bandwidth`), Mbit/s: it lowers the one of pool and wish.
+    pub egress: Option<u32>,
 }
 
 impl LendRequest {
@@ -57,7 +59,7 @@ impl Want {
     /// Eth0, whatever it is called, as a VF.
     pub fn eth0(ifname: IfName, wishes: &Wishes) -> Self {
         let settings = VfSettings { queues: wishes.queues, ..VfSettings::default() };
-        Self { ifname, eth0: true, pool: wishes.pool.clone(), device: None, settings }
+        Self { ifname, eth0: true, pool: wishes.pool.clone(), device: None, settings, egress: None }
     }
 }
 
@@ -70,6 +72,7 @@ impl From<&InterfaceWish> for Want {
             pool: pool.clone(),
             device: *device,
             settings: settings.clone(),
+            egress: None,
         }
     }
 }
@@ -81,8 +84,8 @@ pub struct Hints {
     pub numa: BTreeSet<u32>,
     /// The node's bonds ([`crate::nic::Port::controller`] does not tell them from bridges).
     pub bonds: BTreeSet<IfName>,
-    /// The ports whose VFs can be eth0, or why none can; none: all can.
-    pub eth0: Option<Result<BTreeSet<PortKey>, String>>,
+    /// Which ports the pod network is on.
+    pub uplink: OnUplink,
     /// What kubelet has promised the pod of pools that have a resource.
     pub assigned: Assigned,
 }
@@ -100,6 +103,20 @@ impl Default for Assigned {
     fn default() -> Self {
         Self::Known(BTreeMap::new())
     }
+}
+
+/// The ports whose VFs reach the pod network, and so can be eth0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum OnUplink {
+    /// All.
+    #[default]
+    All,
+    /// These.
+    These(BTreeSet<PortKey>),
+    /// None, and why.
+    None(String),
+    /// None now, and why: the uplink is not known while nothing leads to other nodes.
+    NoneYet(String),
 }
 
 /// A VF that is lent.
@@ -183,6 +200,8 @@ fn lent(node: &Node<'_>, want: &Want, candidate: &Candidate) -> Lent {
     }
 }
 
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]

@@ -1,154 +1,20 @@
 //! What holds of every request on every node.
 
+use super::cases::{Case, case};
 use super::fixture::*;
 use super::*;
-use crate::nic::{Port, VfNetdev};
-use crate::vf::{LinkState, VlanTag};
+use crate::ids::Mtu;
+use crate::nic::VfNetdev;
+use crate::vf::{LinkState, VlanProto};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-
-/// A node and a request.
-#[derive(Debug, Clone)]
-struct Case {
-    pools: Vec<Pool>,
-    inventory: Inventory,
-    taken: Taken,
-    hints: Hints,
-    request: LendRequest,
-}
-
-impl Case {
-    fn lend(&self) -> Result<Vec<Lent>, Refusal> {
-        lend(&self.request, &self.pools, &self.inventory, &self.taken, &self.hints)
-    }
-}
-
-/// A port and how its VFs are held: 2 lent; 3 quarantine; 4 elsewhere; 5 without driver; 6 lent in vfio mode;
-/// 7 lent, and bound to vfio-pci before; else free.
-fn ports() -> impl Strategy<Value = Vec<(Port, Vec<u8>)>> {
-    let numa = prop_oneof![Just(None), (0..2u32).prop_map(Some)];
-    let port = (numa, prop::collection::vec(0..14u8, 0..4), 0..8u8, any::<bool>());
-    prop::collection::vec(port, 0..4).prop_map(|ports| {
-        let of = |(i, (numa, holds, link, bonded)): (usize, (Option<u32>, Vec<u8>, u8, bool))| {
-            let mut port = port_of(i, numa, holds.len());
-            port.up = link != 0;
-            port.carrier = link > 1;
-            port.controller = bonded.then(|| "bond0".parse().unwrap());
-            (port, holds)
-        };
-        ports.into_iter().enumerate().map(of).collect()
-    })
-}
-
-fn port_of(i: usize, numa: Option<u32>, vfs: usize) -> Port {
-    port(u8::try_from(i).unwrap() + 1, numa, u16::try_from(vfs).unwrap())
-}
-
-fn pools() -> impl Strategy<Value = Vec<Pool>> {
-    let names = prop::collection::btree_set(1..5u8, 0..3);
-    let one = (names, 0..10u8, any::<[bool; 5]>(), prop::option::of(1..4u32));
-    prop::collection::vec(one, 0..4).prop_map(|pools| {
-        let of = |(i, (nics, kind, [eth0, bond, mac, vlan, spoof], rate)): (usize, (_, u8, [bool; 5], _))| {
-            // Each pool has one VF of each port, but for one that may overlap with others.
-            let names: Vec<String> = match kind {
-                4 => BTreeSet::into_iter(nics).map(|n: u8| format!("nic{n}#0-2")).collect(),
-                _ => (1..4).map(|n| format!("nic{n}#{i}")).collect(),
-            };
-            let mut pool = pool(&format!("p{i}"), &names.iter().map(String::as_str).collect::<Vec<_>>());
-            pool.mode = if kind == 0 { VfMode::Vfio } else { VfMode::Netdev };
-            if kind == 1 {
-                pool.policy.namespaces = vec!["other-*".parse().unwrap()];
-            }
-            if kind == 2 {
-                pool.selectors[0].drivers = vec![NETDEV_DRIVER.into()];
-            }
-            if kind == 3 {
-                pool.defaults.link_state = Some(LinkState::Enable);
-            }
-            (pool.policy.eth0, pool.policy.allow_bond, pool.policy.mac) = (eth0, bond, mac);
-            (pool.policy.spoofchk_off, pool.policy.max_tx_rate) = (spoof, rate);
-            if vlan {
-                pool.policy.vlans = vec!["100-200".parse().unwrap()];
-            }
-            pool
-        };
-        pools.into_iter().enumerate().map(of).collect()
-    })
-}
-
-/// Pool, kind of wish, rate, spoofchk, address.
-type Drawn = (usize, u8, Option<u32>, bool, (u8, u16));
-
-fn wants() -> impl Strategy<Value = Vec<Want>> {
-    let one = (0..5usize, 0..12u8, prop::option::of(1..5u32), any::<bool>(), (1..5u8, 0..4u16));
-    prop::collection::vec(one, 0..5).prop_map(|wants| {
-        let of = |(i, (pool, kind, rate, spoofchk, (bus, index))): (usize, Drawn)| {
-            let name = format!("p{pool}");
-            let mut want = want(&format!("net{i}"), (pool < 3).then_some(name.as_str()));
-            want.eth0 = kind == 0;
-            want.device = (kind == 1).then(|| pci(bus, index));
-            want.settings.max_tx_rate = if kind == 2 { rate } else { None };
-            want.settings.spoofchk = (kind == 3).then_some(spoofchk);
-            if kind == 4 {
-                want.settings.vlan = Some(VlanTag { id: 150u64.try_into().ok(), ..VlanTag::default() });
-            }
-            if kind == 5 {
-                want.settings.mac = Some("02:00:00:00:00:07".parse().unwrap());
-            }
-            want
-        };
-        wants.into_iter().enumerate().map(of).collect()
-    })
-}
-
-fn case() -> impl Strategy<Value = Case> {
-    (ports(), pools(), wants(), prop::collection::btree_set(0..2u32, 0..2), any::<bool>(), 0..6u8).prop_map(
-        |(ports, pools, wants, numa, bond, uplink)| {
-            let mut taken = Taken::default();
-            let mut inventory = Inventory::default();
-            for (mut port, holds) in ports {
-                for (vf, hold) in port.vfs.iter_mut().zip(holds) {
-                    match hold {
-                        2 => taken.insert(vf.pci, holding(Hold::Lent)),
-                        3 => taken.insert(vf.pci, holding(Hold::Quarantine("why".into()))),
-                        4 => vf.netdev = VfNetdev::Elsewhere { netns: None, name: None },
-                        5 => (vf.driver, vf.netdev) = (None, VfNetdev::None),
-                        6 => {
-                            taken.insert(vf.pci, holding(Hold::Lent));
-                            (vf.driver, vf.netdev) = (Some("vfio-pci".into()), VfNetdev::None);
-                        }
-                        7 => {
-                            let driver = Some("vfio-pci".into());
-                            taken.insert(vf.pci, Holding { driver, ..holding(Hold::Lent) });
-                        }
-                        _ => {}
-                    }
-                }
-                inventory.ports.push(port);
-            }
-            let bonds = bond.then(|| "bond0".parse().unwrap()).into_iter().collect();
-            let eth0 = match uplink {
-                0 => Some(Err("it is a tunnel".into())),
-                1 => Some(Ok([port(1, None, 0).key].into())),
-                _ => None,
-            };
-            Case {
-                pools,
-                inventory,
-                taken,
-                hints: Hints { numa, bonds, eth0, ..Hints::default() },
-                request: request(wants),
-            }
-        },
-    )
-}
 
 /// A VF is given back: as it was before, with its netdev on the host.
 fn give_back(case: &mut Case, pci: PciAddr) {
     let before = case.taken.remove(pci);
     for port in &mut case.inventory.ports {
         for vf in port.vfs.iter_mut().filter(|vf| vf.pci == pci) {
-            if let Some(before) = &before {
+            if let Some(before) = before.as_ref().filter(|before| !before.is_unclear()) {
                 vf.driver = before.driver.clone();
                 vf.netdev = VfNetdev::None;
             }
@@ -159,11 +25,14 @@ fn give_back(case: &mut Case, pci: PciAddr) {
     }
 }
 
-/// What pods hold is given back, and all ports have link.
+/// What pods hold is given back, all ports have link, and the uplink is known.
 fn all_free(mut case: Case) -> Case {
     let all: Vec<PciAddr> = case.inventory.vfs().map(|(_, vf)| vf.pci).collect();
     all.into_iter().for_each(|pci| give_back(&mut case, pci));
     case.inventory.ports.iter_mut().for_each(|p| (p.up, p.carrier) = (true, true));
+    if matches!(case.hints.uplink, OnUplink::NoneYet(_)) {
+        case.hints.uplink = OnUplink::All;
+    }
     case
 }
 
@@ -179,22 +48,82 @@ fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
     check(policy.admits(case.request.namespace.as_deref()), "namespace")?;
     check(want.pool.as_ref().is_none_or(|p| *p == lent.pool), "the pool that was named")?;
     check(want.device.is_none_or(|pci| pci == vf.pci), "the device that was named")?;
-    check(port.up && (port.carrier || got.link_state == Some(LinkState::Enable)), "link")?;
+    let own_link = matches!(got.link_state, Some(LinkState::Enable | LinkState::Disable));
+    check(port.up && (port.carrier || own_link), "link")?;
     check(lent.mode == pool.mode, "mode")?;
     check(lent.mode == VfMode::Vfio || lent.netdev.is_some(), "netdev")?;
     let bonded = port.controller.as_ref().is_some_and(|c| case.hints.bonds.contains(c));
     check(!want.eth0 || policy.eth0 && pool.mode == VfMode::Netdev, "eth0")?;
-    check(!want.eth0 || got.spoofchk == Some(true), "spoofchk of eth0")?;
     check(!want.eth0 || !bonded || policy.allow_bond, "bond")?;
-    let on_uplink = match &case.hints.eth0 {
-        None => true,
-        Some(ports) => ports.as_ref().is_ok_and(|ports| ports.contains(&port.key)),
+    let on_uplink = match &case.hints.uplink {
+        OnUplink::All => true,
+        OnUplink::These(ports) => ports.contains(&port.key),
+        OnUplink::None(_) | OnUplink::NoneYet(_) => false,
     };
     check(!want.eth0 || on_uplink, "uplink")?;
-    check(policy.mac || got.mac.is_none(), "mac")?;
-    check(policy.spoofchk_off || got.spoofchk != Some(false), "spoofchk")?;
-    check(got.vlan.is_none() || !policy.vlans.is_empty(), "vlan")?;
-    check(policy.max_tx_rate.is_none_or(|max| got.max_tx_rate.is_some_and(|r| r <= max)), "rate")
+    on_the_pf(pool, want, got).map_err(|what| format!("{what}: {lent:?}"))?;
+    on_the_netdev(pool, want, got).map_err(|what| format!("{what}: {lent:?}"))
+}
+
+fn on_the_pf(pool: &Pool, want: &Want, got: &VfSettings) -> Result<(), &'static str> {
+    let (policy, default, wish) = (&pool.policy, &pool.defaults, &want.settings);
+    let check = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
+    check(got.mac == wish.mac.or(default.mac) && (policy.mac || got.mac == default.mac), "mac")?;
+    check(policy.trust || got.trust != Some(true) || default.trust == Some(true), "trust")?;
+    let checked = got.spoofchk != Some(false);
+    check(policy.spoofchk_off || checked || default.spoofchk == Some(false), "spoofchk")?;
+    check(policy.link_state || got.link_state == default.link_state, "link state")?;
+    check(got.link_state == wish.link_state.or(default.link_state), "link state as asked for")?;
+    if want.eth0 {
+        check(got.spoofchk == Some(true) && got.trust != Some(true) && got.vlan.is_none(), "eth0 is pinned")?;
+    } else {
+        check(got.trust == wish.trust.or(default.trust), "trust as asked for")?;
+        check(got.spoofchk == wish.spoofchk.or(default.spoofchk), "spoofchk as asked for")?;
+        check(got.vlan == wish.vlan.or(default.vlan), "vlan as asked for")?;
+    }
+    if let Some(tag) = got.vlan.filter(|_| got.vlan != default.vlan) {
+        let proto = tag.id.is_none()
+            || policy.vlan_protocols.contains(&tag.proto)
+            || policy.vlan_protocols.is_empty() && tag.proto == VlanProto::Q;
+        let id = tag.id.map_or(0, crate::ids::VlanId::get);
+        check(proto && id <= 200 && !policy.vlans.is_empty() && tag.qos <= policy.max_qos, "vlan")?;
+    }
+    rates(pool, want, got)
+}
+
+fn rates(pool: &Pool, want: &Want, got: &VfSettings) -> Result<(), &'static str> {
+    let (policy, default, wish) = (&pool.policy, &pool.defaults, &want.settings);
+    let check = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
+    // 0 is none, as much as there is.
+    let limit = |rate: Option<u32>| rate.filter(|rate| *rate > 0).unwrap_or(u32::MAX);
+    let most = policy.max_tx_rate.map(|max| max.max(default.max_tx_rate.unwrap_or(0)));
+    let most = if default.max_tx_rate == Some(0) { None } else { most.or(default.max_tx_rate) };
+    let got_limit = limit(got.max_tx_rate);
+    check(got_limit <= limit(most) || got.max_tx_rate == default.max_tx_rate, "rate")?;
+    check(got_limit <= limit(wish.max_tx_rate) && got_limit <= limit(want.egress), "rate as asked for")?;
+    let guaranteed = got.min_tx_rate.unwrap_or(0);
+    check(guaranteed <= policy.min_tx_rate.max(default.min_tx_rate.unwrap_or(0)), "guaranteed rate")?;
+    check(got.min_tx_rate == wish.min_tx_rate.or(default.min_tx_rate), "guaranteed rate as asked for")?;
+    check(guaranteed <= got_limit, "guaranteed rate below the limit")
+}
+
+fn on_the_netdev(pool: &Pool, want: &Want, got: &VfSettings) -> Result<(), &'static str> {
+    let (policy, default, wish) = (&pool.policy, &pool.defaults, &want.settings);
+    let check = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
+    let netdev = wish.mtu.is_none() && wish.allmulticast.is_none() && wish.queues.is_none();
+    check(pool.mode == VfMode::Netdev || netdev, "a VF for userspace has no netdev")?;
+    if pool.mode == VfMode::Vfio {
+        return Ok(());
+    }
+    let mtu = |mtu: Option<Mtu>| mtu.map_or(0, Mtu::get);
+    check(mtu(got.mtu) <= policy.max_mtu.max(1500).max(mtu(default.mtu)), "mtu")?;
+    check(got.mtu == wish.mtu.or(default.mtu), "mtu as asked for")?;
+    let all = got.allmulticast == Some(true) && default.allmulticast != Some(true);
+    check(policy.allmulticast || !all, "allmulticast")?;
+    check(got.allmulticast == wish.allmulticast.or(default.allmulticast), "allmulticast as asked for")?;
+    let most = policy.max_queues.max(default.queues.unwrap_or(0));
+    check(got.queues.is_none_or(|queues| queues <= most), "queues")?;
+    check(got.queues == wish.queues.or(default.queues), "queues as asked for")
 }
 
 proptest! {

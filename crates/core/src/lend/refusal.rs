@@ -64,6 +64,8 @@ pub enum Why {
     Lent,
     /// It is being cleaned; what is in the way of that, may be empty.
     Quarantine(String),
+    /// Somebody has it or is at work on it, no claim tells for whom; how that is known.
+    Unclear(String),
     /// Its netdev is in another namespace, and not by Offramp's doing.
     Elsewhere,
     /// It has no netdev by this driver, or no driver.
@@ -100,6 +102,7 @@ impl Why {
             Self::AssignmentUnknown(_) => "kubelet-away",
             Self::Lent | Self::OtherInterfaces(_) => "lent",
             Self::Quarantine(_) => "quarantine",
+            Self::Unclear(_) => "unclear",
             Self::Elsewhere | Self::NoNetdev(_) | Self::NoIommuGroup | Self::VfioEth0 => "unfit",
             Self::NoUplink(_) | Self::NotOnUplink => "not-on-uplink",
             Self::PortDown | Self::NoLink => "no-link",
@@ -114,6 +117,7 @@ impl Why {
                 | Self::AssignmentUnknown(_)
                 | Self::Lent
                 | Self::Quarantine(_)
+                | Self::Unclear(_)
                 | Self::Elsewhere
                 | Self::NoNetdev(_)
                 | Self::NoIommuGroup
@@ -152,6 +156,7 @@ impl fmt::Display for Why {
             Self::Lent => f.write_str("lent"),
             Self::Quarantine(why) if why.is_empty() => f.write_str("in quarantine"),
             Self::Quarantine(why) => write!(f, "in quarantine ({why})"),
+            Self::Unclear(why) => write!(f, "somebody's ({why})"),
             Self::Elsewhere => f.write_str("with the netdev in a namespace that Offramp did not put it in"),
             Self::NoNetdev(Some(driver)) => write!(f, "without a netdev (driver {driver})"),
             Self::NoNetdev(None) => f.write_str("without a driver"),

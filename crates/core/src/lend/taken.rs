@@ -27,6 +27,20 @@ pub enum Hold {
     Lent,
     /// It is being cleaned; why it is not clean yet, may be empty.
     Quarantine(String),
+    /// Somebody has it or is at work on it, no claim tells for whom; how that is known.
+    Unclear(String),
+}
+
+impl Holding {
+    /// Somebody's, by no claim that could be read.
+    pub fn unclear(why: impl Into<String>) -> Self {
+        Self { holder: "somebody".into(), hold: Hold::Unclear(why.into()), driver: None }
+    }
+
+    /// Whether nothing is known but that the VF is not free.
+    pub fn is_unclear(&self) -> bool {
+        matches!(self.hold, Hold::Unclear(_))
+    }
 }
 
 impl fmt::Display for Holding {
@@ -37,6 +51,7 @@ impl fmt::Display for Holding {
             Hold::Lent => write!(f, "is lent to {holder}"),
             Hold::Quarantine(why) if why.is_empty() => write!(f, "is in quarantine after {holder}"),
             Hold::Quarantine(why) => write!(f, "is in quarantine after {holder}: {why}"),
+            Hold::Unclear(why) => write!(f, "may be somebody's: {why}"),
         }
     }
 }
@@ -62,11 +77,11 @@ impl Taken {
         self.0.remove(&pci)
     }
 
-    /// The driver a VF has while it is free.
+    /// The driver a VF has while it is free, as far as that is known.
     pub fn free_driver<'a>(&'a self, vf: &'a Vf) -> Option<&'a str> {
         match self.get(vf.pci) {
-            Some(holding) => holding.driver.as_deref(),
-            None => vf.driver.as_deref(),
+            Some(holding) if !holding.is_unclear() => holding.driver.as_deref(),
+            _ => vf.driver.as_deref(),
         }
     }
 }

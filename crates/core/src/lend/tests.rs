@@ -1,7 +1,7 @@
 use super::fixture::*;
 use super::*;
 use crate::cni::CniError;
-use crate::nic::VfNetdev;
+use crate::nic::{Eswitch, Port, VfNetdev};
 use crate::vf::LinkState;
 use crate::wish::Offload;
 
@@ -162,7 +162,7 @@ fn a_link_of_its_own_needs_no_wire_but_a_port_that_is_up() {
     let mut fast = pool("fast", &[]);
     let mut nic = port(1, None, 1);
     nic.carrier = false;
-    let told = |fast: &Pool, nic: &crate::nic::Port| {
+    let told = |fast: &Pool, nic: &Port| {
         let pools = std::slice::from_ref(fast);
         lend(&nets(1), pools, &inventory(vec![nic.clone()]), &Taken::default(), &Hints::default()).is_ok()
     };
@@ -353,4 +353,96 @@ mod kubelets {
         assert_eq!(refusal.code(), 11, "{refusal}");
         assert!(refusal.to_string().contains("it hangs"), "{refusal}");
     }
+}
+
+/// What may come from the pod's author by way of the runtime is judged too.
+#[test]
+fn a_mac_for_eth0_is_the_policys_affair() {
+    let mut fast = pool("fast", &["nic1"]);
+    let mut wish = want("eth0", None);
+    wish.settings.mac = Some("02:00:00:00:00:01".parse().unwrap());
+    let (inv, none, others) = (inventory(vec![port(1, None, 1)]), Taken::default(), request(vec![]));
+    let choose = |offload, fast: &Pool| {
+        choose_eth0(offload, &wish, &others, std::slice::from_ref(fast), &inv, &none, &Hints::default())
+    };
+    let refusal = choose(Offload::Required, &fast).unwrap_err();
+    assert_eq!(refusal.code(), 107);
+    let words = "no VF for eth0: pool fast: its policy does not allow mac 02:00:00:00:00:01 (allowed: the one it has)";
+    assert_eq!(refusal.to_string(), words);
+    assert!(matches!(choose(Offload::Preferred, &fast).unwrap().eth0, Eth0::Veth { .. }));
+    fast.policy.mac = true;
+    let Eth0::Vf(vf) = choose(Offload::Required, &fast).unwrap().eth0 else { panic!("no VF") };
+    assert_eq!(vf.settings.mac, wish.settings.mac);
+}
+
+#[test]
+fn eth0_is_no_vf_of_a_port_in_switchdev_mode() {
+    let fast = [pool("fast", &[])];
+    let mut nic = port(1, None, 1);
+    nic.eswitch = Eswitch::Switchdev;
+    let (none, no_others, hints) = (Taken::default(), request(vec![]), Hints::default());
+    let choose = |ports: Vec<Port>| {
+        let inv = inventory(ports);
+        choose_eth0(Offload::Required, &want("eth0", None), &no_others, &fast, &inv, &none, &hints)
+    };
+    let refusal = choose(vec![nic.clone()]).unwrap_err();
+    let words = "no VF for eth0: pool fast, nic1: 1 off the pod network: in switchdev mode nothing keeps a VF to its MAC";
+    assert_eq!((refusal.code(), refusal.to_string().as_str()), (106, words));
+    // Those of other ports can be, and as another interface it is as good as any.
+    let Eth0::Vf(vf) = choose(vec![nic.clone(), port(2, None, 1)]).unwrap().eth0 else { panic!("no VF") };
+    assert_eq!(vf.vf.pci, pci(2, 0));
+    assert_eq!(chosen(&nets(1), &fast, &inventory(vec![nic]), &none, &hints), ["nic1/0"]);
+}
+
+#[test]
+fn an_uplink_that_is_not_known_is_waited_for() {
+    let fast = [pool("fast", &["nic1"])];
+    let (none, no_others) = (Taken::default(), request(vec![]));
+    let choose =
+        |uplink| eth0(Offload::Required, &no_others, &fast, &none, &Hints { uplink, ..Hints::default() });
+    let refusal = choose(OnUplink::NoneYet("it is down".into())).unwrap_err();
+    let words = "no VF for eth0: pool fast, nic1: 2 off the pod network: it is down";
+    assert_eq!((refusal.code(), refusal.to_string().as_str()), (11, words));
+    assert_eq!(choose(OnUplink::None("it is a tunnel".into())).unwrap_err().code(), 106);
+    let other = [port(2, None, 0).key].into();
+    assert!(
+        choose(OnUplink::These(other)).unwrap_err().to_string().contains("that the pod network is not on")
+    );
+    assert!(choose(OnUplink::These([port(1, None, 0).key].into())).is_ok());
+}
+
+#[test]
+fn the_runtimes_limit_lowers_the_pools_and_is_not_below_what_is_guaranteed() {
+    let mut fast = pool("fast", &["nic1"]);
+    fast.policy.max_tx_rate = Some(1000);
+    let limited = |fast: &Pool, egress| {
+        let wish = Want { egress, ..want("net1", None) };
+        let inv = inventory(vec![port(1, None, 1)]);
+        let pools = std::slice::from_ref(fast);
+        lend(&request(vec![wish]), pools, &inv, &Taken::default(), &Hints::default())
+            .map(|lent| lent[0].settings.max_tx_rate)
+    };
+    assert_eq!(limited(&fast, None), Ok(Some(1000)));
+    assert_eq!(limited(&fast, Some(200)), Ok(Some(200)));
+    assert_eq!(limited(&fast, Some(2000)), Ok(Some(1000)));
+    fast.defaults.min_tx_rate = Some(300);
+    assert_eq!(limited(&fast, Some(300)), Ok(Some(300)));
+    let refusal = limited(&fast, Some(200)).unwrap_err();
+    let words = "no VF for net1: pool fast: its policy does not allow an egress bandwidth of 200 Mbit/s \
+                 (allowed: minTxRate, 300 Mbit/s, and more)";
+    assert_eq!((refusal.code(), refusal.to_string().as_str()), (107, words));
+}
+
+/// A claim that cannot be read, or a lock that somebody has: the VF may have no driver meanwhile.
+#[test]
+fn a_vf_that_is_somebodys_by_no_claim_is_passed_over_and_waited_for() {
+    let fast = [pool("fast", &["nic1"])];
+    let mut nic = port(1, None, 2);
+    let mut taken = Taken::default();
+    taken.insert(pci(1, 0), Holding::unclear("its claim cannot be read"));
+    assert_eq!(chosen(&nets(1), &fast, &inventory(vec![nic.clone()]), &taken, &Hints::default()), ["nic1/1"]);
+    taken.insert(pci(1, 1), holding(Hold::Lent));
+    (nic.vfs[0].driver, nic.vfs[0].netdev) = (None, VfNetdev::None);
+    let words = "no VF for net1: pool fast, nic1: 1 lent, 1 somebody's (its claim cannot be read)";
+    assert_eq!(refused(&nets(1), &fast, &inventory(vec![nic]), &taken), (11, words.into()));
 }

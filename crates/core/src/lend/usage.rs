@@ -63,6 +63,7 @@ impl Usage {
         match (hold, why) {
             (Some(Hold::Lent), _) => self.lent += 1,
             (Some(Hold::Quarantine(_)), _) => self.quarantine += 1,
+            (Some(Hold::Unclear(why)), _) => *self.unusable.entry(why.clone()).or_default() += 1,
             (None, None) => self.free += 1,
             (None, Some(why)) => *self.unusable.entry(why.to_string()).or_default() += 1,
         }
@@ -72,6 +73,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lend::Holding;
     use crate::lend::fixture::{holding, inventory, pci, pool, port};
     use crate::nic::VfNetdev;
 
@@ -87,9 +89,11 @@ mod tests {
         taken.insert(pci(1, 0), holding(Hold::Lent));
         taken.insert(pci(1, 1), holding(Hold::Quarantine("reset failed".into())));
         taken.insert(pci(1, 6), holding(Hold::Lent));
+        taken.insert(pci(1, 3), Holding::unclear("its claim cannot be read"));
         let all = usage(&pools, &inventory(vec![nic, down]), &taken);
         let elsewhere = Why::Elsewhere.to_string();
-        let unusable = [(elsewhere, 1), ("of a port that is down".to_owned(), 2)].into();
+        let unread = "its claim cannot be read".to_owned();
+        let unusable = [(elsewhere, 1), (unread, 1), ("of a port that is down".to_owned(), 2)].into();
         let named = |name: &str| Usage {
             pool: Some(name.parse().unwrap()),
             mode: Some(VfMode::Netdev),
@@ -99,7 +103,7 @@ mod tests {
         assert_eq!(
             all,
             [
-                Usage { total: 6, free: 1, lent: 1, quarantine: 1, unusable, ..named("fast") },
+                Usage { total: 6, lent: 1, quarantine: 1, unusable, ..named("fast") },
                 Usage { total: 1, free: 1, ..named("other") },
                 named("empty"),
                 Usage { total: 2, lent: 1, unusable: [(overlap, 1)].into(), ..Usage::default() },

@@ -1,12 +1,12 @@
 //! Hearing of what bridges learn and forget, and of ports that come and go.
 
 use super::HEADER;
-use crate::link::Link;
-use crate::message::{Message, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH, half, word};
-use crate::{Error, Result};
+use crate::link::{IFLA_INFO_KIND, IFLA_LINKINFO, Link};
+use crate::message::{Message, RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH, half, word};
+use crate::{Error, Result, filter};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
-use nix::libc::AF_BRIDGE;
+use nix::libc::{AF_BRIDGE, sock_filter};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,6 +18,8 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// struct nlmsghdr
 const NETLINK_HEADER: usize = 16;
 const NDA_MASTER: u16 = 9;
+/// struct ifinfomsg
+const LINK_HEADER: u32 = 16;
 
 /// What changes matter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,6 +44,7 @@ impl Monitor {
     pub fn open() -> Result<Self> {
         let fail = |e: std::io::Error| Error::io("open a monitor of forwarding entries", &e);
         let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(fail)?;
+        filter::attach(raw.as_fd(), &of_concern()).map_err(fail)?;
         raw.bind(&SocketAddr::new(0, 0)).map_err(fail)?;
         for group in GROUPS {
             raw.add_membership(group).map_err(fail)?;
@@ -77,6 +80,41 @@ impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.raw.as_fd()
     }
+}
+
+/// What [`Interest`] may want at all. A pod that comes or goes makes a dozen messages, of which one or two pass: others are
+/// about links that are veths, the bridge's words of its ports, and neighbours that are no bridge's entries.
+fn of_concern() -> [sock_filter; 25] {
+    const VETH: u32 = u32::from_be_bytes(*b"veth");
+    let [from, info, find_info] = filter::find(filter::BODY + LINK_HEADER, IFLA_LINKINFO);
+    let [kind, find_kind, at_kind, load_kind] = filter::load_inside(IFLA_INFO_KIND);
+    [
+        filter::load_byte(filter::BODY),
+        filter::unless(AF_BRIDGE as u32, 6),
+        filter::load_half(filter::KIND),
+        filter::unless(filter::half(RTM_NEWLINK), 1),
+        filter::DROP,
+        filter::unless(filter::half(RTM_DELLINK), 1),
+        filter::DROP,
+        filter::PASS,
+        filter::load_half(filter::KIND),
+        filter::unless(filter::half(RTM_NEWNEIGH), 1),
+        filter::DROP,
+        filter::unless(filter::half(RTM_DELNEIGH), 1),
+        filter::DROP,
+        from,
+        info,
+        find_info,
+        filter::unless(0, 1),
+        filter::PASS,
+        kind,
+        find_kind,
+        at_kind,
+        load_kind,
+        filter::unless(VETH, 1),
+        filter::DROP,
+        filter::PASS,
+    ]
 }
 
 impl Interest {
@@ -123,5 +161,37 @@ impl Interest {
         }
         self.ports.contains(&link.index)
             || (link.controller.is_some() && !self.bridges.is_empty() && link.kind.as_deref() != Some("veth"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::libc::{AF_INET, AF_UNSPEC};
+
+    #[test]
+    fn pods_links_wake_nobody() {
+        let passes = |kind, family: i32, header, attributes: &[(u16, &[u8])]| {
+            filter::passes(&of_concern(), &filter::message(kind, family as u8, header, attributes))
+        };
+        let link = |kind, family, info: Option<&[u8]>| {
+            let name: (u16, &[u8]) = (3, b"of0123456789abc\0");
+            let all: Vec<(u16, &[u8])> = [name].into_iter().chain(info.map(|i| (IFLA_LINKINFO, i))).collect();
+            passes(kind, family, LINK_HEADER as usize, &all)
+        };
+        // IFLA_INFO_KIND
+        let (veth, bridge, none) =
+            (b"\x09\0\x01\0veth\0\0\0\0", b"\x0b\0\x01\0bridge\0\0", b"\x05\0\x04\0x\0\0\0");
+        for kind in [RTM_NEWLINK, RTM_DELLINK] {
+            assert!(!link(kind, AF_UNSPEC, Some(veth)));
+            assert!(link(kind, AF_UNSPEC, Some(bridge)));
+            assert!(link(kind, AF_UNSPEC, Some(none)), "no kind");
+            assert!(link(kind, AF_UNSPEC, None), "a NIC");
+            assert!(!link(kind, AF_BRIDGE, None), "a port");
+        }
+        for kind in [RTM_NEWNEIGH, RTM_DELNEIGH] {
+            assert!(passes(kind, AF_BRIDGE, HEADER, &[]));
+            assert!(!passes(kind, AF_INET, HEADER, &[]));
+        }
     }
 }

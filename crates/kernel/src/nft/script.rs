@@ -79,8 +79,8 @@ pub(super) fn replace_table(table: Table, node: &NodeRules, all: &[&Rules]) -> R
             grouped(&set, &mut networks.into_iter());
         }
         let links: Vec<String> =
-            node.vf_uplinks.iter().map(super::element::quoted).collect::<Result<_, _>>()?;
-        grouped("vf_uplinks", &mut links.into_iter());
+            node.pod_links.iter().map(super::element::quoted).collect::<Result<_, _>>()?;
+        grouped("pod_links", &mut links.into_iter());
     }
     for (set, elements) in sets {
         grouped(&set, &mut elements.into_values());

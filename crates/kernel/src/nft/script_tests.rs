@@ -94,7 +94,7 @@ fn replace_deletes_both_tables_and_groups_the_elements() {
     let node = NodeRules {
         pod_subnets: nets(&["10.0.1.0/24", "10.0.0.0/24", "fd00::/64"]),
         no_masquerade: nets(&["10.0.0.0/16", "10.0.3.0/24", "10.0.0.0/16", "fd00::/48", "10.1.2.3/16"]),
-        vf_uplinks: vec!["ens1f0".parse().unwrap()],
+        pod_links: vec!["ens1f0".parse().unwrap()],
     };
     let other = Rules {
         host_ports: vec![
@@ -121,7 +121,7 @@ add element inet offramp no_masquerade4 {{
 add element inet offramp no_masquerade6 {{
 	fd00::/48
 }}
-add element inet offramp vf_uplinks {{
+add element inet offramp pod_links {{
 	"ens1f0"
 }}
 add element inet offramp hairpin4 {{

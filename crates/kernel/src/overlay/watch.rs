@@ -2,13 +2,13 @@
 //! from the rest by the first bytes of a message, since a busy node has thousands a second. What we change
 //! ourselves is heard too: the look that follows finds nothing to do, changes nothing, and is the last.
 
-use crate::link::{Link, data_of};
-use crate::{Error, Result};
+use crate::link::{IFLA_IFNAME, Link, attributes, data_of, text};
+use crate::{Error, Result, filter};
 use netlink_packet_core::Parseable;
 use netlink_packet_route::link::{InfoBond, InfoData, LinkMessage};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
-use nix::libc::AF_UNSPEC;
+use nix::libc::{AF_BRIDGE, sock_filter};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use offramp_core::overlay::ROUTE_PROTOCOL;
 use offramp_core::vf::ROUTE_PROTOCOL as VF_ROUTES;
@@ -26,6 +26,8 @@ const NEW_NEIGHBOUR: u16 = 28;
 /// Room for bursts, in bytes; what does not fit costs one look.
 const RECEIVE_BUFFER: usize = 1 << 20;
 const HEADER: usize = 16;
+/// struct ifinfomsg
+const LINK_HEADER: usize = 16;
 
 /// What changes matter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +38,9 @@ pub struct Interest {
     pub tunnel: Option<u32>,
     /// The numbers of the links whose addresses matter: the uplink, the bridge.
     pub addressed: Vec<u32>,
+    /// The number of the link by which VF pods are reached: that a neighbour of it was removed matters. On the bridge it
+    /// does not: every pod that goes takes its entry along.
+    pub uplink: Option<u32>,
     /// The uplink is told by the default route.
     pub default_route: bool,
 }
@@ -64,6 +69,7 @@ impl Monitor {
     pub fn open() -> Result<Self> {
         let fail = |e: std::io::Error| Error::io("open a netlink monitor", &e);
         let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(fail)?;
+        filter::attach(raw.as_fd(), &but_of_bridges()).map_err(fail)?;
         raw.bind(&SocketAddr::new(0, 0)).map_err(fail)?;
         for group in GROUPS {
             raw.add_membership(group).map_err(fail)?;
@@ -131,24 +137,23 @@ impl Monitor {
     /// On the uplink entries are confirmed all the time; those of VF pods are permanent, and somebody may remove one.
     fn neighbour_matters(&self, kind: u16, link: u32) -> bool {
         let removed = kind != NEW_NEIGHBOUR;
-        self.interest.tunnel == Some(link) || (removed && self.interest.addressed.contains(&link))
+        self.interest.tunnel == Some(link) || (removed && self.interest.uplink == Some(link))
     }
 
     /// Every link of the node tells of itself here: only those that are followed are decoded in full.
     fn link_matters(&mut self, kind: u16, body: &[u8]) -> bool {
-        // struct ifinfomsg begins with the family: bridges speak of their ports in one of their own.
-        if body.first() != Some(&(AF_UNSPEC as u8)) {
-            return false;
-        }
-        let link = Link::parse(body);
-        let followed = self.interest.names.contains(&link.name);
+        let Some(index) = index(body) else { return false };
+        let name = attributes(body.get(LINK_HEADER..).unwrap_or_default())
+            .find(|nla| nla.kind() == IFLA_IFNAME)
+            .map_or_else(String::new, |nla| text(nla.value()));
+        let followed = self.interest.names.contains(&name);
         if kind != NEW_LINK {
-            return self.known.remove(&link.index).is_some() || followed;
+            return self.known.remove(&index).is_some() || followed;
         }
         if !followed {
-            return self.known.remove(&link.index).is_some();
+            return self.known.remove(&index).is_some();
         }
-        let Link { index, name, mac, mtu, up, kind, .. } = link;
+        let Link { mac, mtu, up, kind, .. } = Link::parse(body);
         let telling = matches!(kind.as_deref(), Some("vxlan" | "bond"));
         let full = telling.then(|| LinkMessage::parse(body).ok()).flatten();
         let digest = Digest { name, up, mtu, mac, data: full.as_ref().and_then(data_of).and_then(lasting) };
@@ -171,6 +176,20 @@ fn lasting(data: InfoData) -> Option<InfoData> {
     }
 }
 
+/// Drops what bridges tell of their ports in a family of their own: struct ifinfomsg begins with the family.
+fn but_of_bridges() -> [sock_filter; 8] {
+    [
+        filter::load_byte(filter::BODY),
+        filter::unless(AF_BRIDGE as u32, 5),
+        filter::load_half(filter::KIND),
+        filter::unless(filter::half(NEW_LINK), 1),
+        filter::DROP,
+        filter::unless(filter::half(NEW_LINK + 1), 1),
+        filter::DROP,
+        filter::PASS,
+    ]
+}
+
 fn index(body: &[u8]) -> Option<u32> {
     body.get(4..8)?.try_into().ok().map(u32::from_ne_bytes)
 }
@@ -184,5 +203,24 @@ impl AsFd for Monitor {
 impl AsRawFd for Monitor {
     fn as_raw_fd(&self) -> RawFd {
         self.raw.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::libc::{AF_INET, AF_UNSPEC};
+
+    #[test]
+    fn what_bridges_tell_of_their_ports_is_not_heard() {
+        let passes = |kind, family: i32| {
+            filter::passes(&but_of_bridges(), &filter::message(kind, family as u8, LINK_HEADER, &[]))
+        };
+        for deleted in [0, 1] {
+            assert!(!passes(NEW_LINK + deleted, AF_BRIDGE));
+            assert!(passes(NEW_LINK + deleted, AF_UNSPEC));
+            assert!(passes(NEW_NEIGHBOUR + deleted, AF_BRIDGE), "the tunnel's entries");
+            assert!(passes(NEW_ROUTE + deleted, AF_INET));
+        }
     }
 }

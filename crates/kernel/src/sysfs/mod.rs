@@ -2,7 +2,7 @@
 
 mod device;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod inventory;
 mod locate;
 mod monitor;
@@ -19,4 +19,5 @@ pub use locate::{Location, Places, locate};
 pub use monitor::Monitor;
 pub use num_vfs::set_num_vfs;
 pub use numa::numa_nodes;
+pub(crate) use vf::ports;
 pub use vf::read_vf;

@@ -1,11 +1,13 @@
 //! Hearing of changes of NICs: devices by uevents, their links by netlink.
 
-use crate::link::Link;
+use crate::filter;
+use crate::link::{IFLA_PARENT_DEV_NAME, Link};
 use crate::message::{RTM_DELLINK, RTM_NEWLINK, half, word};
 use crate::{Error, Result};
 use netlink_sys::protocols::{NETLINK_KOBJECT_UEVENT, NETLINK_ROUTE};
 use netlink_sys::{Socket as RawSocket, SocketAddr};
 use nix::errno::Errno;
+use nix::libc::sock_filter;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ const RTNLGRP_LINK: u32 = 1;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// struct nlmsghdr
 const HEADER: usize = 16;
+/// struct ifinfomsg
+const LINK_HEADER: u32 = 16;
 
 /// Two sockets that hear of changes; never block but in [`Monitor::wait`].
 pub struct Monitor {
@@ -33,12 +37,12 @@ impl Monitor {
     /// Opens them in the calling thread's namespace. They hear from now on, so: first this, then a look at all.
     pub fn open() -> Result<Self> {
         let buffer = vec![0; 32 << 10];
-        Ok(Self {
-            uevents: socket(NETLINK_KOBJECT_UEVENT, UEVENT_GROUP)?,
-            links: socket(NETLINK_ROUTE, RTNLGRP_LINK)?,
-            buffer,
-            known: BTreeMap::new(),
-        })
+        let uevents = socket(NETLINK_KOBJECT_UEVENT, UEVENT_GROUP)?;
+        let links = socket(NETLINK_ROUTE, RTNLGRP_LINK)?;
+        filter::attach(links.as_fd(), &of_devices())
+            .and_then(|()| filter::attach(uevents.as_fd(), &but_virtual()))
+            .map_err(|e| Error::io("filter a monitor of NICs", &e))?;
+        Ok(Self { uevents, links, buffer, known: BTreeMap::new() })
     }
 
     /// Until there is something to drain, or `patience` ends; whether there is something.
@@ -94,7 +98,33 @@ fn uevent_matters(datagram: &[u8]) -> bool {
     is_nic && !device.starts_with(b"/devices/virtual/")
 }
 
-/// Links without devices are pods' and bridges': a busy node has thousands of them a minute.
+/// Drops `add@/devices/virtual/...` and `remove@/devices/virtual/...`: every pod's link makes three of each.
+fn but_virtual() -> [sock_filter; 11] {
+    const VIR: u32 = u32::from_be_bytes(*b"/vir");
+    const TUAL: u32 = u32::from_be_bytes(*b"tual");
+    let after = |action: &str| (action.len() + "@/devices".len()) as u32;
+    let (add, remove) = (after("add"), after("remove"));
+    [
+        filter::load_word(add),
+        filter::unless(VIR, 3),
+        filter::load_word(add + 4),
+        filter::unless(TUAL, 1),
+        filter::DROP,
+        filter::load_word(remove),
+        filter::unless(VIR, 3),
+        filter::load_word(remove + 4),
+        filter::unless(TUAL, 1),
+        filter::DROP,
+        filter::PASS,
+    ]
+}
+
+/// Links without devices are pods' and bridges': a busy node has thousands of them a minute, and none wakes us.
+fn of_devices() -> [sock_filter; 6] {
+    let [from, attribute, find] = filter::find(filter::BODY + LINK_HEADER, IFLA_PARENT_DEV_NAME);
+    [from, attribute, find, filter::unless(0, 1), filter::DROP, filter::PASS]
+}
+
 fn link_matters(known: &mut BTreeMap<u32, Link>, mut rest: &[u8]) -> bool {
     let mut changed = false;
     while let (Some(len), Some(kind)) = (word(rest, 0), half(rest, 4)) {
@@ -122,7 +152,7 @@ mod tests {
     fn uevents_of_devices_matter() {
         let event = |path: &str, subsystem: &str| {
             let text = format!("add@{path}\0ACTION=add\0DEVPATH={path}\0SUBSYSTEM={subsystem}\0SEQNUM=7\0");
-            uevent_matters(text.as_bytes())
+            filter::passes(&but_virtual(), text.as_bytes()) && uevent_matters(text.as_bytes())
         };
         assert!(event("/devices/pci0000:00/0000:01:10.0", "pci"));
         assert!(event("/devices/pci0000:00/0000:01:10.0/net/eth0", "net"));
@@ -130,6 +160,12 @@ mod tests {
         assert!(!event("/devices/virtual/net/veth0/queues/rx-0", "queues"));
         assert!(!event("/devices/pci0000:00/0000:00:03.0/virtio1/block/vda", "block"));
         assert!(!uevent_matters(b"libudev\0"));
+        for action in ["add", "remove"] {
+            let event = |path: &str| format!("{action}@/devices/{path}/net/nic0\0SUBSYSTEM=net\0");
+            assert!(!filter::passes(&but_virtual(), event("virtual").as_bytes()), "a pod's wakes nobody");
+            assert!(filter::passes(&but_virtual(), event("virtio").as_bytes()));
+            assert!(filter::passes(&but_virtual(), event("pci0000:00/0000:01:10.0").as_bytes()));
+        }
         assert!(!uevent_matters(b""));
     }
 
@@ -158,8 +194,11 @@ mod tests {
     #[test]
     fn links_of_devices_matter_when_they_change() {
         let mut known = BTreeMap::new();
-        let mut hear =
-            |kind, index, mtu, parent| link_matters(&mut known, &message(kind, index, mtu, parent));
+        let mut hear = |kind, index, mtu, parent| {
+            let message = message(kind, index, mtu, parent);
+            assert_eq!(filter::passes(&of_devices(), &message), parent.is_some());
+            link_matters(&mut known, &message)
+        };
         let nic = Some("0000:01:00.0\0");
         assert!(!hear(RTM_NEWLINK, 9, 1500, None), "a pod's");
         assert!(!hear(RTM_DELLINK, 9, 1500, None), "a pod's");

@@ -24,13 +24,7 @@ pub fn read_vf(sysfs: &Sysfs, pci: PciAddr) -> Result<(VfRef, Vf)> {
         .find(|(_, vf)| vf.name() == device.name())
         .ok_or_else(|| unfit(format!("its PF {} has no virtfn that leads to it", function.name())))?;
     let links = function.links();
-    let named = |link: &Device| link.name().parse::<IfName>().ok();
-    let port_name = |link: &Device| PortName::parse(link.text("phys_port_name").as_deref());
-    let candidates = links.iter().filter_map(|link| {
-        let is_port = !port_name(link).is_representor();
-        is_port.then(|| Candidate::of(named(link)?, port_name(link), link))
-    });
-    let (number, pf) = numbers(candidates.flatten().collect())
+    let (number, pf) = ports(&links)
         .into_iter()
         .next()
         .ok_or_else(|| unfit(format!("its PF {} has no link in this namespace", function.name())))?;
@@ -40,6 +34,19 @@ pub fn read_vf(sysfs: &Sysfs, pci: PciAddr) -> Result<(VfRef, Vf)> {
     let vf =
         describe(&device, index, netdev, representor).ok_or_else(|| unfit("it has no PCI address".into()))?;
     Ok((VfRef { pci, port, pf, index }, vf))
+}
+
+fn named(link: &Device) -> Option<IfName> {
+    link.name().parse().ok()
+}
+
+fn port_name(link: &Device) -> PortName {
+    PortName::parse(link.text("phys_port_name").as_deref())
+}
+
+/// The ports among a device's links in sysfs, with their numbers.
+pub(crate) fn ports(links: &[Device]) -> Vec<(u32, IfName)> {
+    numbers(links.iter().filter_map(|link| Candidate::of(named(link)?, port_name(link), link)).collect())
 }
 
 /// A VF; none if its device is no PCI function.

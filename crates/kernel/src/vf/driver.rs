@@ -4,6 +4,7 @@ use super::{Host, holders};
 use crate::{Error, Result, stubborn};
 use nix::errno::Errno;
 use offramp_core::nic::PciAddr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// Unbinds the device from its driver; one without a driver is left. A device that a process holds open by vfio is
@@ -17,7 +18,7 @@ pub fn unbind(host: &Host<'_>, pci: PciAddr) -> Result<()> {
             return Err(Error::Unfit { what, why: format!("it is held open by {}", held.join(", ")) });
         }
     }
-    match host.write(&what, &host.device(pci)?.path("driver/unbind"), &pci.to_string()) {
+    match host.write(pci, &what, &host.device(pci)?.path("driver/unbind"), &pci.to_string()) {
         // Somebody was faster.
         Err(e) if is(&e, &[Errno::ENODEV, Errno::ENOENT]) && host.driver(pci)?.is_none() => Ok(()),
         other => other,
@@ -35,7 +36,7 @@ pub fn bind(host: &Host<'_>, pci: PciAddr, driver: &str) -> Result<()> {
         return Err(Error::Unfit { what, why });
     }
     driver_override(host, pci, Some(driver))?;
-    let bound = match host.write(&what, &file, &pci.to_string()) {
+    let bound = match host.write(pci, &what, &file, &pci.to_string()) {
         Err(_) if host.driver(pci)?.as_deref() == Some(driver) => Ok(()),
         other => other,
     };
@@ -61,13 +62,15 @@ pub fn reset(host: &Host<'_>, pci: PciAddr) -> Result<()> {
         return Err(Error::Unfit { what, why: format!("it is bound to {driver}, whose netdev would hang") });
     }
     let file = host.device(pci)?.path("reset");
-    if file.exists() { host.write(&what, &file, "1") } else { Ok(()) }
+    if file.exists() { host.write(pci, &what, &file, "1") } else { Ok(()) }
 }
 
 impl Host<'_> {
-    /// A write that may hang.
-    fn write(&self, what: &str, file: &Path, value: &str) -> Result<()> {
-        match stubborn::write(file, value, self.patience, &self.locks) {
+    /// A write that may hang, and then keeps the lock of this VF.
+    fn write(&self, pci: PciAddr, what: &str, file: &Path, value: &str) -> Result<()> {
+        let own = self.locks.iter().filter(|(of, _)| *of == pci);
+        let keep: Vec<BorrowedFd<'_>> = own.map(|(_, lock)| *lock).collect();
+        match stubborn::write(file, value, self.patience, &keep) {
             Ok(written) => written.within(what, self.patience),
             Err(Error::Refused { errno, extack, .. }) => {
                 Err(Error::Refused { what: what.to_owned(), errno, extack })
@@ -79,4 +82,39 @@ impl Host<'_> {
 
 fn is(error: &Error, errnos: &[Errno]) -> bool {
     errnos.iter().any(|e| error.errno() == Some(*e as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysfs::fixture::Machine;
+    use std::fs::{File, create_dir_all, read_dir, read_link, read_to_string};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    /// A FIFO without a reader blocks its writer, as a driver would.
+    #[test]
+    fn what_hangs_keeps_the_lock_of_its_vf_and_no_other() {
+        let machine = Machine::new();
+        let pf = machine.pf("0000:01:00.0");
+        machine.vf(&pf, 0, "0000:02:10.0", "igbvf");
+        let driver = machine.sysfs().path("bus/pci/drivers/igbvf");
+        create_dir_all(&driver).unwrap();
+        let unbind_file = driver.join("unbind");
+        nix::unistd::mkfifo(&unbind_file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(dir.path().join(name)).unwrap();
+        let (own, other) = (file("own"), file("other"));
+        let [pci, beside] = ["0000:02:10.0", "0000:02:10.2"].map(|pci| pci.parse::<PciAddr>().unwrap());
+
+        let host = Host { sysfs: machine.sysfs(), patience: Duration::from_millis(50), ..Host::default() };
+        let host = host.with_lock(beside, other.as_fd()).with_lock(pci, own.as_fd());
+        let error = unbind(&host, pci).unwrap_err();
+        let Error::Stuck { pid, .. } = error else { panic!("{error}") };
+        let open = read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let open: Vec<_> = open.map(|fd| read_link(fd.path()).unwrap()).collect();
+        assert!(open.contains(&dir.path().join("own")), "{open:?}");
+        assert!(!open.contains(&dir.path().join("other")), "{open:?}");
+        assert_eq!(read_to_string(unbind_file).unwrap(), pci.to_string());
+    }
 }

@@ -70,6 +70,29 @@ fn has_netdev(host: &Host<'_>, pci: PciAddr) -> Result<bool> {
     Ok(host.driver(pci)?.is_some_and(|driver| !driver.contains("vfio")))
 }
 
+/// Where a VF's netdev is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the host's namespace.
+    Home,
+    /// In the namespace with this inode.
+    In(u64),
+    /// There is none, or it cannot be found.
+    Unknown,
+}
+
+/// Looks for a VF's netdev.
+pub fn place(host: &Host<'_>, pci: PciAddr) -> Result<Place> {
+    if host.device(pci).is_err() {
+        return Ok(Place::Unknown);
+    }
+    Ok(match find(host, pci, &[])? {
+        Some((_, None)) => Place::Home,
+        Some((_, Some(netns))) => Place::In(netns.inode()),
+        None => Place::Unknown,
+    })
+}
+
 /// Brings a VF's netdev home to the host's namespace (the calling thread's), down, under its [`travel_name`].
 pub fn bring_home(host: &Host<'_>, pci: PciAddr, hints: &[PathBuf]) -> Result<Home> {
     if matches!(host.device(pci), Err(Error::Missing { .. })) || !has_netdev(host, pci)? {

@@ -5,6 +5,7 @@ mod attribute;
 mod bridge_vlan;
 mod driver;
 mod holders;
+mod host_use;
 mod locate;
 mod mac;
 mod pf_side;
@@ -15,7 +16,8 @@ mod sysfs;
 
 pub use driver::{bind, driver_override, reset, unbind};
 pub use holders::{Holder, holders};
-pub use locate::{Home, bring_home, travel_name};
+pub use host_use::host_use;
+pub use locate::{Home, Place, bring_home, place, travel_name};
 pub(crate) use mac::offer;
 pub use mac::take_up_mac;
 pub use offramp_core::vf::differences;
@@ -25,6 +27,7 @@ pub use switchdev::Representor;
 pub use sysfs::Pf;
 
 use crate::sysfs::{Places, Sysfs};
+use offramp_core::nic::PciAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -35,8 +38,9 @@ pub struct Host<'a> {
     pub sysfs: Sysfs,
     /// Where netdevs and processes are looked for.
     pub places: Places,
-    /// Locks of the VF that is worked on: a write that hangs in the kernel keeps them.
-    pub locks: Vec<BorrowedFd<'a>>,
+    /// The VFs' locks: a write that hangs in the kernel keeps the one of its VF, and the others are free for whoever
+    /// takes those VFs back.
+    pub locks: Vec<(PciAddr, BorrowedFd<'a>)>,
     /// How long a write that may hang is waited for.
     pub patience: Duration,
 }
@@ -54,9 +58,9 @@ impl Default for Host<'_> {
 }
 
 impl<'a> Host<'a> {
-    /// With these locks held.
-    pub fn with_locks(mut self, locks: Vec<BorrowedFd<'a>>) -> Self {
-        self.locks = locks;
+    /// With this VF's lock held.
+    pub fn with_lock(mut self, pci: PciAddr, lock: BorrowedFd<'a>) -> Self {
+        self.locks.push((pci, lock));
         self
     }
 }

@@ -9,8 +9,16 @@ use crate::netlink::{Request, Socket};
 use crate::{Error, Result};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop};
+use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::vf::{NetdevState, VfRef, VfState};
+use std::time::{Duration, Instant};
+
+/// The kernel puts a number in the place of `%d`.
+const TEMPORARY: &str = "ofv%d";
+/// How long a name is waited for that another link has.
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
+const NAME_PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads it, wherever the VF's netdev is.
 pub fn state(host: &Host<'_>, vf: &VfRef) -> Result<VfState> {
@@ -87,8 +95,8 @@ fn restore_names(socket: &mut Socket, netdev: &Pf, before: &NetdevState) -> Resu
     requests.extend(gone.map(|alt| altname(name, netdev.index, alt, false)));
     if now.name != before.name.as_str() {
         requests.push(link::set_up(name, numbered(netdev.index), false));
-        requests
-            .push(change(format!("name {}", before.name), LinkAttribute::IfName(before.name.to_string())));
+        socket.batch(std::mem::take(&mut requests))?;
+        rename(socket, netdev, &before.name)?;
     }
     let missing = before.altnames.iter().filter(|n| !now.altnames.contains(n));
     requests.extend(missing.map(|alt| altname(name, netdev.index, alt, true)));
@@ -103,6 +111,30 @@ fn restore_names(socket: &mut Socket, netdev: &Pf, before: &NetdevState) -> Resu
         requests.push(change(format!("alias {alias:?}"), LinkAttribute::Other(attribute)));
     }
     socket.batch(requests)
+}
+
+/// VFs that come back at once may have got one another's names from the kernel: each gives the one it has away before
+/// it asks for its own, and waits a little for the other to do so.
+fn rename(socket: &mut Socket, netdev: &Pf, name: &IfName) -> Result<()> {
+    let mut to = |name: &str| {
+        let mut message = numbered(netdev.index);
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        socket.batch(vec![link::set(format!("set {} name {name}", netdev.name), message)])
+    };
+    let taken = |renamed: &Result<()>| matches!(renamed, Err(e) if e.errno() == Some(Errno::EEXIST as i32));
+    let at_once = to(name.as_str());
+    if !taken(&at_once) {
+        return at_once;
+    }
+    to(TEMPORARY)?;
+    let deadline = Instant::now() + NAME_PATIENCE;
+    loop {
+        let renamed = to(name.as_str());
+        if !taken(&renamed) || Instant::now() >= deadline {
+            return renamed;
+        }
+        std::thread::sleep(NAME_PAUSE);
+    }
 }
 
 /// Promiscuous, all multicast, up: as they were.

@@ -1,7 +1,7 @@
 //! What sysfs tells of a VF and its PF.
 
 use super::Host;
-use crate::sysfs::Device;
+use crate::sysfs::{Device, ports};
 use crate::{Error, Result};
 use offramp_core::ids::IfName;
 use offramp_core::nic::{PciAddr, PortKey};
@@ -52,9 +52,12 @@ impl Host<'_> {
             let now = is.map_or_else(|| "there is no such VF".to_owned(), |pci| format!("it is {pci} now"));
             return Err(Error::Unfit { what: vf.to_string(), why: now });
         }
-        let of_port = |link: &&Device| link.number("dev_port").unwrap_or(0) == vf.port.port;
-        let found = port.links().iter().filter(of_port).find_map(netdev);
-        found.ok_or_else(|| Error::Missing { what: format!("the netdev of port {}", vf.port) })
+        let links = port.links();
+        let name =
+            ports(&links).into_iter().find(|(number, _)| *number == vf.port.port).map(|(_, name)| name);
+        let link = name.and_then(|name| links.iter().find(|link| link.name() == name.as_str()));
+        link.and_then(netdev)
+            .ok_or_else(|| Error::Missing { what: format!("the netdev of port {}", vf.port) })
     }
 
     fn port_device(&self, key: &PortKey) -> Result<Device> {

@@ -3,14 +3,20 @@
 use crate::lab::*;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offramp_core::overlay::Mode;
+use offramp_kernel::link;
+use offramp_kernel::netlink::Socket;
 use offramp_kernel::overlay::{Interest, Monitor, Report};
 use std::os::fd::AsFd;
 
+/// As the daemon's loop has it.
 fn interest(report: &Report) -> Interest {
+    let uplink = report.underlay.as_ref().map(|u| u.index);
+    let bridge = inside("n1", || link::find(&mut Socket::open().unwrap(), &"br0".parse().unwrap()).unwrap());
     Interest {
         names: [DEVICE, "eth0", "br0"].map(str::to_owned).into(),
         tunnel: report.tunnel,
-        addressed: report.underlay.iter().map(|u| u.index).collect(),
+        addressed: bridge.map(|b| b.index).into_iter().chain(uplink).collect(),
+        uplink,
         default_route: true,
     }
 }
@@ -27,6 +33,8 @@ fn every_breakage_is_heard_and_nothing_else() {
     let lab = Lab::new(Mode::Vxlan);
     let mut monitor = inside("n1", || Monitor::open().unwrap());
     let report = lab.settle(1, &peers_of(1));
+    run("ip -n n1 neigh add 10.99.0.51 lladdr 02:00:00:00:00:51 dev eth0 nud permanent");
+    run("ip -n n1 neigh add 10.244.1.51 lladdr 02:00:00:00:00:51 dev br0 nud stale");
     monitor.follow(interest(&report));
     monitor.drain().unwrap();
     for command in [
@@ -44,6 +52,7 @@ fn every_breakage_is_heard_and_nothing_else() {
         "ip -n n1 route del default",
         "ip -n n1 route add default via 10.99.0.254",
         "ip -n n1 link set br0 mtu 1300",
+        "ip -n n1 neigh del 10.99.0.51 dev eth0",
     ] {
         run(command);
         assert!(heard(&mut monitor), "{command}");
@@ -62,6 +71,7 @@ fn every_breakage_is_heard_and_nothing_else() {
         "ip -n n1 addr add 192.0.2.1/24 dev other2",
         "ip -n n1 route add 203.0.113.0/24 via 10.99.0.254",
         "ip -n n1 link del other",
+        "ip -n n1 neigh del 10.244.1.51 dev br0",
     ] {
         run(command);
         assert!(!monitor.drain().unwrap(), "{command}");

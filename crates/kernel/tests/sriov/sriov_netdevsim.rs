@@ -10,6 +10,7 @@ use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::vf::{Pf, Representor, VfPort};
 use std::fs;
+use std::time::Duration;
 
 const DEVICE: &str = "netdevsim77";
 
@@ -88,7 +89,9 @@ fn in_switchdev_mode_representor_bridge_and_devlink_are_set() {
     let mut sim = Sim::new();
     let link = sim.link();
     assert_eq!(Representor::find(&mut sim.socket, &link, 1).unwrap(), None, "in legacy mode");
-    devlink::set_eswitch(&link.parent.unwrap(), Eswitch::Switchdev).unwrap();
+    let patience = Duration::from_secs(60);
+    let set = devlink::set_eswitch(&link.parent.unwrap(), Eswitch::Switchdev, patience, &[]).unwrap();
+    set.within("set the mode", patience).unwrap();
     let link = sim.link();
     let representor = Representor::find(&mut sim.socket, &link, 1).unwrap().unwrap();
     let (name, port) = (representor.name.clone(), VfPort::Switchdev(representor));

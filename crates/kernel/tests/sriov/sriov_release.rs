@@ -1,6 +1,6 @@
 //! Whatever was done to a VF is undone.
 
-use crate::lab::{Lab, run, timed};
+use crate::lab::{Lab, run, timed, vf_ref};
 use offramp_core::vf::differences;
 use offramp_kernel::vf::{self, Host};
 
@@ -79,4 +79,24 @@ fn a_vf_that_had_no_driver_has_none_again() {
     assert_eq!(error, format!("bind {} to nonsense: {why}", lab.vf.pci));
     lab.before = clean;
     lab.clean();
+}
+
+/// As the kernel names netdevs: each VF got the name of the other one, and both are cleaned at once.
+#[test]
+fn two_vfs_that_have_each_others_names_change_them() {
+    let lab = Lab::new(2);
+    let (host, other) = (Host::default(), vf_ref(3));
+    let other_before = vf::state(&host, &other).unwrap();
+    let (one, two) = (lab.name(), other_before.netdev.as_ref().unwrap().name.to_string());
+    for change in [format!("{one} name aside0"), format!("{two} name {one}"), format!("aside0 name {two}")] {
+        run(&format!("ip link set {change}"));
+    }
+    let restored = std::thread::scope(|scope| {
+        let both = [(&lab.vf, &lab.before), (&other, &other_before)];
+        let threads = both.map(|(vf, before)| scope.spawn(|| vf::restore(&Host::default(), vf, before)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    restored.into_iter().for_each(|restored| restored.unwrap());
+    lab.is_as_before();
+    assert_eq!(differences(&other_before, &vf::state(&host, &other).unwrap()), [] as [String; 0]);
 }

@@ -51,7 +51,7 @@ fn an_unbind_that_hangs_keeps_the_lock_until_it_is_through() {
     lock.lock().unwrap();
     let patience = Duration::from_millis(300);
     let blind = Places { named: Vec::new(), proc: dir.path().into() };
-    let hasty = Host { places: blind, patience, ..Host::default() }.with_locks(vec![lock.as_fd()]);
+    let hasty = Host { places: blind, patience, ..Host::default() }.with_lock(lab.vf.pci, lock.as_fd());
     let error = vf::unbind(&hasty, lab.vf.pci).unwrap_err();
     let Error::Stuck { pid, .. } = error else { panic!("{error}") };
     assert!(

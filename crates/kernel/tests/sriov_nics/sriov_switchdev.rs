@@ -6,6 +6,7 @@ use offramp_kernel::link::{self, Parent};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::switchdev::{FdbEntry, fdb, representors};
 use offramp_kernel::{Error, devlink};
+use std::time::Duration;
 
 /// A simulated NIC with two ports, 3 VFs when asked for; gone when dropped.
 struct Simulated(Parent);
@@ -35,12 +36,17 @@ impl Drop for Simulated {
     }
 }
 
+fn set_mode(device: &Parent, mode: Eswitch) -> offramp_kernel::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    devlink::set_eswitch(device, mode, PATIENCE, &[])?.within("set the mode", PATIENCE)
+}
+
 #[test]
 fn the_mode_is_read_and_set() {
     let _lab = enter();
     let device = Simulated::new(10);
     assert_eq!(devlink::eswitch(&device.0).unwrap(), Some(Eswitch::Legacy));
-    devlink::set_eswitch(&device.0, Eswitch::Switchdev).unwrap();
+    set_mode(&device.0, Eswitch::Switchdev).unwrap();
     let told = json(&format!("devlink -j dev eswitch show netdevsim/{}", device.0.device));
     assert_eq!(told["dev"]["netdevsim/netdevsim10"]["mode"], "switchdev", "{told}");
     assert_eq!(devlink::eswitch(&device.0).unwrap(), Some(Eswitch::Switchdev));
@@ -50,7 +56,7 @@ fn the_mode_is_read_and_set() {
     assert!(ports.iter().all(|p| p.eswitch == Eswitch::Switchdev && p.switch_id.is_some()), "{ports:?}");
     // dev_port is 0 for both.
     assert_eq!(ports.iter().map(|p| p.key.port).collect::<Vec<_>>(), [1, 2]);
-    devlink::set_eswitch(&device.0, Eswitch::Legacy).unwrap();
+    set_mode(&device.0, Eswitch::Legacy).unwrap();
     assert_eq!(devlink::eswitch(&device.0).unwrap(), Some(Eswitch::Legacy));
 }
 
@@ -60,7 +66,7 @@ fn refusals_have_the_words_of_the_kernel() {
     // igb has a devlink no more than an embedded switch that could be set.
     let igb = Parent { bus: "pci".into(), device: port(PF).key.device };
     assert_eq!(devlink::eswitch(&igb).unwrap(), None);
-    let error = devlink::set_eswitch(&igb, Eswitch::Switchdev).unwrap_err();
+    let error = set_mode(&igb, Eswitch::Switchdev).unwrap_err();
     assert!(matches!(&error, Error::Refused { .. }), "{error}");
     let start = format!("set the embedded switch of {} to switchdev: ", igb.device);
     assert!(error.to_string().starts_with(&start), "{error}");
@@ -71,7 +77,7 @@ fn representors_are_found_and_are_no_ports() {
     let _lab = enter();
     let device = Simulated::new(11);
     sh(&format!("echo 3 > {}/sriov_numvfs", device.folder()));
-    devlink::set_eswitch(&device.0, Eswitch::Switchdev).unwrap();
+    set_mode(&device.0, Eswitch::Switchdev).unwrap();
     let links = link::list(&mut Socket::open().unwrap()).unwrap();
     let found: Vec<_> = representors(&links, &device.0).collect();
     assert_eq!(found.iter().map(|(vf, _)| *vf).collect::<Vec<_>>(), [0, 1, 2]);
@@ -88,7 +94,7 @@ fn forwarding_entries_that_the_hardware_has_not_are_told() {
     let _lab = enter();
     let device = Simulated::new(12);
     sh(&format!("echo 1 > {}/sriov_numvfs", device.folder()));
-    devlink::set_eswitch(&device.0, Eswitch::Switchdev).unwrap();
+    set_mode(&device.0, Eswitch::Switchdev).unwrap();
     let mut socket = Socket::open().unwrap();
     let links = link::list(&mut socket).unwrap();
     let (_, representor) = representors(&links, &device.0).next().unwrap();

@@ -19,7 +19,7 @@ impl KernelDevice {
     }
 
     fn with<T>(&self, work: impl FnOnce(&vf::Host<'_>) -> KernelResult<T>) -> Result<T, String> {
-        work(&vf::Host::default().with_locks(vec![self.lock.as_fd()])).map_err(|e| e.to_string())
+        work(&vf::Host::default().with_lock(self.vf.pci, self.lock.as_fd())).map_err(|e| e.to_string())
     }
 }
 
