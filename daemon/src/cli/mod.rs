@@ -38,6 +38,9 @@ enum Command {
         /// The configuration; docs/offrampd.sample.yaml is a complete one
         #[arg(long, value_name = "FILE", default_value = "/etc/offramp/offrampd.yaml")]
         config: PathBuf,
+        /// The node's name, where the configuration has none. Default: the hostname
+        #[arg(long, value_name = "NAME", env = "OFFRAMP_NODE_NAME")]
+        node_name: Option<String>,
         /// Check the configuration and end
         #[arg(long)]
         check: bool,
@@ -61,6 +64,9 @@ enum Command {
         /// The daemon's configuration
         #[arg(long, value_name = "FILE", default_value = "/etc/offramp/offrampd.yaml")]
         config: PathBuf,
+        /// The node's name, where the configuration has none. Default: the hostname
+        #[arg(long, value_name = "NAME", env = "OFFRAMP_NODE_NAME")]
+        node_name: Option<String>,
         /// The runtime's folder for plugins
         #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
         bin_dir: PathBuf,
@@ -188,8 +194,8 @@ pub enum CliError {
 /// Executes a command.
 pub fn execute(cli: Cli) -> Result<(), CliError> {
     match cli.command {
-        Command::Run { config, check } => {
-            let config = Config::load(&config, &crate::config::hostname()?)?;
+        Command::Run { config, node_name, check } => {
+            let config = load(&config, node_name)?;
             if check {
                 return print("The configuration is valid.\n");
             }
@@ -202,8 +208,8 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             let done = if put == Put::Written { "installed" } else { "up to date" };
             print(&format!("{done}: {}\n", path.display()))
         }
-        Command::Uninstall { config, bin_dir, wait, stay } => {
-            let config = Config::load(&config, &crate::config::hostname()?)?;
+        Command::Uninstall { config, node_name, bin_dir, wait, stay } => {
+            let config = load(&config, node_name)?;
             crate::logging::init(config.log);
             let mut tell = |line: &str| drop(print(&format!("{line}\n")));
             let ended = if wait || stay { Some(uninstall::end_when_told()?) } else { None };
@@ -255,6 +261,11 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             })
         }
     }
+}
+
+fn load(path: &Path, node_name: Option<String>) -> Result<Config, CliError> {
+    let name = node_name.map_or_else(crate::config::hostname, Ok)?;
+    Ok(Config::load(path, &name)?)
 }
 
 /// Where the daemon with this socket keeps its records.

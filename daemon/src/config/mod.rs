@@ -163,6 +163,8 @@ pub struct Paths {
     pub kubelet: PathBuf,
     /// Where sysfs is mounted.
     pub sysfs: PathBuf,
+    /// Where the settings of `/proc/sys/net` can be written: a container has its own `/proc/sys` read-only.
+    pub sysctl: PathBuf,
 }
 
 /// What is logged.

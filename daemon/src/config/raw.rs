@@ -86,6 +86,7 @@ pub(super) struct Paths {
     pub socket: Option<Text>,
     pub kubelet: Option<Text>,
     pub sysfs: Option<Text>,
+    pub sysctl: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -186,7 +186,7 @@ fn masquerade(check: &mut Checker, raw: raw::Masquerade) -> Masquerade {
 }
 
 fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
-    let raw::Paths { state_dir, socket, kubelet, sysfs } = raw;
+    let raw::Paths { state_dir, socket, kubelet, sysfs, sysctl } = raw;
     let state_dir = check
         .opt("paths.stateDir", state_dir.as_ref(), absolute)
         .unwrap_or_else(|| crate::DEFAULT_STATE_DIR.into());
@@ -205,7 +205,14 @@ fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
         check.fault("paths.kubelet", kubelet.as_ref(), why);
     }
     let sysfs = check.opt("paths.sysfs", sysfs.as_ref(), absolute).unwrap_or_else(|| "/sys".into());
-    Paths { state_dir, socket: socket_path, kubelet: kubelet_path, sysfs }
+    let sysctl = check.opt("paths.sysctl", sysctl.as_ref(), absolute);
+    Paths {
+        state_dir,
+        socket: socket_path,
+        kubelet: kubelet_path,
+        sysfs,
+        sysctl: sysctl.unwrap_or_else(|| "/proc/sys/net".into()),
+    }
 }
 
 fn http(check: &mut Checker, raw: raw::Http) -> Option<SocketAddr> {

@@ -15,6 +15,7 @@ fn paths(state: &str) -> Paths {
         socket: Path::new(state).join(crate::SOCKET_NAME),
         kubelet: crate::DEFAULT_KUBELET_DIR.into(),
         sysfs: "/sys".into(),
+        sysctl: "/proc/sys/net".into(),
     }
 }
 

@@ -187,7 +187,7 @@ impl Node {
             self.metrics.nft(start.elapsed());
         }
         if let Some(route) = host_route(&record) {
-            open_loopback(&record, route)?;
+            open_loopback(&self.sysctl(), &record, route)?;
         }
         crash::point("commit.rules-added");
         record.state = State::Ready;

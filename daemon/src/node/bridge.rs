@@ -7,7 +7,6 @@ use offramp_core::net::WithPrefix;
 use offramp_core::spec::EnsureBridge;
 use offramp_core::step::{Gateway, Step};
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::{Executor, Result, addr, link};
 
 impl Node {
@@ -28,7 +27,8 @@ impl Node {
         let name = &self.config.bridge.name;
         let mtu = self.view().pod_mtu;
         let repairs = self.bridge_faults()?;
-        let mut executor = Executor::new(None)?;
+        let sysctl = self.sysctl();
+        let mut executor = Executor::new(None)?.with_sysctl(sysctl.clone());
         // Should the bridge have to be made anew, the pods still find their gateway by the MAC that they know.
         let mac = MacAddr::of_name(&format!("{name} of {}", self.config.node.name));
         let want =
@@ -39,7 +39,6 @@ impl Node {
         if !addresses.is_empty() {
             executor.apply(&Step::Gateway(Gateway { bridge: name.clone(), addresses, force: true }))?;
         }
-        let sysctl = Sysctl::default();
         // The bridge takes no part in what routers announce on it.
         sysctl.set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         Ok(repairs)

@@ -71,7 +71,7 @@ impl Node {
         let start = Instant::now();
         nft::Tables::locked_by(&lock).replace(&node, &live)?;
         // After the rules, which keep pods from the node's own loopback services.
-        nft::enable_route_localnet(&self.config.bridge.name)?;
+        nft::enable_route_localnet(&self.sysctl(), &self.config.bridge.name)?;
         self.metrics.nft(start.elapsed());
         *applied = Applied { script, listing: Some(Listing::read()?) };
         Ok(u64::from(unchanged))

@@ -31,6 +31,7 @@ use offramp_core::ids::{AttachmentId, IfName, Mtu};
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
 use offramp_core::peer::{Own, Peer, Problem};
+use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::sysfs::Sysfs;
 use offramp_ledger::Store;
 use std::collections::{BTreeMap, HashSet};
@@ -212,6 +213,11 @@ impl Node {
     /// Where NICs are looked for.
     pub fn sysfs(&self) -> Sysfs {
         Sysfs::at(&self.config.paths.sysfs)
+    }
+
+    /// The settings under `/proc/sys/net`, wherever they are mounted.
+    pub fn sysctl(&self) -> Sysctl {
+        Sysctl::at(&self.config.paths.sysctl)
     }
 
     /// What the loops know.

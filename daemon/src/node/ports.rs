@@ -35,7 +35,7 @@ impl Node {
         let Ok(_lock) = self.store.lock(id, Duration::ZERO) else { return Ok(false) };
         let Some(record) = self.store.read(id)? else { return Ok(false) };
         let Some((_, attach)) = port(&record) else { return Ok(false) };
-        let mut executor = Executor::new(None)?;
+        let mut executor = Executor::new(None)?.with_sysctl(self.sysctl());
         let on_the_bridge = |step: &&Step| matches!(step, Step::AttachPort(_) | Step::Neighbours(_));
         for step in record.plan.steps.iter().filter(on_the_bridge) {
             executor.apply(step)?;

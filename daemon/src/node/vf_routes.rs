@@ -34,7 +34,7 @@ impl Node {
     /// Says how much was not as it should be.
     pub fn reconcile_vf_routes(&self) -> Result<u64, CniError> {
         let mut repairs = match self.vf_uplink() {
-            Some(link) => uplink::prepare(&Sysctl::default(), &link, &self.config.bridge.name)?,
+            Some(link) => uplink::prepare(&self.sysctl(), &link, &self.config.bridge.name)?,
             None => 0,
         };
         let mut socket = Socket::open()?;
@@ -73,10 +73,10 @@ impl Node {
         };
         let mut repairs = 0;
         if !is_in_place(look, &link, wanted)? {
-            Executor::new(None)?.apply(&Step::HostRoute(wanted.clone()))?;
+            Executor::new(None)?.with_sysctl(self.sysctl()).apply(&Step::HostRoute(wanted.clone()))?;
             repairs += 1;
         }
-        repairs += u64::from(open_loopback(record, wanted)?);
+        repairs += u64::from(open_loopback(&self.sysctl(), record, wanted)?);
         Ok(repairs + next_hops(record, &link)?)
     }
 
@@ -110,11 +110,11 @@ pub(super) fn host_route(record: &Record) -> Option<&HostRoute> {
 
 /// The pod's ports at the node's 127.0.0.1: the way to a VF is the uplink, not the bridge. Only where there are ports,
 /// which is after the rules that keep others out.
-pub(super) fn open_loopback(record: &Record, route: &HostRoute) -> Result<bool, CniError> {
+pub(super) fn open_loopback(sysctl: &Sysctl, record: &Record, route: &HostRoute) -> Result<bool, CniError> {
     if record.plan.firewall.host_ports.is_empty() {
         return Ok(false);
     }
-    Ok(nft::enable_route_localnet(&route.link)?)
+    Ok(nft::enable_route_localnet(sysctl, &route.link)?)
 }
 
 fn is_in_place(look: &mut Look, link: &Link, wanted: &HostRoute) -> Result<bool, CniError> {

@@ -10,6 +10,7 @@ use offramp_core::overlay::{Mode, Node, Settings, Underlay, pod_mtu};
 use offramp_core::peer::{Peer, Problem};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::overlay::{Choice, Interest, Monitor, find_underlay, reconcile};
+use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::{Result, link};
 use std::os::fd::BorrowedFd;
 
@@ -27,6 +28,7 @@ pub struct Overlay {
     monitor: Option<Monitor>,
     settings: Settings,
     choice: Choice,
+    sysctl: Sysctl,
     name: offramp_core::ids::NodeName,
     bridge: IfName,
     basis: Option<Basis>,
@@ -68,6 +70,7 @@ impl Overlay {
             monitor: Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no netlink events")).ok(),
             settings,
             choice: Choice { uplink: uplink.clone(), addresses: addresses.clone() },
+            sysctl: Sysctl::at(&config.paths.sysctl),
             name: name.clone(),
             bridge: config.bridge.name.clone(),
             basis: None,
@@ -103,7 +106,7 @@ impl Overlay {
             gateways: gateways.iter().map(IpNetwork::ip).collect(),
             pod_mtu,
         };
-        let report = reconcile(&mut self.socket, &self.settings, &node, &self.choice, peers);
+        let report = reconcile(&mut self.socket, &self.settings, &node, &self.choice, &self.sysctl, peers);
         for change in &report.changes {
             tracing::debug!(change, "overlay");
         }

@@ -22,6 +22,7 @@ use offramp_core::record::{FORMAT, IpamHold, Mode, NetnsRef, Record, State};
 use offramp_core::spec::{Address, Spec};
 use offramp_core::step::Step;
 use offramp_core::vf::{self as core_vf, VfSpec};
+use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::vf::Host;
 use offramp_kernel::{Executor, Netns, crash, nft};
 use offramp_ledger::delegate::{Delegate, IPAM};
@@ -256,7 +257,7 @@ fn allow_loopback_ports(record: &Record) -> Result<(), CniError> {
     let bridge = record.plan.result.interfaces.first().map(|i| i.name.as_str());
     match bridge.and_then(|b| b.parse().ok()) {
         Some(bridge) if !record.plan.firewall.host_ports.is_empty() => {
-            Ok(nft::enable_route_localnet(&bridge).map(drop)?)
+            Ok(nft::enable_route_localnet(&Sysctl::default(), &bridge).map(drop)?)
         }
         _ => Ok(()),
     }

@@ -15,6 +15,6 @@ use offramp_core::ids::IfName;
 ///
 /// # Errors
 /// [`crate::Error::Refused`]
-pub fn enable_route_localnet(link: &IfName) -> Result<bool> {
-    Sysctl::default().set(&format!("ipv4/conf/{link}/route_localnet"), "1")
+pub fn enable_route_localnet(sysctl: &Sysctl, link: &IfName) -> Result<bool> {
+    sysctl.set(&format!("ipv4/conf/{link}/route_localnet"), "1")
 }

@@ -39,12 +39,13 @@ pub struct Report {
 }
 
 /// Makes the kernel have what the peers call for, in the namespace of `socket`, which must be the calling
-/// thread's too.
+/// thread's too, and that of `sysctl`.
 pub fn reconcile(
     socket: &mut Socket,
     settings: &Settings,
     node: &Node,
     choice: &Choice,
+    sysctl: &Sysctl,
     peers: &[Peer],
 ) -> Report {
     let mut report = Report::default();
@@ -66,7 +67,7 @@ pub fn reconcile(
             }
         }
     };
-    if let Err(e) = put_right(socket, settings, &wanted, &mut report) {
+    if let Err(e) = put_right(socket, settings, sysctl, &wanted, &mut report) {
         report.errors.push(e);
     }
     report.paths = wanted.paths;
@@ -79,9 +80,15 @@ fn all_unreachable(peers: &[Peer], why: &Error) -> Vec<PeerPath> {
     peers.iter().flat_map(|p| p.pod_cidrs.iter().map(move |cidr| of(p, *cidr))).collect()
 }
 
-fn put_right(socket: &mut Socket, settings: &Settings, wanted: &Desired, report: &mut Report) -> Result<()> {
+fn put_right(
+    socket: &mut Socket,
+    settings: &Settings,
+    sysctl: &Sysctl,
+    wanted: &Desired,
+    report: &mut Report,
+) -> Result<()> {
     report.tunnel = match &wanted.device {
-        Some(device) => ensure_device(socket, device, wanted, report),
+        Some(device) => ensure_device(socket, sysctl, device, wanted, report),
         None => device::index_of(socket, &settings.device)?,
     };
     let links = Links { tunnel: report.tunnel, uplink: report.underlay.as_ref().map(|u| u.index) };
@@ -99,13 +106,19 @@ fn put_right(socket: &mut Socket, settings: &Settings, wanted: &Desired, report:
 
 /// The device's number; none if it could not be made, and then the direct routes are made all the same. One that
 /// could not be put right in everything still carries what it can.
-fn ensure_device(socket: &mut Socket, device: &Device, wanted: &Desired, report: &mut Report) -> Option<u32> {
+fn ensure_device(
+    socket: &mut Socket,
+    sysctl: &Sysctl,
+    device: &Device,
+    wanted: &Desired,
+    report: &mut Report,
+) -> Option<u32> {
     let carries_v6 =
         wanted.routes.values().any(|r| r.dev == Dev::Tunnel && Family::of(r.dst.ip()) == Family::V6);
     let mut ensure = || {
         let index = device::ensure(socket, device, &mut report.changes)?;
         // Nodes that turn IPv6 off for new links by net.ipv6.conf.default.
-        if carries_v6 && Sysctl::default().set(&format!("ipv6/conf/{}/disable_ipv6", device.name), "0")? {
+        if carries_v6 && sysctl.set(&format!("ipv6/conf/{}/disable_ipv6", device.name), "0")? {
             report.changes.push(format!("enable IPv6 on {}", device.name));
         }
         Ok(index)

@@ -5,6 +5,7 @@ use crate::{frame, host_port, pod_a};
 use offramp_core::firewall::{Masquerade, NodeRules, Rules, SpoofCheck};
 use offramp_core::spec::Protocol;
 use offramp_kernel::nft::{self, Tables};
+use offramp_kernel::sysctl::Sysctl;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -35,7 +36,7 @@ fn the_node_itself_reaches_the_pod() {
     let lab = Lab::new();
     lab.serve("a", 80);
     add(&pod_a());
-    inside("node", || nft::enable_route_localnet(&"br0".parse().unwrap())).unwrap();
+    inside("node", || nft::enable_route_localnet(&Sysctl::default(), &"br0".parse().unwrap())).unwrap();
     for ask in BOTH {
         assert_eq!(ask("node", "192.0.2.1:8080").unwrap(), "a 192.0.2.1");
         assert_eq!(ask("node", "[2001:db8::1]:8080").unwrap(), "a 2001:db8::1");
@@ -224,7 +225,7 @@ fn a_pod_does_not_reach_the_nodes_loopback() {
         bridge.split_whitespace().nth(2).unwrap().split(':').map(|o| u8::from_str_radix(o, 16).unwrap());
     let bridge: frame::Mac = octets.collect::<Vec<u8>>().try_into().unwrap();
     let receiver = inside("node", || {
-        nft::enable_route_localnet(&"br0".parse().unwrap()).unwrap();
+        nft::enable_route_localnet(&Sysctl::default(), &"br0".parse().unwrap()).unwrap();
         UdpSocket::bind("0.0.0.0:9999").unwrap()
     });
     let send = |source: [u8; 4], destination: [u8; 4], text| {

@@ -12,6 +12,7 @@ use offramp_core::overlay::{Mode, Node, Settings, VXLAN_PORT};
 use offramp_core::peer::Peer;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::overlay::{Choice, Report, reconcile};
+use offramp_kernel::sysctl::Sysctl;
 use std::fs::File;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,7 +102,14 @@ impl Lab {
     pub fn look(&self, n: u8, peers: &[Peer]) -> Report {
         let (settings, node) = (self.settings(), self.node(n));
         inside(&format!("n{n}"), || {
-            reconcile(&mut Socket::open().unwrap(), &settings, &node, &Choice::default(), peers)
+            reconcile(
+                &mut Socket::open().unwrap(),
+                &settings,
+                &node,
+                &Choice::default(),
+                &Sysctl::default(),
+                peers,
+            )
         })
     }
 
