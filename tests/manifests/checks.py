@@ -106,7 +106,7 @@ def the_charts_other_options(m, _):
 
 @check
 def the_configuration_is_the_daemons(m, offrampd):
-    for docs in (m.kustomize("base"), m.chart("--set", "apiServer=https://192.0.2.1:6443")):
+    for docs in (m.kustomize("base"), m.chart("--set", "apiServer=https://192.0.2.1:6443,kubeletDir=/k")):
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             file.write(one(docs, "ConfigMap")["data"]["offrampd.yaml"])
             file.flush()
