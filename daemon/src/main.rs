@@ -14,6 +14,7 @@ mod networks;
 mod nics;
 mod node;
 mod overlay;
+mod pods;
 mod reclaim;
 mod reconcile;
 mod run;

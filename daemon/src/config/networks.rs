@@ -20,6 +20,8 @@ pub struct Networks {
 pub enum Source {
     /// Nowhere: the annotation is for somebody else.
     None,
+    /// In the Kubernetes API.
+    Kubernetes,
     /// In a file, a list of NetworkAttachmentDefinitions.
     File(PathBuf),
 }
@@ -31,12 +33,15 @@ pub(super) struct RawNetworks {
     pub global_namespaces: Option<Vec<Text>>,
 }
 
-pub(super) fn networks(check: &mut Checker, raw: &RawNetworks) -> Networks {
+/// `cluster` is where the cluster's state comes from.
+pub(super) fn networks(check: &mut Checker, raw: &RawNetworks, cluster: &super::Source) -> Networks {
+    let has_api = matches!(cluster, super::Source::Kubernetes(_));
     let RawNetworks { definitions, global_namespaces } = raw;
     let definitions = check.opt("networks.definitions", definitions.as_ref(), |text| match text {
         "none" => Ok(Source::None),
+        "kubernetes" if has_api => Ok(Source::Kubernetes),
         path if path.starts_with('/') => absolute(path).map(Source::File),
-        _ => Err(format!("{text:?} is not allowed; allowed: none, or the absolute path of a file")),
+        _ => Err(format!("{text:?} is not allowed; allowed: none, the absolute path of a file, or, with cluster.source kubernetes, kubernetes")),
     });
     let namespace = |text: &str| match text {
         "*" => Ok(text.to_owned()),
@@ -47,7 +52,7 @@ pub(super) fn networks(check: &mut Checker, raw: &RawNetworks) -> Networks {
         list.into_iter().map(|(_, name)| name).collect()
     });
     Networks {
-        definitions: definitions.unwrap_or(Source::None),
+        definitions: definitions.unwrap_or(if has_api { Source::Kubernetes } else { Source::None }),
         global_namespaces: global.unwrap_or_else(|| vec!["default".to_owned()]),
     }
 }

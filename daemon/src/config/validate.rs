@@ -60,7 +60,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         pools: super::pools::pools(&mut check, &pools.unwrap_or_default()),
         nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
         embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
-        networks: super::networks::networks(&mut check, &networks.unwrap_or_default()),
+        networks: super::networks::networks(&mut check, &networks.unwrap_or_default(), &source),
         source,
         node,
     };

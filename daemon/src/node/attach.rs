@@ -33,8 +33,11 @@ impl Node {
         let _working = self.exclusively(&ask.attachment, caller)?;
         self.check_state_dir(ask)?;
         let outcome = self.prepare_inner(ask, caller);
-        if outcome.is_err() {
+        if let Err(e) = &outcome {
             self.metrics.added(Path::Veth, Outcome::Error, None);
+            if caller() {
+                self.tell_refused(ask, e);
+            }
         }
         outcome
     }
@@ -65,8 +68,9 @@ impl Node {
             }
             other => other,
         };
-        if outcome.is_err() {
-            self.give_back(ask, loans.vfs());
+        match &outcome {
+            Ok(record) => self.tell_fallback(ask, &wishes, record),
+            Err(_) => self.give_back(ask, loans.vfs()),
         }
         outcome
     }
@@ -194,13 +198,16 @@ impl Node {
         self.store.write(&record)?;
         crash::point("commit.written");
         self.allocator().hold(&record);
+        self.tell_status(&commit.attachment);
         self.metrics.added(record.plan.path, Outcome::Ok, Some(Duration::from_micros(commit.micros)));
         Ok(())
     }
 
     /// The plugin has made the record `ready`. Its DEL may be over by now: only what is held is noted as ready.
     pub fn committed(&self, commit: &Commit) {
-        if let Some(path) = self.allocator().ready(&commit.attachment) {
+        let path = self.allocator().ready(&commit.attachment);
+        if let Some(path) = path {
+            self.tell_status(&commit.attachment);
             self.metrics.added(path, Outcome::Ok, Some(Duration::from_micros(commit.micros)));
         }
     }

@@ -24,6 +24,7 @@ use crate::devices::Devices;
 use crate::metrics::Metrics;
 use crate::networks::Definitions;
 use crate::nics::NicWatch;
+use crate::pods::{Outbox, Pods};
 use crate::status::Health;
 use crate::watch::Api;
 use offramp_core::cni::CniError;
@@ -55,6 +56,10 @@ pub struct Node {
     /// The cluster's API, where the cluster's state comes from there; set before the first request is served.
     pub api: OnceLock<Api>,
     ranges: Mutex<Arc<[Range]>>,
+    /// The pods of this node, as the API has them.
+    pub pods: Pods,
+    /// What pods are told.
+    pub outbox: Outbox,
     /// Networks that pods can ask for.
     pub definitions: Definitions,
     /// The pools that kubelet lends.
@@ -140,6 +145,8 @@ impl Node {
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
             devices: Devices::default(),
+            pods: Pods::default(),
+            outbox: Outbox::new(matches!(config.source, Source::Kubernetes(_))),
             definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],

@@ -17,12 +17,35 @@ const MAX_CONFIGS: usize = 256 << 10;
 impl Node {
     /// All that the pod asks for.
     pub(super) fn wishes(&self, ask: &Prepare) -> Result<Wishes, CniError> {
-        let annotations = ask.annotations.clone().unwrap_or_default();
+        let annotations = self.annotations(ask)?;
         let mut wishes = read(Some(&annotations))?;
         if self.definitions.are_known() {
             self.add_networks(ask, &annotations, &mut wishes)?;
         }
         Ok(wishes)
+    }
+
+    /// The pod's annotations: what the runtime passes, else what the watch has told, else what the API says now.
+    fn annotations(&self, ask: &Prepare) -> Result<BTreeMap<String, String>, CniError> {
+        let (annotations, pod, api) = (ask.annotations.as_ref(), ask.pod.as_ref(), self.api.get());
+        let (Some(pod), Some(api), None) = (pod, api, annotations) else {
+            return Ok(annotations.cloned().unwrap_or_default());
+        };
+        if let Some(known) = self.pods.find(pod) {
+            return Ok(known.annotations);
+        }
+        let found = api.pod(&pod.namespace, &pod.name).map_err(|e| {
+            CniError::try_again(format!("read the annotations of pod {pod} from the Kubernetes API: {e}"))
+        })?;
+        match found {
+            Some(found) if found.is(&pod.uid) => Ok(found.annotations),
+            Some(found) => {
+                let why = format!("its UID is {}, that of the sandbox {}", found.uid, pod.uid);
+                Err(CniError::try_again(format!("pod {pod} is another one by now: {why}")))
+            }
+            // A static pod may have no mirror yet, and one that was deleted asks for nothing more.
+            None => Ok(BTreeMap::new()),
+        }
     }
 
     fn add_networks(
@@ -58,7 +81,7 @@ impl Node {
     }
 
     fn add_network(&self, selection: &Selection, wishes: &mut Wishes) -> Result<(), CniError> {
-        let definition = self.definitions.get(&selection.nad)?;
+        let definition = self.definitions.get(&selection.nad, self.api.get())?;
         if let Some(resource) = &definition.resource {
             let why = format!(
                 "network {}: it needs a device of {resource}, which kubelet has not assigned",

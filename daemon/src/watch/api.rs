@@ -16,7 +16,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Api {
     pub(super) client: Client,
-    #[allow(dead_code, reason = "see wait")]
     runtime: Handle,
 }
 
@@ -40,7 +39,6 @@ pub enum ConnectError {
 }
 
 /// Why the API did not do what was asked of it.
-#[allow(dead_code, reason = "for what ADD asks of the API: pods, next")]
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// It has refused, or could not be reached.
@@ -77,14 +75,13 @@ impl Api {
 
     /// Has a thread that may block wait for the API, not longer than `limit`. Never called by the runtime's own
     /// thread, which would wait for itself.
-    #[allow(dead_code, reason = "for what ADD asks of the API: pods, next")]
     pub(super) fn wait<T: Send + 'static>(
         &self,
         limit: Duration,
         work: impl Future<Output = kube::Result<T>> + Send + 'static,
     ) -> Result<T, ApiError> {
         // The work goes on on the runtime's thread, where the connection lives.
-        let task = self.runtime.spawn(tokio::time::timeout(limit, work));
+        let task = self.runtime.spawn(async move { tokio::time::timeout(limit, work).await });
         match self.runtime.block_on(task) {
             Ok(Ok(outcome)) => outcome.map_err(|e| ApiError::Kube(Box::new(e))),
             Ok(Err(_)) | Err(_) => Err(ApiError::Late(limit)),

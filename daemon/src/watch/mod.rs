@@ -4,8 +4,11 @@
 mod api;
 mod backoff;
 mod follow;
+mod networks;
 mod own_node;
 pub mod peers_file;
+mod pods;
+mod tell;
 
 pub use api::{Api, ConnectError};
 
@@ -17,4 +20,9 @@ use std::sync::Arc;
 pub fn spawn(node: &Arc<Node>, waker: &Waker) {
     let Some(api) = node.api.get() else { return };
     tokio::spawn(own_node::run(api.clone(), node.clone(), waker.clone()));
+    tokio::spawn(pods::run(api.clone(), node.clone()));
+    tokio::spawn(tell::run(api.clone(), node.clone()));
+    if node.definitions.are_in_api() {
+        tokio::spawn(networks::run(api.clone(), node.clone()));
+    }
 }

@@ -24,7 +24,7 @@ pub const QUEUES: &str = "offramp.dev/queues";
 /// Further interfaces: a list in YAML.
 pub const INTERFACES: &str = "offramp.dev/interfaces";
 /// What Offramp itself writes.
-const STATUS: &str = "offramp.dev/status";
+pub const STATUS: &str = "offramp.dev/status";
 
 /// Interfaces of one pod, besides eth0.
 pub const MAX_INTERFACES: usize = 16;

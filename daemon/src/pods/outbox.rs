@@ -1,0 +1,177 @@
+//! What pods are told, until the API has it. Nobody waits for that: who has something to say puts it here and goes on.
+
+use super::limit::Limit;
+use offramp_core::record::PodRef;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// The most pods whose status waits; the API has been away for long then, and their pods can do without.
+const MAX_STATUSES: usize = 1024;
+/// The most events that wait.
+const MAX_EVENTS: usize = 256;
+/// The most bytes of an event's message (`kubectl explain event.message`).
+const MAX_MESSAGE: usize = 1024;
+
+/// A pod's annotations, to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Whose; its UID is that in the API, or empty.
+    pub pod: PodRef,
+    /// Key and value.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What `kubectl describe pod` is to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Whose; its UID is that in the API, or empty.
+    pub pod: PodRef,
+    /// What.
+    pub kind: Kind,
+    /// In words.
+    pub message: String,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An ADD was refused.
+    Refused,
+    /// The pod got less than it would have liked.
+    Fallback,
+}
+
+impl Kind {
+    /// As in `reason`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Refused => "OfframpRefused",
+            Self::Fallback => "OfframpFallback",
+        }
+    }
+}
+
+/// What waits.
+pub struct Outbox {
+    waiting: Mutex<Waiting>,
+    bell: Notify,
+    open: bool,
+}
+
+struct Waiting {
+    statuses: HashMap<(String, String), Status>,
+    events: VecDeque<Event>,
+    limit: Limit,
+}
+
+impl Outbox {
+    /// Empty. One that is not `open` has no reader, and takes nothing.
+    pub fn new(open: bool) -> Self {
+        let limit = Limit::new(Instant::now());
+        let waiting = Waiting { statuses: HashMap::new(), events: VecDeque::new(), limit };
+        Self { waiting: Mutex::new(waiting), bell: Notify::new(), open }
+    }
+
+    /// Writes a pod's annotations, soon; what is newer takes the place of what is older.
+    pub fn status(&self, status: Status) {
+        let mut waiting = self.waiting();
+        if self.open && waiting.statuses.len() < MAX_STATUSES {
+            waiting.statuses.insert((status.pod.namespace.clone(), status.pod.name.clone()), status);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Writes an event, soon, if the limits allow it.
+    pub fn event(&self, event: Event) {
+        let mut waiting = self.waiting();
+        let (pod, what) =
+            (format!("{} {}", event.pod, event.pod.uid), format!("{:?} {}", event.kind, event.message));
+        if self.open && waiting.events.len() < MAX_EVENTS && waiting.limit.allows(&pod, &what, Instant::now())
+        {
+            let message = cut(&event.message);
+            waiting.events.push_back(Event { message, ..event });
+            self.bell.notify_one();
+        }
+    }
+
+    /// Until there is something.
+    pub async fn wait(&self) {
+        self.bell.notified().await;
+    }
+
+    /// All that waits.
+    pub fn take(&self) -> (Vec<Status>, Vec<Event>) {
+        let mut waiting = self.waiting();
+        let statuses = std::mem::take(&mut waiting.statuses).into_values().collect();
+        (statuses, std::mem::take(&mut waiting.events).into())
+    }
+
+    /// The API did not have it; it waits again, unless there is something newer.
+    pub fn put_back(&self, status: Status) {
+        let key = (status.pod.namespace.clone(), status.pod.name.clone());
+        self.waiting().statuses.entry(key).or_insert(status);
+        self.bell.notify_one();
+    }
+
+    /// As [`Outbox::put_back`].
+    pub fn put_event_back(&self, event: Event) {
+        let mut waiting = self.waiting();
+        if waiting.events.len() < MAX_EVENTS {
+            waiting.events.push_front(event);
+            self.bell.notify_one();
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cut(message: &str) -> String {
+    let end =
+        message.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= MAX_MESSAGE).last();
+    message[..end.unwrap_or(0)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str) -> PodRef {
+        PodRef { namespace: "ns".into(), name: name.into(), uid: String::new() }
+    }
+
+    fn status(name: &str, value: &str) -> Status {
+        Status { pod: pod(name), annotations: BTreeMap::from([("k".into(), value.into())]) }
+    }
+
+    #[test]
+    fn the_newest_status_is_what_is_written() {
+        let outbox = Outbox::new(true);
+        outbox.status(status("a", "1"));
+        outbox.status(status("a", "2"));
+        assert_eq!(outbox.take().0, [status("a", "2")]);
+        outbox.status(status("a", "3"));
+        outbox.put_back(status("a", "2"));
+        assert_eq!(outbox.take().0, [status("a", "3")]);
+        assert_eq!(outbox.take(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let outbox = Outbox::new(true);
+        (0..2000).for_each(|i| outbox.status(status(&i.to_string(), "")));
+        let event =
+            |i: usize| Event { pod: pod(&i.to_string()), kind: Kind::Refused, message: "ä".repeat(2000) };
+        (0..2000).for_each(|i| outbox.event(event(i)));
+        let (statuses, events) = outbox.take();
+        assert_eq!((statuses.len(), events.len()), (1024, 50));
+        assert_eq!(events[0].message.len(), 1024);
+        let closed = Outbox::new(false);
+        closed.status(status("a", "1"));
+        closed.event(event(0));
+        assert_eq!(closed.take(), (vec![], vec![]));
+    }
+}

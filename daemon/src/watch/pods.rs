@@ -1,0 +1,62 @@
+//! The pods of this node: their annotations.
+
+use super::api::{Api, ApiError};
+use super::follow::{News, config, follow};
+use crate::node::Node;
+use crate::pods::{Place, Pod};
+use k8s_openapi::api::core::v1::Pod as ApiPod;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// kubelet's annotation of the mirror of a static pod: the static pod's UID.
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+/// For one GET: the runtime tries again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The rest of a pod is passed over when it is read.
+type Meta = PartialObjectMeta<ApiPod>;
+
+/// Follows them for ever.
+pub async fn run(api: Api, node: Arc<Node>) {
+    let only = config().fields(&format!("spec.nodeName={}", node.config.node.name));
+    follow(kube::Api::<Meta>::all(api.client), only, |news| {
+        let pods = &node.pods;
+        match news {
+            News::Fault(why) => tracing::warn!("Kubernetes API, watch of this node's pods: {why}"),
+            News::Event(Event::Init) => pods.list_begins(),
+            News::Event(Event::InitDone) => pods.list_ends(),
+            News::Event(Event::InitApply(object)) => {
+                let (place, pod) = plain(object);
+                pods.list_has(place, pod);
+            }
+            News::Event(Event::Apply(object)) => {
+                let (place, pod) = plain(object);
+                pods.set(place, pod);
+            }
+            News::Event(Event::Delete(object)) => pods.remove(&plain(object).0),
+        }
+    })
+    .await;
+}
+
+fn plain(object: Meta) -> (Place, Pod) {
+    let metadata = object.metadata;
+    let annotations = metadata.annotations.unwrap_or_default();
+    let pod = Pod {
+        uid: metadata.uid.unwrap_or_default(),
+        mirror_of: annotations.get(CONFIG_HASH).cloned(),
+        annotations: Pod::relevant(annotations),
+    };
+    ((metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default()), pod)
+}
+
+impl Api {
+    /// One pod, asked for now; none if there is none of that name.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ApiError> {
+        let (pods, name) = (kube::Api::<Meta>::namespaced(self.client.clone(), namespace), name.to_owned());
+        let found = self.wait(PATIENCE, async move { pods.get_opt(&name).await })?;
+        Ok(found.map(|object| plain(object).1))
+    }
+}
