@@ -101,7 +101,8 @@ impl Api {
     /// An object; none if it is not there. `kind` is the plural, with its group unless that is the core's:
     /// `nodes`, `offrampnodes.offramp.dev`.
     pub fn get(&self, kind: &str, namespace: Option<&str>, name: &str) -> Option<Value> {
-        self.store().get(&self.key(kind, namespace, name)).map(|object| Value::clone(&object))
+        let key = self.key(kind, namespace, name);
+        self.store().get(&key).map(|object| Value::clone(&object))
     }
 
     /// All objects of a kind.
