@@ -19,7 +19,7 @@ pub async fn run(api: Api, node: Arc<Node>) {
         let known = &node.definitions;
         match news {
             News::Fault(why) => {
-                tracing::debug!("Kubernetes API, watch of NetworkAttachmentDefinitions: {why}")
+                tracing::debug!("Kubernetes API, watch of NetworkAttachmentDefinitions: {why}");
             }
             News::Event(Event::Init) => known.list_begins(),
             News::Event(Event::InitDone) => known.list_ends(),

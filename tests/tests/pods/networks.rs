@@ -49,8 +49,7 @@ fn a_definition_is_watched_or_asked_for_and_told_of() {
     cluster.api.outage(true);
     call(&node, "DEL", &pod, ("db", &uid), &conf).run().ok();
     cluster.api.outage(false);
-    let without =
-        |s: &offramp_tests::Snapshot| s.clone().without("second0").without("eth0").without("no_masquerade");
+    let without = |s: &offramp_tests::Snapshot| s.clone().without("second0").without("eth0");
     assert_same(&without(&before), &without(&node.snapshot()));
     // What the watch has not told of yet is asked for; what is nowhere is told.
     cluster.api.forbid("watch", "network-attachment-definitions.k8s.cni.cncf.io");
