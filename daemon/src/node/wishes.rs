@@ -5,10 +5,11 @@ use super::Node;
 use crate::config::yaml;
 use offramp_core::cni::CniError;
 use offramp_core::ids::Namespace;
-use offramp_core::networks::{self, NETWORKS, Selection, check_namespaces, delegation, pool_wish};
+use offramp_core::networks::{self, Kind, NETWORKS, Selection, check_namespaces, delegation, pool_wish};
+use offramp_core::record::PodRef;
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{Wishes, parse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most bytes that the configurations of a pod's networks have together: they are part of its record, which goes
 /// over the wire.
@@ -61,8 +62,9 @@ impl Node {
         let namespace: Namespace = pod.namespace.parse()?;
         let selected = networks::parse(annotations, &namespace)?;
         check_namespaces(&selected, &namespace, &self.config.networks.global_namespaces)?;
+        let mut devices = Devices { node: self, pod, left: None };
         for selection in &selected {
-            self.add_network(selection, wishes)?;
+            self.add_network(selection, &mut devices, wishes)?;
         }
         wishes.check_together()?;
         let executed = wishes.networks.iter().any(|n| !n.plugins.is_empty());
@@ -80,18 +82,56 @@ impl Node {
         Ok(())
     }
 
-    fn add_network(&self, selection: &Selection, wishes: &mut Wishes) -> Result<(), CniError> {
+    fn add_network(
+        &self,
+        selection: &Selection,
+        devices: &mut Devices<'_>,
+        wishes: &mut Wishes,
+    ) -> Result<(), CniError> {
         let definition = self.definitions.get(&selection.nad, self.api.get())?;
-        if let Some(resource) = &definition.resource {
-            let why = format!(
-                "network {}: it needs a device of {resource}, which kubelet has not assigned",
-                selection.nad
-            );
-            return Err(CniError::no_device(why));
-        }
+        // Of a pool it is lent, by what kubelet has assigned.
+        let resource = definition.resource.as_ref().filter(|_| definition.kind == Kind::Plugins);
+        let device = resource.map(|r| devices.next(r)).transpose();
+        let device = device.map_err(|e| e.context(format!("network {}", selection.nad)))?;
         wishes.interfaces.extend(pool_wish(selection, &definition)?);
-        wishes.networks.push(delegation(selection, &definition, None)?);
+        wishes.networks.push(delegation(selection, &definition, device.as_deref())?);
         Ok(())
+    }
+}
+
+/// What kubelet has assigned to a pod, as far as no network has taken it.
+struct Devices<'a> {
+    node: &'a Node,
+    pod: &'a PodRef,
+    left: Option<BTreeSet<(String, String)>>,
+}
+
+impl Devices<'_> {
+    /// The next device of a resource, in the order of their names: kubelet's own varies. Kubelet is asked once.
+    fn next(&mut self, resource: &str) -> Result<String, CniError> {
+        let left = match &mut self.left {
+            Some(left) => left,
+            none => none.insert(Self::ask(self.node, self.pod)?),
+        };
+        let found = left.iter().find(|(r, _)| r == resource).cloned();
+        let found = found.ok_or_else(|| {
+            CniError::no_device(format!(
+                "kubelet has assigned pod {} no device of {resource} for it",
+                self.pod
+            ))
+            .with_details(
+                "a container that is no init container must request as many as the pod has such networks",
+            )
+        })?;
+        left.remove(&found);
+        Ok(found.1)
+    }
+
+    fn ask(node: &Node, pod: &PodRef) -> Result<BTreeSet<(String, String)>, CniError> {
+        let assigned = node.devices.of_pod(&node.config.paths.kubelet, pod);
+        let assigned = assigned
+            .map_err(|e| CniError::try_again(format!("ask kubelet for the devices of pod {pod}: {e}")))?;
+        Ok(assigned.devices.into_iter().map(|d| (d.resource, d.id)).collect())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod allocation;
 mod calls;
+mod networks;
 mod node;
 mod promised;
 mod registration;
