@@ -4,6 +4,7 @@ mod annotations;
 mod networks;
 mod refused;
 mod told;
+mod user_namespace;
 
 use offramp_tests::{Call, Cluster, Daemon, Lab, Node, Pod, until};
 use serde_json::{Value, json};
