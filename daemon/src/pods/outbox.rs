@@ -74,6 +74,11 @@ impl Outbox {
         Self { waiting: Mutex::new(waiting), bell: Notify::new(), open }
     }
 
+    /// Whether anybody reads it.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Writes a pod's annotations, soon; what is newer takes the place of what is older.
     pub fn status(&self, status: Status) {
         let mut waiting = self.waiting();

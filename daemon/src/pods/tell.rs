@@ -34,6 +34,9 @@ impl Node {
 
     /// The ADD is done: what the pod got.
     pub fn tell_status(&self, id: &AttachmentId) {
+        if !self.outbox.is_open() {
+            return;
+        }
         // Its DEL may be over by now.
         let Ok(Some(record)) = self.store.read(id) else { return };
         let Some(pod) = record.pod.as_ref().filter(|_| record.state == State::Ready) else { return };
