@@ -45,6 +45,13 @@ impl<'a> Sysfs<'a> {
         }
     }
 
+    /// The CPUs of a NUMA node, such as `0-3,8`.
+    pub fn cpus(&self, numa: u32, list: &str) {
+        let node = self.root.join(format!("devices/system/node/node{numa}"));
+        create_dir_all(&node).unwrap();
+        write(node.join("cpulist"), format!("{list}\n")).unwrap();
+    }
+
     /// A VF goes, as when somebody lowers `sriov_numvfs`.
     pub fn remove_last_vf(&self, name: &str, bus: u8, index: u8) {
         let devices = self.root.join("bus/pci/devices");

@@ -53,13 +53,14 @@ pub struct Manager {
     dir: PathBuf,
     plugins: BTreeMap<String, Plugin>,
     promised: BTreeMap<Key, Vec<Promise>>,
+    cpus: BTreeMap<Key, Vec<i64>>,
     /// The first list after a start lacks pods.
     pub listed: bool,
 }
 
 impl Manager {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, plugins: BTreeMap::new(), promised: BTreeMap::new(), listed: true }
+        Self { dir, plugins: BTreeMap::new(), promised: BTreeMap::new(), cpus: BTreeMap::new(), listed: true }
     }
 
     /// Only the checkpoint outlives a kubelet.
@@ -76,12 +77,18 @@ impl Manager {
         self.plugins.get(resource).map(|p| p.devices.clone()).unwrap_or_default()
     }
 
-    pub fn know(&mut self, pod: Key) {
-        self.promised.entry(pod).or_default();
+    pub fn know(&mut self, pod: Key, cpus: &[i64]) {
+        self.promised.entry(pod.clone()).or_default();
+        self.cpus.insert(pod, cpus.to_vec());
+    }
+
+    pub fn cpus(&self, pod: &Key) -> Vec<i64> {
+        self.cpus.get(pod).cloned().unwrap_or_default()
     }
 
     pub fn forget(&mut self, pod: &Key) {
         self.promised.remove(pod);
+        self.cpus.remove(pod);
     }
 
     pub fn promises(&self) -> &BTreeMap<Key, Vec<Promise>> {

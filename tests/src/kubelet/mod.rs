@@ -27,6 +27,8 @@ pub struct PodSpec {
     pub annotations: BTreeMap<String, String>,
     /// Ports of the node, and those of the container that they lead to.
     pub host_ports: Vec<(u16, u16)>,
+    /// CPUs that its container has to itself (the static policy of the CPU manager).
+    pub cpus: Vec<i64>,
     /// The devices that its only container requests.
     pub requests: Vec<(String, usize)>,
     /// Those of its only init container.
@@ -133,7 +135,7 @@ impl Kubelet {
             }
         }
         // A pod without devices is known too.
-        self.manager.lock().unwrap().know(pod.key());
+        self.manager.lock().unwrap().know(pod.key(), &pod.cpus);
         Ok(all)
     }
 

@@ -88,7 +88,10 @@ fn resources(manager: &Manager, key: &(String, String)) -> v1::PodResources {
         }),
     };
     let promises = manager.promises()[key].iter().filter(|p| !p.init);
-    let container =
-        v1::ContainerResources { name: "c".into(), devices: promises.map(device).collect(), cpu_ids: vec![] };
+    let container = v1::ContainerResources {
+        name: "c".into(),
+        devices: promises.map(device).collect(),
+        cpu_ids: manager.cpus(key),
+    };
     v1::PodResources { namespace: key.0.clone(), name: key.1.clone(), containers: vec![container] }
 }

@@ -2,6 +2,8 @@
 
 use crate::node::{DPDK, FAST, Wired, wish};
 use offramp_tests::kubelet::PodSpec;
+use offramp_tests::{Sysfs, over};
+use serde_json::json;
 use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(5);
@@ -55,7 +57,7 @@ fn a_device_that_is_promised_twice_is_waited_for_and_its_holder_named() {
     kubelet.forget(&old);
     let new = wish(PodSpec::new("default/new"), "fast").requests(FAST, 1);
     let promised = kubelet.admit(&new).unwrap();
-    assert_eq!(promised[0].ids, [offramp_tests::Sysfs::vf(1, 0)], "kubelet promises it again");
+    assert_eq!(promised[0].ids, [Sysfs::vf(1, 0)], "kubelet promises it again");
     let (sandbox, answer) = w.runtime().run(&new);
     assert!(answer.took >= WAIT && answer.took < WAIT + Duration::from_secs(5), "{:?}", answer.took);
     let error = answer.failed(11, &["VF 0 of nic0", "held by default/old@eth0"]);
@@ -96,4 +98,26 @@ fn pods_that_the_first_list_lacks_are_known_by_name() {
     // The lab's VFs are no hardware: it is chosen, and cannot be had.
     assert_ne!(answer.code, Some(0));
     assert!(!answer.stdout.contains("must request"), "{answer:?}");
+}
+
+/// Of a pool that is lent by annotation, too.
+#[test]
+fn a_vf_near_to_the_pods_cpus_is_taken() {
+    let w = Wired::new();
+    let sysfs = Sysfs::new(&w.node);
+    sysfs.cpus(0, "0-3");
+    sysfs.cpus(1, "4-7,12");
+    let mut kubelet = w.kubelet();
+    kubelet.start();
+    let selectors = json!([{"pfNames": ["nic0", "nic1"]}]);
+    let any = json!([{"name": "any", "selectors": selectors, "policy": {"namespaces": ["*"]}}]);
+    let _daemon = w.node.daemon(over(w.conf(), json!({"pools": any})));
+    for (cpu, near) in [(2, "0000:01:"), (12, "0000:02:"), (1, "0000:01:")] {
+        let mut pod = wish(PodSpec::new(&format!("default/on-{cpu}")), "any");
+        pod.cpus.push(cpu);
+        kubelet.admit(&pod).unwrap();
+        let (_sandbox, answer) = w.runtime().run(&pod);
+        // The lab's VFs are no hardware: which one was chosen is told as it cannot be had.
+        assert!(answer.code != Some(0) && answer.stdout.contains(near), "{cpu}: {answer:?}");
+    }
 }
