@@ -86,7 +86,9 @@ impl<'a> Sysfs<'a> {
         create_dir_all(&class).unwrap();
         symlink(device, class.join("device")).unwrap();
         self.node.ip(&format!("link add {name} type veth peer name {name}-wire"));
-        self.node.ip(&format!("link set {name} up"));
+        // Addresses that the kernel makes when it comes to it would change snapshots.
+        self.node.ip(&format!("link set {name} addrgenmode none up"));
+        self.node.ip(&format!("link set {name}-wire addrgenmode none"));
         self.cable(name, true);
     }
 }
