@@ -4,7 +4,7 @@ use offramp_core::ids::AttachmentId;
 use offramp_core::nic::PortKey;
 use offramp_core::record::PodRef;
 use offramp_core::vf::{Claim, NetdevState, PfSide, VfMode, VfRef, VfState};
-use offramp_ledger::Store;
+use offramp_ledger::{Store, VfLock};
 use offramp_tests::kubelet::{Kubelet, PodSpec, Runtime};
 use offramp_tests::{Daemon, Lab, Node, Sysfs, over};
 use serde_json::{Value, json};
@@ -105,9 +105,11 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// It is done with the VF, which is not clean yet.
-    pub fn give_back(&self) {
+    /// It is done with the VF, which somebody cleans until the lock is dropped.
+    pub fn give_back(&self) -> VfLock {
+        let lock = self.store.claims().lock(self.claim.vf.pci, Duration::from_secs(5)).unwrap();
         self.store.claims().set(&self.claim.clone().given_back(1)).unwrap();
+        lock
     }
 }
 

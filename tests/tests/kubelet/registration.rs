@@ -75,10 +75,11 @@ fn health_follows_links_claims_and_what_is_gone() {
     // A VF that its pod has is healthy; one that is being cleaned is not.
     let pod = PodSpec::new("default/web");
     let holder = w.hold(&pod, 1, 0);
-    holder.give_back();
+    let cleaning = holder.give_back();
     kubelet.wait_for_healthy(FAST, 4);
     assert!(!kubelet.devices(FAST)[&Sysfs::vf(1, 0)].healthy);
     drop(holder);
+    drop(cleaning);
     kubelet.wait_for_healthy(FAST, 5);
 
     Sysfs::new(&w.node).remove_last_vf("nic1", 2, 2);
