@@ -43,6 +43,8 @@ pub struct Reconcile {
     eswitch: Option<Eswitch>,
     applied: Applied,
     peers: PeersFile,
+    /// The claims of peers at the last look, by their generation, and what no peer may claim.
+    claims: Option<(u64, Own)>,
     looked: bool,
     seen: Option<Instant>,
 }
@@ -68,6 +70,7 @@ impl Reconcile {
             eswitch,
             applied: Applied::default(),
             peers: PeersFile::default(),
+            claims: None,
             seen: None,
             looked: false,
         }
@@ -78,6 +81,7 @@ impl Reconcile {
         let node = self.node.clone();
         self.find_place();
         self.read_peers();
+        self.read_claims();
         // What the first look makes was not broken.
         let repairs = |n| if self.looked { n } else { 0 };
         node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));
@@ -89,6 +93,7 @@ impl Reconcile {
         self.reconcile_overlay();
         self.reconcile_eswitch();
         self.looked = true;
+        node.looked();
     }
 
     /// Where the node is on the underlay decides which peers can be believed, and the pods' MTU.
@@ -104,6 +109,10 @@ impl Reconcile {
     }
 
     fn reconcile_overlay(&mut self) {
+        // Who is not known yet need not be gone: the ways of a former daemon stay.
+        if matches!(self.node.config.source, Source::Kubernetes(_)) && self.claims.is_none() {
+            return;
+        }
         let Some(overlay) = &mut self.overlay else { return };
         let (pod_mtu, peers, left_out) = {
             let view = self.node.view();
@@ -178,6 +187,27 @@ impl Reconcile {
         if let Err(e) = std::fs::write(&path, "") {
             tracing::warn!(path = %path.display(), error = %e, "cannot show that the daemon lives");
         }
+    }
+
+    /// What the API has told of the other nodes.
+    fn read_claims(&mut self) {
+        let own = self.node.own();
+        let claims = self.node.claims();
+        let now = Some((claims.generation(), own));
+        if !claims.known() || self.claims == now {
+            return;
+        }
+        let Some((_, own)) = &now else { return };
+        let (peers, left_out) = claims.accept(own);
+        drop(claims);
+        self.claims = now;
+        let mut view = self.node.view();
+        for problem in left_out.iter().filter(|problem| !view.left_out.contains(problem)) {
+            tracing::warn!("{problem}");
+        }
+        tracing::debug!(peers = peers.len(), left_out = left_out.len(), "the peers are others");
+        view.peers = peers;
+        view.left_out = left_out;
     }
 
     /// A file that cannot be used leaves the last good one in force.

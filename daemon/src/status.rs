@@ -23,6 +23,9 @@ pub struct Status {
     pub ranges: Vec<RangeStatus>,
     /// The ways to the other nodes.
     pub overlay: OverlayStatus,
+    /// Nodes of the cluster that do not say how their pods are reached: Offramp does not run there (yet).
+    #[serde(default)]
+    pub silent: Vec<NodeName>,
     /// How many attachments there are of each kind.
     pub attachments: Vec<AttachmentCount>,
     /// How the pools stand, and what VFs are in none.

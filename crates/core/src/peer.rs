@@ -5,6 +5,7 @@ use crate::ids::{MacAddr, NodeName};
 use crate::net::{network_of, overlaps};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -42,6 +43,9 @@ pub struct Problem {
     pub peer: String,
     /// What is wrong with it.
     pub reason: String,
+    /// The peer that has the podCIDR which it claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<NodeName>,
 }
 
 impl fmt::Display for Problem {
@@ -53,15 +57,19 @@ impl fmt::Display for Problem {
 /// The peers that can be believed together, and the others with the reason. Where two claim the same, the
 /// earlier one has it. This node itself may be in the list and is skipped, so that all nodes can share one list.
 pub fn accept(own: &Own, peers: Vec<Peer>) -> (Vec<Peer>, Vec<Problem>) {
+    let mut taken = Taken::by(own);
     let mut accepted: Vec<Peer> = Vec::with_capacity(peers.len());
     let mut problems = Vec::new();
     for peer in peers.into_iter().filter(|p| p.name != own.name) {
-        let fault = fault_alone(&peer)
-            .or_else(|| clash(&peer, &format!("this node ({})", own.name), &own.addresses, &own.pod_cidrs))
-            .or_else(|| accepted.iter().find_map(|other| clash_of_peers(&peer, other)));
+        let fault = fault_alone(&peer).map(|why| (why, None)).or_else(|| taken.clash(&peer));
         match fault {
-            None => accepted.push(peer),
-            Some(reason) => problems.push(Problem { peer: peer.name.to_string(), reason }),
+            None => {
+                taken.add(&peer);
+                accepted.push(peer);
+            }
+            Some((reason, against)) => {
+                problems.push(Problem { peer: peer.name.to_string(), reason, against });
+            }
         }
     }
     (accepted, problems)
@@ -94,31 +102,80 @@ fn fault_alone(peer: &Peer) -> Option<String> {
         .map(|(ip, net)| format!("its endpoint {ip} is inside of its own podCIDR {net}"))
 }
 
-fn clash_of_peers(peer: &Peer, other: &Peer) -> Option<String> {
-    if peer.name == other.name {
-        return Some("another peer has the same name".into());
-    }
-    let name = format!("peer {}", other.name);
-    if let Some(mac) = peer.mac.filter(|mac| other.mac == Some(*mac)) {
-        return Some(format!("its MAC {mac} is that of {name}"));
-    }
-    clash(peer, &name, &other.endpoints, &other.pod_cidrs)
+/// What is claimed until now, in order: networks do not overlap, so that each question looks at one entry, not at
+/// thousands of peers.
+struct Taken<'a> {
+    own: &'a Own,
+    /// By their first addresses; none: this node's.
+    nets: BTreeMap<IpAddr, (IpNetwork, Option<NodeName>)>,
+    addresses: BTreeMap<IpAddr, Option<NodeName>>,
+    macs: HashMap<MacAddr, NodeName>,
+    names: HashSet<NodeName>,
 }
 
-/// What `peer` claims of somebody who has `addresses` and `pod_cidrs`.
-fn clash(peer: &Peer, name: &str, addresses: &[IpAddr], pod_cidrs: &[IpNetwork]) -> Option<String> {
-    for net in &peer.pod_cidrs {
-        if let Some(theirs) = pod_cidrs.iter().find(|theirs| overlaps(*net, **theirs)) {
-            return Some(format!("its podCIDR {net} overlaps {theirs} of {name}"));
+/// Why a peer is left out, and the peer whose podCIDR it claims.
+type Clash = (String, Option<NodeName>);
+
+impl<'a> Taken<'a> {
+    fn by(own: &'a Own) -> Self {
+        let nets = own.pod_cidrs.iter().map(|net| (net.network(), (*net, None))).collect();
+        let addresses = own.addresses.iter().map(|ip| (*ip, None)).collect();
+        Self { own, nets, addresses, macs: HashMap::new(), names: HashSet::new() }
+    }
+
+    fn add(&mut self, peer: &Peer) {
+        let name = || Some(peer.name.clone());
+        self.nets.extend(peer.pod_cidrs.iter().map(|net| (net.network(), (*net, name()))));
+        self.addresses.extend(peer.endpoints.iter().map(|ip| (*ip, name())));
+        self.macs.extend(peer.mac.map(|mac| (mac, peer.name.clone())));
+        self.names.insert(peer.name.clone());
+    }
+
+    fn clash(&self, peer: &Peer) -> Option<Clash> {
+        if self.names.contains(&peer.name) {
+            return Some(("another peer has the same name".into(), None));
         }
+        if let Some((mac, owner)) = peer.mac.and_then(|mac| Some((mac, self.macs.get(&mac)?))) {
+            return Some((format!("its MAC {mac} is that of peer {owner}"), None));
+        }
+        for net in &peer.pod_cidrs {
+            if let Some((theirs, owner)) =
+                self.nets_until(net.broadcast()).filter(|(n, _)| overlaps(*net, *n))
+            {
+                let why = format!("its podCIDR {net} overlaps {theirs} of {}", self.describe(owner));
+                return Some((why, owner.cloned()));
+            }
+        }
+        for ip in &peer.endpoints {
+            if let Some(owner) = self.addresses.get(ip) {
+                return Some((
+                    format!("its endpoint {ip} is that of {}", self.describe(owner.as_ref())),
+                    None,
+                ));
+            }
+            if let Some((theirs, owner)) = self.nets_until(*ip).filter(|(n, _)| n.contains(*ip)) {
+                let why =
+                    format!("its endpoint {ip} is inside of podCIDR {theirs} of {}", self.describe(owner));
+                return Some((why, None));
+            }
+        }
+        for net in &peer.pod_cidrs {
+            if let Some((ip, owner)) = self.addresses.range(net.network()..=net.broadcast()).next() {
+                let why = format!("its podCIDR {net} holds {ip} of {}", self.describe(owner.as_ref()));
+                return Some((why, None));
+            }
+        }
+        None
     }
-    if let Some(ip) = peer.endpoints.iter().find(|ip| addresses.contains(ip)) {
-        return Some(format!("its endpoint {ip} is that of {name}"));
+
+    /// The last network that begins at `ip` or before it.
+    fn nets_until(&self, ip: IpAddr) -> Option<(IpNetwork, Option<&NodeName>)> {
+        self.nets.range(..=ip).next_back().map(|(_, (net, owner))| (*net, owner.as_ref()))
     }
-    if let Some((ip, net)) = inside(&peer.endpoints, pod_cidrs) {
-        return Some(format!("its endpoint {ip} is inside of podCIDR {net} of {name}"));
+
+    fn describe(&self, owner: Option<&NodeName>) -> String {
+        owner.map_or_else(|| format!("this node ({})", self.own.name), |name| format!("peer {name}"))
     }
-    inside(addresses, &peer.pod_cidrs).map(|(ip, net)| format!("its podCIDR {net} holds {ip} of {name}"))
 }
 
 fn inside(addresses: &[IpAddr], nets: &[IpNetwork]) -> Option<(IpAddr, IpNetwork)> {

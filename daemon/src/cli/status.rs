@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 /// The whole status.
 pub fn render(s: &Status) -> String {
-    let sections = [summary(s), ranges(&s.ranges), peers(&s.overlay), pools(&s.pools), loops(s), problems(s)];
+    let sections =
+        [summary(s), ranges(&s.ranges), peers(&s.overlay), silent(s), pools(&s.pools), loops(s), problems(s)];
     sections.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -84,6 +85,18 @@ fn peers(o: &OverlayStatus) -> String {
         })
         .collect();
     table("", ["PEER", "ENDPOINT", "PODCIDRS", "PATH", "STATE"], &rows)
+}
+
+/// Who is reached by somebody else's ways, or not at all.
+fn silent(s: &Status) -> String {
+    /// More are many.
+    const TOLD: usize = 20;
+    let (all, told) = (s.silent.len(), join(s.silent.iter().take(TOLD)));
+    match all {
+        0 => String::new(),
+        _ if all > TOLD => format!("Nodes without Offramp: {told} and {} more\n", all - TOLD),
+        _ => format!("Nodes without Offramp: {told}\n"),
+    }
 }
 
 /// None on a node without VFs and pools.

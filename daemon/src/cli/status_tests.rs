@@ -35,6 +35,7 @@ fn status() -> Status {
             RangeStatus { subnet: "10.244.1.0/24".parse().unwrap(), used: 203, capacity: 253 },
             RangeStatus { subnet: "fd00:244:1::/64".parse().unwrap(), used: 203, capacity: u64::MAX - 1 },
         ],
+        silent: vec![],
         overlay: OverlayStatus {
             mode: "auto".into(),
             device: Some(DeviceStatus {

@@ -35,6 +35,7 @@ pub fn parse(text: &str, own: &Own) -> Result<(Vec<Peer>, Vec<Problem>), Fault> 
             Err(faults) => problems.push(Problem {
                 peer: entry.name.value,
                 reason: faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; "),
+                against: None,
             }),
         }
     }

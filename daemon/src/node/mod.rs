@@ -3,6 +3,7 @@
 
 mod attach;
 mod bridge;
+mod claims;
 mod cluster;
 mod cut_off;
 mod firewall;
@@ -13,6 +14,7 @@ mod status;
 mod vf_routes;
 mod wishes;
 
+pub use claims::{Claim, Claims};
 pub use cluster::Told;
 pub use firewall::Applied;
 pub use status::NodeProbe;
@@ -36,6 +38,7 @@ use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::sysfs::Sysfs;
 use offramp_ledger::Store;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Attachments share these locks by hash; a node works on a few at once.
@@ -64,6 +67,9 @@ pub struct Node {
     pub definitions: Definitions,
     /// The pools that kubelet lends.
     pub devices: Devices,
+    claims: Mutex<Claims>,
+    looks: tokio::sync::watch::Sender<()>,
+    published: AtomicBool,
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
@@ -89,6 +95,10 @@ pub struct View {
     pub peers_fault: Option<String>,
     /// What the API last told of this node.
     pub told: Option<Told>,
+    /// Whether its Node says that its network is unavailable, if it says anything; none: the Node is not known.
+    pub said_unavailable: Option<Option<bool>>,
+    /// Nodes that do not say how their pods are reached, as far as was asked for.
+    pub silent: Vec<offramp_core::ids::NodeName>,
     /// What is wrong with what the API tells of this node, or why it does not answer.
     pub cluster_faults: BTreeMap<&'static str, String>,
     /// What the overlay last said.
@@ -141,6 +151,9 @@ impl Node {
             allocator: Mutex::new(Allocator::new(by_family(&ranges))),
             api: OnceLock::new(),
             ranges: Mutex::new(ranges),
+            claims: Mutex::default(),
+            looks: tokio::sync::watch::Sender::default(),
+            published: AtomicBool::new(false),
             metrics,
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),

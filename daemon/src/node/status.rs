@@ -12,6 +12,7 @@ use crate::status::{
 use offramp_core::lend::{Usage, usage};
 use offramp_core::vf::Claim;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Node {
     /// The state, for `offrampd status`.
@@ -54,12 +55,29 @@ impl Node {
             },
             ranges,
             overlay: view.overlay.clone().unwrap_or(OverlayStatus { mode, device: None, peers: Vec::new() }),
+            silent: view.silent.clone(),
             attachments,
             pools,
             vfs,
             offload: view.offload.clone(),
             reconcile: loops.collect(),
             problems,
+        }
+    }
+
+    /// Asks the API which nodes say nothing of themselves, for [`Node::status`]. If it does not answer, what it last
+    /// said stays.
+    pub fn look_for_silent(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let Some(api) = self.api.get() else { return };
+        match api.node_names(PATIENCE) {
+            Ok(names) => {
+                let claims = self.claims().names();
+                let own = &self.config.node.name;
+                let silent = names.into_iter().filter(|n| n != own && !claims.contains(n.as_str())).collect();
+                self.view().silent = silent;
+            }
+            Err(why) => tracing::debug!(why, "cannot ask for all Nodes"),
         }
     }
 

@@ -113,6 +113,7 @@ fn answer(
             }
         }
         Request::Status => {
+            node.look_for_silent();
             let status = serde_json::to_value(node.status())
                 .map_err(|e| CniError::internal(format!("encode the status: {e}")))?;
             return Ok(vec![Response::Status { status }]);

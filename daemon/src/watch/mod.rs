@@ -3,11 +3,15 @@
 
 mod api;
 mod backoff;
+mod condition;
 mod follow;
 mod networks;
 mod own_node;
+mod peers;
 pub mod peers_file;
 mod pods;
+mod publish;
+mod resource;
 mod tell;
 
 pub use api::{Api, ConnectError};
@@ -25,4 +29,7 @@ pub fn spawn(node: &Arc<Node>, waker: &Waker) {
     if node.definitions.are_in_api() {
         tokio::spawn(networks::run(api.clone(), node.clone()));
     }
+    tokio::spawn(peers::run(api.clone(), node.clone(), waker.clone()));
+    tokio::spawn(publish::run(api.clone(), node.clone()));
+    tokio::spawn(condition::run(api.clone(), node.clone()));
 }

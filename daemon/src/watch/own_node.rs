@@ -1,6 +1,7 @@
 //! This node's Node: its podCIDRs.
 
 use super::api::Api;
+use super::condition;
 use super::follow::{News, config, follow};
 use crate::node::{Node, Told};
 use crate::reconcile::Waker;
@@ -26,6 +27,8 @@ pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
             }
             News::Event(Event::InitDone) if listed => return,
             News::Event(Event::InitDone | Event::Delete(_)) => {
+                node.gone();
+                node.view().said_unavailable = None;
                 Some(format!("Kubernetes has no Node {name}: what it last was stays in force"))
             }
             News::Event(Event::Apply(object) | Event::InitApply(object)) => {
@@ -33,7 +36,7 @@ pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
                 take(&node, &waker, &object).err().map(|why| format!("Node {name}: {why}"))
             }
         };
-        report(&node, fault);
+        node.cluster_fault(FAULT, fault);
     })
     .await;
 }
@@ -48,27 +51,10 @@ fn take(node: &Node, waker: &Waker, object: &ApiNode) -> Result<(), String> {
     let pod_cidrs: Vec<IpNetwork> =
         texts.iter().filter(|t| !t.is_empty()).map(parse).collect::<Result<_, _>>()?;
     let none = pod_cidrs.is_empty();
-    let told = Told { uid: object.metadata.uid.clone().unwrap_or_default(), pod_cidrs };
+    let told = Told { uid: object.metadata.uid.clone().unwrap_or_default(), pod_cidrs, gone: false };
+    node.view().said_unavailable = Some(condition::said(object));
     if node.told(&told)? {
         waker.wake();
     }
     if none { Err("it has no podCIDR (yet)".into()) } else { Ok(()) }
-}
-
-/// Says once what is wrong, and when it is no longer.
-fn report(node: &Node, fault: Option<String>) {
-    let mut view = node.view();
-    if view.cluster_faults.get(FAULT) == fault.as_ref() {
-        return;
-    }
-    match fault {
-        Some(fault) => {
-            tracing::warn!("{fault}");
-            view.cluster_faults.insert(FAULT, fault);
-        }
-        None => {
-            tracing::info!("this node is followed again");
-            view.cluster_faults.remove(FAULT);
-        }
-    }
 }

@@ -1,16 +1,9 @@
 //! What the Node says of a node: its podCIDRs, early, late, others, none.
 
+use super::{add, problems};
 use offramp_tests::api::Gone;
-use offramp_tests::{Answer, Cluster, Daemon, Lab, Node, Pod, traffic, until};
+use offramp_tests::{Cluster, Lab, traffic, until};
 use serde_json::json;
-
-fn problems(daemon: &Daemon) -> String {
-    daemon.ask("status")["problems"].to_string()
-}
-
-fn add(node: &Node, pod: &Pod) -> Answer {
-    node.add(pod, &node.conf(json!({})))
-}
 
 #[test]
 fn pods_wait_for_the_podcidr_and_a_restart_without_the_api_goes_on() {

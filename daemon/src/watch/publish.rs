@@ -1,0 +1,75 @@
+//! This node's `OfframpNode`: written when what is in it changes, and when somebody has deleted it.
+
+use super::api::Api;
+use super::backoff::{Backoff, random};
+use super::follow::describe;
+use super::resource::{Offload, OfframpNode, Pool, Published, Spec, Status};
+use crate::node::Node;
+use kube::api::{Patch, PatchParams};
+use offramp_core::lend::{Taken, Usage, usage};
+use offramp_core::overlay::tunnel_mac;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const FAULT: &str = "publish";
+/// Who writes its fields.
+pub const MANAGER: &str = "offrampd";
+/// What changes often is written so seldom.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Publishes for ever.
+pub async fn run(api: Api, node: Arc<Node>) {
+    let nodes = kube::Api::<OfframpNode>::all(api.client);
+    let name = node.config.node.name.to_string();
+    let parameters = PatchParams::apply(MANAGER).force();
+    let mut looks = node.looks();
+    let (mut published, mut backoff) = (None, Backoff::default());
+    loop {
+        looks.mark_unchanged();
+        let wanted = wanted(&node);
+        // Deleted by somebody, or with a Node of this name that was deleted.
+        let there = node.is_published();
+        if let Some(wanted) = wanted.filter(|w| !there || published.as_ref() != Some(w)) {
+            match nodes.patch(&name, &parameters, &Patch::Apply(&wanted)).await {
+                Ok(_) => {
+                    node.cluster_fault(FAULT, None);
+                    node.set_published(true);
+                    published = Some(wanted);
+                }
+                Err(e) => {
+                    let why = format!("Kubernetes API, publish OfframpNode {name}: {}", describe(&e));
+                    node.cluster_fault(FAULT, Some(why));
+                    tokio::time::sleep(backoff.after_fault(Instant::now(), random())).await;
+                    continue;
+                }
+            }
+        }
+        tokio::time::sleep(SETTLE).await;
+        let _ = looks.changed().await;
+    }
+}
+
+/// None as long as the others could do nothing with it.
+fn wanted(node: &Node) -> Option<Published> {
+    let own = node.own();
+    // Without its Node it would be deleted at once, again and again.
+    let uid = node.view().told.as_ref().filter(|told| !told.gone).map(|told| told.uid.clone())?;
+    if own.addresses.is_empty() || own.pod_cidrs.is_empty() {
+        return None;
+    }
+    let spec = Spec {
+        endpoints: own.addresses.iter().map(ToString::to_string).collect(),
+        mac: Some(tunnel_mac(&own.name).to_string()),
+        pod_cidrs: own.pod_cidrs.iter().map(ToString::to_string).collect(),
+    };
+    let inventory = node.nics.inventory();
+    // Claims are of no interest: how many are free changes with every pod.
+    let pools = usage(&node.config.pools, &inventory, &Taken::default());
+    let pool = |u: Usage| {
+        let mode = u.mode.map(|mode| mode.to_string()).unwrap_or_default();
+        Some(Pool { name: u.pool?.to_string(), mode, vfs: u.total })
+    };
+    let offload = Offload { pools: pools.into_iter().filter_map(pool).collect() };
+    let status = Status { version: crate::VERSION.to_owned(), offload };
+    Some(Published::new(own.name.as_str(), &uid, spec, status))
+}

@@ -1,0 +1,203 @@
+//! `OfframpNode`: what a node says of itself to the others. Cluster-scoped, one a node, of its Node's name.
+//!
+//! Versions may differ while a cluster is upgraded, or rolled back: keys that are not known are passed over, and what
+//! is known keeps its meaning. A resource that makes no sense is a fault of its node alone, so that it is decoded by
+//! hand and not with the list.
+
+use crate::node::Claim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use kube::core::ClusterResourceScope;
+use offramp_core::peer::Peer;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+
+const GROUP: &str = "offramp.dev";
+const VERSION: &str = "v1alpha1";
+const KIND: &str = "OfframpNode";
+
+/// As read.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OfframpNode {
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+}
+
+/// As written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: ObjectMeta,
+    spec: Spec,
+    status: Status,
+}
+
+/// What the others must know to reach the node's pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec {
+    /// Its underlay addresses.
+    pub endpoints: Vec<String>,
+    /// Of its tunnel device; none: derived from its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Of its pods.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<String>,
+}
+
+/// What people may want to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Of the daemon.
+    pub version: String,
+    /// What it can offload.
+    pub offload: Offload,
+}
+
+/// What a node can offload. Nothing here changes as pods come and go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offload {
+    /// Its pools, by name.
+    pub pools: Vec<Pool>,
+}
+
+/// A pool of VFs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// `netdev` or `vfio`.
+    pub mode: String,
+    /// How many VFs it has, lent ones too.
+    pub vfs: u64,
+}
+
+impl Published {
+    /// For the Node `name` that has `uid`: it goes with it.
+    pub fn new(name: &str, uid: &str, spec: Spec, status: Status) -> Self {
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            ..OwnerReference::default()
+        };
+        let metadata = ObjectMeta {
+            name: Some(name.to_owned()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        };
+        Self { api_version: "offramp.dev/v1alpha1", kind: KIND, metadata, spec, status }
+    }
+}
+
+impl OfframpNode {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// What it claims; the error says what of it makes no sense.
+    pub fn claim(&self) -> Result<Claim, String> {
+        let spec: Spec = if self.spec.is_null() { Spec::default() } else { decode(&self.spec)? };
+        let peer = Peer {
+            name: parse("metadata.name", self.name())?,
+            endpoints: all("spec.endpoints", &spec.endpoints)?,
+            pod_cidrs: all("spec.podCIDRs", &spec.pod_cidrs)?,
+            mac: spec.mac.as_deref().map(|mac| parse("spec.mac", mac)).transpose()?,
+        };
+        let created = self.metadata.creation_timestamp.as_ref();
+        Ok(Claim { peer, created: created.map(|t| t.0.to_string()).unwrap_or_default() })
+    }
+}
+
+fn decode<T: DeserializeOwned>(spec: &Value) -> Result<T, String> {
+    T::deserialize(spec).map_err(|e| format!("spec: {e}"))
+}
+
+fn all<T: FromStr<Err: Display>>(key: &str, texts: &[String]) -> Result<Vec<T>, String> {
+    texts.iter().enumerate().map(|(i, text)| parse(&format!("{key}[{i}]"), text)).collect()
+}
+
+fn parse<T: FromStr<Err: Display>>(key: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|e| format!("{key} {text:?}: {e}"))
+}
+
+macro_rules! resource {
+    ($type:ty) => {
+        impl Resource for $type {
+            type DynamicType = ();
+            type Scope = ClusterResourceScope;
+            fn kind((): &()) -> Cow<'_, str> {
+                KIND.into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                GROUP.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                VERSION.into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                "offrampnodes".into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+resource!(OfframpNode);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn claim(spec: Value) -> Result<Claim, String> {
+        let object =
+            json!({"metadata": {"name": "n2", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": spec});
+        let object: OfframpNode = serde_json::from_value(object).unwrap();
+        object.claim()
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over_and_what_makes_no_sense_is_told() {
+        let spec =
+            json!({"endpoints": ["192.0.2.2"], "podCIDRs": ["10.2.0.0/24"], "wireguard": {"key": "x"}});
+        let good = claim(spec).unwrap();
+        assert_eq!((good.peer.endpoints.len(), good.created.as_str()), (1, "2026-01-01T00:00:00Z"));
+        assert_eq!(claim(json!(null)).unwrap().peer.pod_cidrs, []);
+        let told = |spec| claim(spec).unwrap_err();
+        assert!(told(json!({"podCIDRs": ["10.2.0.0/33"]})).starts_with("spec.podCIDRs[0] \"10.2.0.0/33\": "));
+        assert!(told(json!({"mac": "x"})).starts_with("spec.mac \"x\": "));
+        assert!(told(json!({"endpoints": 7})).starts_with("spec: "));
+        assert!(told(json!([])).starts_with("spec: "));
+    }
+
+    #[test]
+    fn it_is_published_as_it_is_read() {
+        let spec =
+            Spec { endpoints: vec!["192.0.2.2".into()], mac: None, pod_cidrs: vec!["10.2.0.0/24".into()] };
+        let status = Status { version: "0".into(), offload: Offload::default() };
+        let text = serde_json::to_string(&Published::new("n2", "u", spec, status)).unwrap();
+        let read: OfframpNode = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.claim().unwrap().peer.pod_cidrs, ["10.2.0.0/24".parse().unwrap()]);
+        assert!(
+            text.contains(r#""ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"n2","uid":"u"}]"#)
+        );
+    }
+}
