@@ -12,6 +12,11 @@ use tokio::runtime::Handle;
 /// A server that is there answers at once; one that is not must not cost the whole of an ADD's time.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// A watch is ended by the server before that, and a list takes less.
+const SILENCE: Duration = Duration::from_secs(300);
+/// What is asked for by the way is answered within that, or asked again.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// The cluster's API. Threads may wait for it by [`Api::wait`], tasks use the client.
 #[derive(Clone)]
 pub struct Api {
@@ -42,7 +47,7 @@ pub enum ConnectError {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// It has refused, or could not be reached.
-    #[error("{0}")]
+    #[error("{}", super::follow::describe(.0.as_ref()))]
     Kube(Box<kube::Error>),
     /// It has not answered in time.
     #[error("the Kubernetes API has not answered within {0:?}")]
@@ -67,10 +72,21 @@ impl Api {
             config.cluster_url = url.clone();
         }
         config.connect_timeout = Some(CONNECT);
+        // A connection from an address that the node has lost, or behind a firewall that forgot it, says nothing for ever.
+        config.read_timeout = Some(SILENCE);
+        config.reset_reader_on_write = true;
         let agent = concat!("offrampd/", env!("CARGO_PKG_VERSION"));
         config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
         let client = Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))?;
         Ok(Self { client, runtime: Handle::current() })
+    }
+
+    /// Has a task wait for the API, not longer than a request takes that is no list.
+    pub(super) async fn soon<T>(work: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+        match tokio::time::timeout(ANSWER, work).await {
+            Ok(outcome) => outcome.map_err(|e| ApiError::Kube(Box::new(e))),
+            Err(_) => Err(ApiError::Late(ANSWER)),
+        }
     }
 
     /// Has a thread that may block wait for the API, not longer than `limit`. Never called by the runtime's own

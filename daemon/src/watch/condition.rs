@@ -3,7 +3,6 @@
 
 use super::api::Api;
 use super::backoff::{Backoff, random};
-use super::follow::describe;
 use super::publish::MANAGER;
 use crate::node::Node;
 use k8s_openapi::api::core::v1::Node as ApiNode;
@@ -64,11 +63,10 @@ pub async fn run(api: Api, node: Arc<Node>) {
         let news = wanted
             .filter(|w| said.is_some_and(|said| said != Some(matches!(w, Condition::Unavailable { .. }))));
         if let Some(news) = news {
-            match say(&nodes, node.config.node.name.as_str(), &news).await {
+            match Api::soon(say(&nodes, node.config.node.name.as_str(), &news)).await {
                 Ok(()) => node.cluster_fault(FAULT, None),
                 Err(e) => {
-                    let why =
-                        format!("Kubernetes API, set NetworkUnavailable of this node: {}", describe(&e));
+                    let why = format!("Kubernetes API, set NetworkUnavailable of this node: {e}");
                     node.cluster_fault(FAULT, Some(why));
                     tokio::time::sleep(backoff.after_fault(Instant::now(), random())).await;
                     continue;

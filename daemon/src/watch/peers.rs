@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::backoff::{jittered, random};
-use super::follow::{News, config, describe, follow};
+use super::follow::{News, config, follow};
 use super::resource::OfframpNode;
 use crate::node::{Claims, Node};
 use crate::reconcile::Waker;
@@ -97,14 +97,14 @@ async fn judge(api: Api, node: Arc<Node>, waker: Waker) {
         let left_out = node.view().left_out.clone();
         let parties = node.claims().to_be_judged(&left_out);
         for name in parties {
-            match nodes.get_opt(name.as_str()).await {
+            match Api::soon(nodes.get_opt(name.as_str())).await {
                 Ok(object) => {
                     let has = object.as_ref().map(pod_cidrs);
                     node.claims().judge(&name, has.as_deref());
                     waker.wake();
                 }
                 Err(e) => {
-                    tracing::warn!(node = %name, error = %describe(&e), "cannot ask for the podCIDRs of a Node");
+                    tracing::warn!(node = %name, error = %e, "cannot ask for the podCIDRs of a Node");
                     break;
                 }
             }

@@ -2,7 +2,6 @@
 
 use super::api::Api;
 use super::backoff::{Backoff, random};
-use super::follow::describe;
 use super::resource::{Offload, OfframpNode, Pool, Published, Spec, Status};
 use crate::node::Node;
 use kube::api::{Patch, PatchParams};
@@ -30,14 +29,14 @@ pub async fn run(api: Api, node: Arc<Node>) {
         // Deleted by somebody, or with a Node of this name that was deleted.
         let there = node.is_published();
         if let Some(wanted) = wanted.filter(|w| !there || published.as_ref() != Some(w)) {
-            match nodes.patch(&name, &parameters, &Patch::Apply(&wanted)).await {
+            match Api::soon(nodes.patch(&name, &parameters, &Patch::Apply(&wanted))).await {
                 Ok(_) => {
                     node.cluster_fault(FAULT, None);
                     node.set_published(true);
                     published = Some(wanted);
                 }
                 Err(e) => {
-                    let why = format!("Kubernetes API, publish OfframpNode {name}: {}", describe(&e));
+                    let why = format!("Kubernetes API, publish OfframpNode {name}: {e}");
                     node.cluster_fault(FAULT, Some(why));
                     tokio::time::sleep(backoff.after_fault(Instant::now(), random())).await;
                     continue;

@@ -53,8 +53,8 @@ fn nodes_join_move_and_leave() {
     until("the third is reached", || reaches(&a, &c) && reaches(&c, &b));
 
     // It gets another address.
-    three.ip("addr add 10.99.0.33/16 dev eth0");
     three.ip("addr del 10.99.0.3/16 dev eth0");
+    three.ip("addr add 10.99.0.33/16 dev eth0");
     until("its new address is known", || {
         first.ask("status")["overlay"]["peers"].to_string().contains("10.99.0.33")
     });
