@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::backoff::{Backoff, random};
-use super::resource::{Offload, OfframpNode, Pool, Published, Spec, Status};
+use super::resource::{More, Offload, OfframpNode, Pool, Published, Spec};
 use crate::node::Node;
 use kube::api::{Patch, PatchParams};
 use offramp_core::lend::{Taken, Usage, usage};
@@ -69,6 +69,6 @@ fn wanted(node: &Node) -> Option<Published> {
         Some(Pool { name: u.pool?.to_string(), mode, vfs: u.total })
     };
     let offload = Offload { pools: pools.into_iter().filter_map(pool).collect() };
-    let status = Status { version: crate::VERSION.to_owned(), offload };
-    Some(Published::new(own.name.as_str(), &uid, spec, status))
+    let more = More { version: crate::VERSION.to_owned(), offload };
+    Some(Published::new(own.name.as_str(), &uid, spec, more))
 }

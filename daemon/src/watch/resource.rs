@@ -36,8 +36,15 @@ pub struct Published {
     api_version: &'static str,
     kind: &'static str,
     metadata: ObjectMeta,
-    spec: Spec,
-    status: Status,
+    spec: Said,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Said {
+    #[serde(flatten)]
+    needed: Spec,
+    #[serde(flatten)]
+    more: More,
 }
 
 /// What the others must know to reach the node's pods.
@@ -57,7 +64,7 @@ pub struct Spec {
 /// What people may want to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub struct More {
     /// Of the daemon.
     pub version: String,
     /// What it can offload.
@@ -85,7 +92,7 @@ pub struct Pool {
 
 impl Published {
     /// For the Node `name` that has `uid`: it goes with it.
-    pub fn new(name: &str, uid: &str, spec: Spec, status: Status) -> Self {
+    pub fn new(name: &str, uid: &str, needed: Spec, more: More) -> Self {
         let owner = OwnerReference {
             api_version: "v1".into(),
             kind: "Node".into(),
@@ -98,7 +105,7 @@ impl Published {
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         };
-        Self { api_version: "offramp.dev/v1alpha1", kind: KIND, metadata, spec, status }
+        Self { api_version: "offramp.dev/v1alpha1", kind: KIND, metadata, spec: Said { needed, more } }
     }
 }
 
@@ -192,8 +199,8 @@ mod tests {
     fn it_is_published_as_it_is_read() {
         let spec =
             Spec { endpoints: vec!["192.0.2.2".into()], mac: None, pod_cidrs: vec!["10.2.0.0/24".into()] };
-        let status = Status { version: "0".into(), offload: Offload::default() };
-        let text = serde_json::to_string(&Published::new("n2", "u", spec, status)).unwrap();
+        let more = More { version: "0".into(), offload: Offload::default() };
+        let text = serde_json::to_string(&Published::new("n2", "u", spec, more)).unwrap();
         let read: OfframpNode = serde_json::from_str(&text).unwrap();
         assert_eq!(read.claim().unwrap().peer.pod_cidrs, ["10.2.0.0/24".parse().unwrap()]);
         assert!(

@@ -66,8 +66,8 @@ fn remote(n: u32, version: u32) -> Value {
             "managedFields": [{"manager": "offrampd", "operation": "Apply", "apiVersion": "offramp.dev/v1alpha1",
                 "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {
                     "f:metadata": {"f:ownerReferences": {}},
-                    "f:spec": {"f:endpoints": {}, "f:mac": {}, "f:podCIDRs": {}},
-                    "f:status": {"f:offload": {"f:pools": {}}, "f:version": {}}}}],
+                    "f:spec": {"f:endpoints": {}, "f:mac": {}, "f:podCIDRs": {},
+                        "f:offload": {"f:pools": {}}, "f:version": {}}}}],
         },
         "spec": {
             "endpoints": [format!("10.{}.{high}.{low}", 200 + version % 2)],
