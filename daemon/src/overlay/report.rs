@@ -1,9 +1,11 @@
 //! A look's report as the command line shows it.
 
 use crate::status::{DeviceStatus, Health, OverlayStatus, PeerPath, PeerStatus};
+use offramp_core::ids::NodeName;
 use offramp_core::overlay::{Mode, Path, PeerPath as Way, Settings};
 use offramp_core::peer::{Peer, Problem};
 use offramp_kernel::overlay::Report;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// What could not be done: the first fault, and how many more there are.
@@ -17,7 +19,12 @@ pub fn fault(report: &Report) -> Option<String> {
 
 /// The ways as they are.
 pub fn status(settings: &Settings, report: &Report, peers: &[Peer], left_out: &[Problem]) -> OverlayStatus {
-    let all = peers.iter().map(|peer| one(peer, &report.paths));
+    // Of thousands of peers each has a few ways.
+    let mut ways: HashMap<&NodeName, Vec<&Way>> = HashMap::with_capacity(peers.len());
+    for way in &report.paths {
+        ways.entry(&way.peer).or_default().push(way);
+    }
+    let all = peers.iter().map(|peer| one(peer, ways.get(&peer.name).into_iter().flatten().copied()));
     let refused = left_out.iter().map(|problem| PeerStatus {
         name: problem.peer.clone(),
         endpoint: None,
@@ -46,10 +53,10 @@ fn device(settings: &Settings, report: &Report) -> Option<DeviceStatus> {
 }
 
 /// A peer some of whose pods cannot be reached is shown as failed, with the way to the others.
-fn one(peer: &Peer, ways: &[Way]) -> PeerStatus {
+fn one<'a>(peer: &Peer, ways: impl IntoIterator<Item = &'a Way>) -> PeerStatus {
     let mut way: Option<(PeerPath, IpAddr)> = None;
     let mut health = Health::Ok;
-    for Way { pod_cidr, path, .. } in ways.iter().filter(|w| w.peer == peer.name) {
+    for Way { pod_cidr, path, .. } in ways.into_iter().filter(|w| w.peer == peer.name) {
         match path {
             Path::Vxlan { endpoint } => way = way.or(Some((PeerPath::Vxlan, *endpoint))),
             Path::Direct { endpoint } => way = way.or(Some((PeerPath::Direct, *endpoint))),

@@ -91,7 +91,7 @@ fn fdb(node: &Node) -> usize {
 /// are not yet.
 fn floor(lab: &Lab, node: &Node) -> Duration {
     let fresh = lab.netns("floor");
-    fresh.ip("link add up0 type dummy");
+    fresh.ip("link add up0 type bridge");
     fresh.ip("addr add 10.99.0.1/16 dev up0");
     fresh.ip("link set up0 up");
     fresh.ip("link add offramp-vxlan type vxlan id 1 local 10.99.0.1 dev up0 dstport 4789 nolearning");

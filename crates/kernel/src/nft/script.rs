@@ -99,13 +99,14 @@ fn node_sets(node: &NodeRules) -> impl Iterator<Item = (String, Vec<String>)> {
     [("pod_subnets", pod_subnets), ("no_masquerade", no_masquerade)].into_iter().flat_map(|(set, nets)| {
         let nets: BTreeSet<_> = nets.iter().copied().map(network_of).collect();
         Family::ALL.map(|family| {
-            let inside = |n: &ipnetwork::IpNetwork| {
-                nets.iter().any(|o| {
-                    o != n && o.is_ipv4() == n.is_ipv4() && o.contains(n.ip()) && o.prefix() < n.prefix()
-                })
-            };
-            let widest = nets.iter().filter(|n| Family::of(n.ip()) == family && !inside(n));
-            (super::element::per_family(set, family), widest.map(ToString::to_string).collect())
+            // In their order a network comes right before those inside of it. There are thousands, of a large cluster.
+            let mut widest: Vec<ipnetwork::IpNetwork> = Vec::new();
+            for net in nets.iter().filter(|n| Family::of(n.ip()) == family) {
+                if !widest.last().is_some_and(|wider| wider.contains(net.ip())) {
+                    widest.push(*net);
+                }
+            }
+            (super::element::per_family(set, family), widest.iter().map(ToString::to_string).collect())
         })
     })
 }
