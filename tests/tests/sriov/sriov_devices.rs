@@ -1,6 +1,6 @@
 //! VFs that kubelet lends: what it assigned is what the pod gets, and one pod at a time has it.
 
-use crate::lab::{pci, state};
+use crate::lab::{pci, run, state};
 use crate::sriov_node::{Wired, pool};
 use offramp_tests::kubelet::{Kubelet, PodSpec, Runtime};
 use offramp_tests::{over, until};
@@ -135,6 +135,7 @@ fn health_follows_the_cleaner_and_a_vf_that_somebody_took() {
 
 #[test]
 fn a_vfio_pod_has_its_nodes_and_is_told_of_its_device() {
+    run("modprobe vfio-pci");
     let (w, kubelet, more) = wired();
     let before = state(3);
     let _daemon = w.start_with(more);
