@@ -75,6 +75,9 @@ fn what_kubelet_assigned_is_what_the_pod_gets() {
     all.sort();
     assert_eq!(pcis(&answer.ok()), all);
     assert!(kubelet.delete(&runtime, &both, &sandbox));
+    for (index, before) in before.iter().enumerate() {
+        w.m.assert_vf_free(index, before);
+    }
 }
 
 #[test]
