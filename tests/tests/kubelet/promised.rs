@@ -80,7 +80,7 @@ fn a_kubelet_that_does_not_answer_is_told_of() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let (_sandbox, answer) = w.runtime().run(&pod);
     answer.failed(11, &["did not answer within 2s"]);
-    assert!(answer.took < Duration::from_secs(3), "{:?}", answer.took);
+    assert!(answer.took < Duration::from_secs(15), "{:?}", answer.took);
 }
 
 #[test]
