@@ -8,7 +8,7 @@ use netlink_packet_core::Parseable;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope,
 };
 use nix::errno::Errno;
 use offramp_core::net::Family;
@@ -81,37 +81,32 @@ pub fn settle(socket: &mut Socket, name: &str, ips: &[IpAddr]) -> Result<()> {
 
 /// The addresses of a link.
 pub fn list(socket: &mut Socket, index: u32) -> Result<Vec<IpNetwork>> {
-    let mut message = AddressMessage::default();
-    message.header.index = index;
-    let replies = socket.dump_raw("list addresses", message::get_address(message))?;
-    Ok(replies.iter().filter_map(|m| network(m, index)).collect())
+    Ok(dump(socket)?.into_iter().filter(|(header, _)| header.index == index).map(|(_, net)| net).collect())
 }
 
 /// Those that somebody gave the link: without link-local ones, and without IPv6 addresses that run out, which the
 /// kernel makes of any router's advertisement.
 pub fn given(socket: &mut Socket, index: u32) -> Result<Vec<IpNetwork>> {
-    let replies = socket.dump_raw("list addresses", message::get_address(AddressMessage::default()))?;
-    let lasts = |m: &&Message| {
-        let header = AddressMessage::parse(&m.body).map(|a| a.header);
-        header
-            .is_ok_and(|h| h.family == AddressFamily::Inet || h.flags.contains(AddressHeaderFlags::Permanent))
+    let stays = |h: &AddressHeader| {
+        h.family == AddressFamily::Inet || h.flags.contains(AddressHeaderFlags::Permanent)
     };
-    let ours = replies.iter().filter(lasts).filter_map(|m| network(m, index));
-    Ok(ours.filter(|net| !is_link_local(net.ip())).collect())
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
+    let link_local = |ip| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let ours =
+        dump(socket)?.into_iter().filter(|(h, net)| h.index == index && stays(h) && !link_local(net.ip()));
+    Ok(ours.map(|(_, net)| net).collect())
 }
 
 /// All addresses of the namespace.
 pub fn all(socket: &mut Socket) -> Result<Vec<IpAddr>> {
-    let replies = socket.dump_raw("list addresses", message::get_address(AddressMessage::default()))?;
-    let index = |m: &Message| AddressMessage::parse(&m.body).map(|a| a.header.index).ok();
-    Ok(replies.iter().filter_map(|m| Some(network(m, index(m)?)?.ip())).collect())
+    Ok(dump(socket)?.into_iter().map(|(_, net)| net.ip()).collect())
 }
 
-fn network(message: &Message, index: u32) -> Option<IpNetwork> {
+fn dump(socket: &mut Socket) -> Result<Vec<(AddressHeader, IpNetwork)>> {
+    let replies = socket.dump_raw("list addresses", message::get_address(AddressMessage::default()))?;
+    Ok(replies.iter().filter_map(network).collect())
+}
+
+fn network(message: &Message) -> Option<(AddressHeader, IpNetwork)> {
     let message = AddressMessage::parse(&message.body).ok().filter(|_| message.kind == RTM_NEWADDR)?;
     let find = |local: bool| -> Option<IpAddr> {
         message.attributes.iter().find_map(|a| match a {
@@ -120,6 +115,7 @@ fn network(message: &Message, index: u32) -> Option<IpNetwork> {
             _ => None,
         })
     };
-    let ip = find(true).or_else(|| find(false)).filter(|_| message.header.index == index)?;
-    IpNetwork::new(ip, message.header.prefix_len).ok()
+    let ip = find(true).or_else(|| find(false))?;
+    let net = IpNetwork::new(ip, message.header.prefix_len).ok()?;
+    Some((message.header, net))
 }

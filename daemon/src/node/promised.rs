@@ -54,6 +54,9 @@ impl Node {
         let claims = self.store.claims();
         let held = || ours.iter().find_map(|(pci, _)| claims.read(*pci).ok().flatten());
         let mut holder = held();
+        if let Some(claim) = &holder {
+            tracing::info!(%claim, "waits for a VF that kubelet has promised, and that somebody still has");
+        }
         while let Some(claim) = &holder {
             if Instant::now() >= deadline || !caller() {
                 tracing::warn!(%claim, "kubelet has promised a VF that somebody has");

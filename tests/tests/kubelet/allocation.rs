@@ -8,11 +8,7 @@ use serde_json::Value;
 #[test]
 fn containers_get_what_the_device_plugin_of_sriov_gives() {
     let w = Wired::new();
-    let mut kubelet = w.kubelet();
-    kubelet.start();
-    let _daemon = w.daemon();
-    kubelet.wait_for_healthy(FAST, 5);
-    kubelet.wait_for_healthy(DPDK, 1);
+    let (kubelet, _daemon) = w.registered();
     let two = kubelet.admit(&PodSpec::new("default/two").requests(FAST, 2)).unwrap().remove(0);
     // Both of node 1 or two of node 0, which has more.
     assert_eq!(two.ids, [Sysfs::vf(1, 0), Sysfs::vf(1, 1)]);

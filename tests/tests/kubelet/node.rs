@@ -42,6 +42,16 @@ impl Wired {
         self.node.daemon(self.conf())
     }
 
+    /// A kubelet and a daemon, whose pools are registered and well.
+    pub fn registered(&self) -> (Kubelet, Daemon<'_>) {
+        let mut kubelet = self.kubelet();
+        kubelet.start();
+        let daemon = self.daemon();
+        kubelet.wait_for_healthy(FAST, 5);
+        kubelet.wait_for_healthy(DPDK, 1);
+        (kubelet, daemon)
+    }
+
     pub fn conf(&self) -> Value {
         let pool = |name: &str, vfs: Value, more: Value| {
             let base =

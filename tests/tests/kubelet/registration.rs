@@ -8,11 +8,7 @@ use serde_json::json;
 #[test]
 fn every_pool_is_told_with_its_numa_nodes() {
     let w = Wired::new();
-    let mut kubelet = w.kubelet();
-    kubelet.start();
-    let _daemon = w.daemon();
-    kubelet.wait_for_healthy(FAST, 5);
-    kubelet.wait_for_healthy(DPDK, 1);
+    let (kubelet, _daemon) = w.registered();
     let fast: Vec<_> = kubelet.devices(FAST).into_iter().map(|(id, told)| (id, told.numa)).collect();
     let expected = [(1, 0, 0), (1, 1, 0), (1, 2, 0), (2, 0, 1), (2, 1, 1)];
     assert_eq!(fast, expected.map(|(bus, index, numa)| (Sysfs::vf(bus, index), vec![numa])));

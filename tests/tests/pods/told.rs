@@ -1,19 +1,24 @@
 //! What pods are told: by `pods/status`, without anybody waiting for it.
 
 use super::{annotation, call, cluster_and_node, events, put_pod, serving};
-use offramp_tests::{Lab, until};
+use offramp_tests::{Cluster, Lab, Node, until};
 use serde_json::json;
 use std::time::Duration;
+
+/// An ADD of pod `db`, which prefers a VF on a node without pools; its status is written then.
+fn falls_back(lab: &Lab, cluster: &Cluster, node: &Node) {
+    let uid = put_pod(cluster, "db", json!({"offramp.dev/offload": "preferred"}));
+    let (pod, conf) = (lab.pod("pod"), node.conf(json!({})));
+    call(node, "ADD", &pod, ("db", &uid), &conf).run().ok();
+    until("the status", || annotation(cluster, "db", "offramp.dev/status").is_some());
+}
 
 #[test]
 fn a_fallback_is_an_event_and_the_reason_is_in_the_status() {
     let lab = Lab::new();
     let (cluster, node) = cluster_and_node(&lab);
     let _daemon = serving(&cluster, &node, json!({}));
-    let uid = put_pod(&cluster, "db", json!({"offramp.dev/offload": "preferred"}));
-    let (pod, conf) = (lab.pod("pod"), node.conf(json!({})));
-    call(&node, "ADD", &pod, ("db", &uid), &conf).run().ok();
-    until("the status", || annotation(&cluster, "db", "offramp.dev/status").is_some());
+    falls_back(&lab, &cluster, &node);
     let status = annotation(&cluster, "db", "offramp.dev/status").unwrap();
     let reason = status["interfaces"][0]["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("no pool"), "{status}");
@@ -28,10 +33,7 @@ fn nothing_else_is_asked_of_the_api() {
     let lab = Lab::new();
     let (cluster, node) = cluster_and_node(&lab);
     let _daemon = serving(&cluster, &node, json!({}));
-    let uid = put_pod(&cluster, "db", json!({"offramp.dev/offload": "preferred"}));
-    let (pod, conf) = (lab.pod("pod"), node.conf(json!({})));
-    call(&node, "ADD", &pod, ("db", &uid), &conf).run().ok();
-    until("the status", || annotation(&cluster, "db", "offramp.dev/status").is_some());
+    falls_back(&lab, &cluster, &node);
     until("the event", || !events(&cluster).is_empty());
     for request in cluster.api.requests() {
         let (verb, resource) = (request.verb.as_str(), [&*request.resource, &*request.subresource].join("/"));

@@ -5,7 +5,6 @@ use crate::sriov_node::{Wired, pool};
 use offramp_tests::kubelet::{Kubelet, PodSpec, Runtime};
 use offramp_tests::{over, until};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const FAST: &str = "offramp.dev/fast";
 const DPDK: &str = "offramp.dev/dpdk";
@@ -84,9 +83,10 @@ fn what_kubelet_assigned_is_what_the_pod_gets() {
 fn a_vf_that_is_promised_twice_has_one_holder() {
     let (w, kubelet, more) = wired();
     let before = state(0);
-    let _daemon = w.start_with(more);
+    let daemon = w.start_with(more);
     kubelet.wait_for_healthy(FAST, 2);
     let runtime = Runtime::new(&w.m.lab, &w.m.node);
+    let waits = || daemon.log().matches("waits for a VF").count();
     let (old, new) = (eth0("default/old"), eth0("default/new"));
     kubelet.admit(&old).unwrap();
     let (sandbox, answer) = runtime.run(&old);
@@ -99,9 +99,10 @@ fn a_vf_that_is_promised_twice_has_one_holder() {
     assert_eq!(w.m.claim(0).unwrap()["holder"]["container"], sandbox.pod.container);
 
     // The retry's ADD waits for the old sandbox's DEL, and for the cleaning.
+    let before_retry = waits();
     let (next, answer) = std::thread::scope(|s| {
         let retry = s.spawn(|| runtime.run(&new));
-        std::thread::sleep(Duration::from_secs(1));
+        until("the daemon to wait for the VF", || waits() > before_retry);
         runtime.stop(&sandbox).ok();
         retry.join().unwrap()
     });
