@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 fn serving<'a>(cluster: &Cluster, node: &'a Node, more: Value) -> Daemon<'a> {
     let daemon = node.daemon(cluster.conf(more));
     until("it can serve", || node.status(&node.conf(json!({}))).code == Some(0));
-    until("all its rules are there", || node.snapshot().text().contains("pod_subnets6"));
+    until("all that is its own is there", || {
+        let text = node.snapshot().text();
+        text.contains("pod_subnets6") && text.contains("route dst=ff00::/8 dev=offramp-vxlan")
+    });
     daemon
 }
 
