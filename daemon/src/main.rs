@@ -35,6 +35,8 @@ const DEFAULT_STATE_DIR: &str = "/run/offramp";
 const SOCKET_NAME: &str = "offrampd.sock";
 /// Where kubelet has its sockets, unless configured.
 const DEFAULT_KUBELET_DIR: &str = "/var/lib/kubelet";
+/// Where a runtime finds files of the Container Device Interface that are made at run time.
+const DEFAULT_CDI_DIR: &str = "/var/run/cdi";
 /// Of health and metrics.
 const DEFAULT_HTTP_PORT: u16 = 9810;
 /// What `--version` and the status say.

@@ -57,8 +57,18 @@ impl<'a> Sysfs<'a> {
         let devices = self.root.join("bus/pci/devices");
         std::fs::remove_file(devices.join(format!("0000:{bus:02x}:00.0/virtfn{index}"))).unwrap();
         std::fs::remove_file(devices.join(Self::vf(bus, index))).unwrap();
+        std::fs::remove_dir_all(self.root.join(format!("class/net/{name}v{index}"))).unwrap();
         // The event comes last, as from a driver.
         self.node.ip(&format!("link del {name}v{index}"));
+    }
+
+    /// It comes back.
+    pub fn add_last_vf(&self, name: &str, bus: u8, index: u8) {
+        let (devices, address) = (self.root.join("bus/pci/devices"), Self::vf(bus, index));
+        let vf = self.root.join("devices/pci0000:00").join(&address);
+        symlink(&vf, devices.join(&address)).unwrap();
+        symlink(&vf, devices.join(format!("0000:{bus:02x}:00.0/virtfn{index}"))).unwrap();
+        self.link(&format!("{name}v{index}"), &vf);
     }
 
     /// Plugs the cable of a link in, or pulls it out.

@@ -55,6 +55,8 @@ pub struct Config {
     pub reconcile_interval: Duration,
     /// How often dead attachments are looked for.
     pub reclaim_interval: Duration,
+    /// How kubelet's lists of pods are used.
+    pub kubelet: Kubelet,
     /// Sets of VFs that pods may ask for; names are unique.
     pub pools: Vec<Pool>,
     /// How many VFs ports are to have; the first that selects a port applies.
@@ -161,10 +163,21 @@ pub struct Paths {
     pub socket: PathBuf,
     /// Where kubelet has its sockets.
     pub kubelet: PathBuf,
+    /// Where the container runtime finds what devices are (Container Device Interface).
+    pub cdi: PathBuf,
     /// Where sysfs is mounted.
     pub sysfs: PathBuf,
     /// Where the settings of `/proc/sys/net` can be written: a container has its own `/proc/sys` read-only.
     pub sysctl: PathBuf,
+}
+
+/// How kubelet's lists of pods and their devices are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kubelet {
+    /// Between two lists.
+    pub interval: Duration,
+    /// So long after kubelet's start its lists do not count: pods are missing from them.
+    pub settling: Duration,
 }
 
 /// What is logged.

@@ -34,6 +34,7 @@ struct RawSelector {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct RawDevicePlugin {
     resource_name: Option<Text>,
+    cdi: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,27 +118,34 @@ fn pool(check: &mut Checker, key: &str, raw: &RawPool) -> Option<Pool> {
     }
     let modes = [("netdev", VfMode::Netdev), ("vfio", VfMode::Vfio)];
     let mode = check.opt(&of("mode"), mode.as_ref(), one_of(&modes)).unwrap_or_default();
-    let resource = resource(check, &of("devicePlugin"), device_plugin.as_ref(), name.as_ref());
+    let key = of("devicePlugin");
+    let (resource, cdi) = lent_by_kubelet(check, &key, device_plugin.as_ref(), name.as_ref(), mode);
     let none = RawDefaults::default();
     let defaults = self::defaults(check, &of("defaults"), defaults.as_ref().unwrap_or(&none), mode);
     let none = RawPolicy::default();
     let policy = self::policy(check, &of("policy"), policy.as_ref().unwrap_or(&none), name.as_ref(), mode);
-    Some(Pool { name: parsed_name?, selectors, mode, resource, defaults, policy })
+    Some(Pool { name: parsed_name?, selectors, mode, resource, cdi, defaults, policy })
 }
 
-/// Kubelet's name of the pool, if it is to lend it.
-fn resource(
+/// Kubelet's name of the pool, if it is to lend it, and whether it gets names in place of device nodes.
+fn lent_by_kubelet(
     check: &mut Checker,
     key: &str,
     raw: Option<&RawDevicePlugin>,
     pool: Option<&Text>,
-) -> Option<ResourceName> {
-    let RawDevicePlugin { resource_name } = raw?;
-    let key = format!("{key}.resourceName");
+    mode: VfMode,
+) -> (Option<ResourceName>, bool) {
+    let Some(RawDevicePlugin { resource_name, cdi }) = raw else { return (None, false) };
+    let of = |name: &str| format!("{key}.{name}");
     if resource_name.is_none() {
-        check.fault(&key, pool, "it is missing: what containers request, such as offramp.dev/fast");
+        let why = "it is missing: what containers request, such as offramp.dev/fast";
+        check.fault(&of("resourceName"), pool, why);
     }
-    check.opt(&key, resource_name.as_ref(), str::parse)
+    let by_cdi = check.opt(&of("cdi"), cdi.as_ref(), boolean).unwrap_or(false);
+    if by_cdi && mode == VfMode::Netdev {
+        check.fault(&of("cdi"), cdi.as_ref(), "a VF in mode netdev has no device node that it could name");
+    }
+    (check.opt(&of("resourceName"), resource_name.as_ref(), str::parse), by_cdi)
 }
 
 impl RawSelector {

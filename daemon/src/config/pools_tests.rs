@@ -126,16 +126,19 @@ fn a_pool_may_be_kubelets() {
     let one = format!("pools:\n{}", pool("a", "resourceName: offramp.dev/fast"));
     let resource = parse(&one).unwrap().pools.remove(0).resource;
     assert_eq!(resource.unwrap().as_str(), "offramp.dev/fast");
+    let by_cdi = one.replace("/fast", "/fast, cdi: true").replace("name: a,", "name: a, mode: vfio,");
+    assert!(parse(&by_cdi).unwrap().pools[0].cdi);
     let told = told(&format!(
         "{one}{}{}{}",
         pool("b", "resourceName: offramp.dev/fast"),
         pool("c", ""),
-        pool("d", "resourceName: fast")
+        pool("d", "resourceName: fast, cdi: true")
     ));
     for line in [
         "pools[1].devicePlugin.resourceName: offramp.dev/fast is that of pool a too",
         "pools[2].devicePlugin.resourceName: it is missing",
         "pools[3].devicePlugin.resourceName: resource \"fast\" is not valid: a resource is DOMAIN/NAME",
+        "pools[3].devicePlugin.cdi: a VF in mode netdev has no device node",
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");
     }

@@ -20,6 +20,7 @@ pub(super) struct Root {
     pub log: Option<Log>,
     pub reconcile: Option<Interval>,
     pub reclaim: Option<Interval>,
+    pub kubelet: Option<Kubelet>,
     pub pools: Option<Vec<RawPool>>,
     pub nics: Option<Vec<RawNic>>,
     pub embedded_switch: Option<RawEmbeddedSwitch>,
@@ -85,6 +86,7 @@ pub(super) struct Paths {
     pub state_dir: Option<Text>,
     pub socket: Option<Text>,
     pub kubelet: Option<Text>,
+    pub cdi: Option<Text>,
     pub sysfs: Option<Text>,
     pub sysctl: Option<Text>,
 }
@@ -114,4 +116,11 @@ pub(super) struct Log {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Interval {
     pub interval: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Kubelet {
+    pub interval: Option<Text>,
+    pub settling: Option<Text>,
 }

@@ -38,6 +38,9 @@ fn the_samples_comments_are_valid() {
 fn defaults() {
     let config = Config::parse(MINIMAL, "n").unwrap();
     assert_eq!(config.node.name.as_str(), "n");
+    assert_eq!(config.paths.cdi, Path::new("/var/run/cdi"));
+    let kubelet = (config.kubelet.interval, config.kubelet.settling);
+    assert_eq!(kubelet, (Duration::from_secs(10), Duration::from_mins(1)));
     assert_eq!((config.paths.kubelet, config.paths.sysfs), ("/var/lib/kubelet".into(), "/sys".into()));
     assert_eq!(config.paths.socket, PathBuf::from("/run/offramp/offrampd.sock"));
     assert_eq!(config.http, Some("127.0.0.1:9810".parse().unwrap()));
@@ -56,7 +59,7 @@ fn unknown_keys_wrong_shapes_and_duplicates_are_placed() {
     assert_eq!(
         only_fault("overlays: {}\n"),
         "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, overlay, \
-         masquerade, paths, cni, http, log, reconcile, reclaim, pools, nics, embeddedSwitch, networks"
+         masquerade, paths, cni, http, log, reconcile, reclaim, kubelet, pools, nics, embeddedSwitch, networks"
     );
     assert!(only_fault("log:\n  level: info\n  level: debug\n").starts_with("line 4, column 3: log"));
     assert!(only_fault("log: info\n").starts_with("line 2, column 6: log: "));

@@ -5,7 +5,8 @@ use super::raw;
 use super::source::{absolute, cidr};
 use super::yaml::{Checker, Text, boolean, duration, number, one_of};
 use super::{
-    Bridge, Config, Log, LogFormat, Masquerade, Node, Overlay, OverlayMode, Paths, Source, Standalone,
+    Bridge, Config, Kubelet, Log, LogFormat, Masquerade, Node, Overlay, OverlayMode, Paths, Source,
+    Standalone,
 };
 use offramp_core::net::Family;
 use offramp_core::peer::is_node_address;
@@ -35,6 +36,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         log,
         reconcile,
         reclaim,
+        kubelet,
         pools,
         nics,
         embedded_switch,
@@ -57,6 +59,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         log: self::log(&mut check, log.unwrap_or_default()),
         reconcile_interval: interval(&mut check, "reconcile.interval", reconcile, 30),
         reclaim_interval: interval(&mut check, "reclaim.interval", reclaim, 60),
+        kubelet: self::kubelet(&mut check, kubelet.unwrap_or_default()),
         pools: super::pools::pools(&mut check, &pools.unwrap_or_default()),
         nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
         embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
@@ -186,7 +189,7 @@ fn masquerade(check: &mut Checker, raw: raw::Masquerade) -> Masquerade {
 }
 
 fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
-    let raw::Paths { state_dir, socket, kubelet, sysfs, sysctl } = raw;
+    let raw::Paths { state_dir, socket, kubelet, cdi, sysfs, sysctl } = raw;
     let state_dir = check
         .opt("paths.stateDir", state_dir.as_ref(), absolute)
         .unwrap_or_else(|| crate::DEFAULT_STATE_DIR.into());
@@ -204,14 +207,27 @@ fn paths(check: &mut Checker, raw: raw::Paths) -> Paths {
         let why = format!("it is longer than {MAX_KUBELET_PATH} bytes: kubelet's sockets are below it");
         check.fault("paths.kubelet", kubelet.as_ref(), why);
     }
+    let cdi = check.opt("paths.cdi", cdi.as_ref(), absolute).unwrap_or_else(|| crate::DEFAULT_CDI_DIR.into());
     let sysfs = check.opt("paths.sysfs", sysfs.as_ref(), absolute).unwrap_or_else(|| "/sys".into());
     let sysctl = check.opt("paths.sysctl", sysctl.as_ref(), absolute);
     Paths {
         state_dir,
         socket: socket_path,
         kubelet: kubelet_path,
+        cdi,
         sysfs,
         sysctl: sysctl.unwrap_or_else(|| "/proc/sys/net".into()),
+    }
+}
+
+fn kubelet(check: &mut Checker, raw: raw::Kubelet) -> Kubelet {
+    let raw::Kubelet { interval, settling } = raw;
+    let least = |millis| duration(Duration::from_millis(millis), Duration::from_hours(1));
+    let interval = check.opt("kubelet.interval", interval.as_ref(), least(100));
+    let settling = check.opt("kubelet.settling", settling.as_ref(), least(0));
+    Kubelet {
+        interval: interval.unwrap_or(Duration::from_secs(10)),
+        settling: settling.unwrap_or(Duration::from_mins(1)),
     }
 }
 

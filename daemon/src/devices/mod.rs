@@ -3,6 +3,7 @@
 //! Here alone the types of its gRPC are named. The inventory and the claims are looked at by a thread; the asynchronous
 //! runtime serves what it last found.
 
+mod cdi;
 mod connect;
 mod endpoint;
 mod plugin;
@@ -11,12 +12,15 @@ mod proto;
 mod table;
 mod watch;
 
+use crate::config::Config;
 use crate::nics::bell::Bell;
 use crate::node::Node;
+use cdi::Cdi;
 use endpoint::Endpoint;
 use offramp_core::kubelet::{PodDevices, Strangers};
 use offramp_core::pool::Pool;
 use offramp_core::record::PodRef;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,15 +30,14 @@ use tokio::sync::watch as channel;
 
 /// An answer takes 2 ms on a quiet node. Who gives up too early pays with the runtime's retry, 11 to 15 s later.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two lists of all pods.
-const LIST_INTERVAL: Duration = Duration::from_secs(10);
+/// For a list of all pods.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
 /// While all is well, kubelet's folder is looked at this often, besides when something in it changes.
 const IDLE: Duration = Duration::from_secs(10);
 /// After a failure, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What kubelet is told, and asked.
-#[derive(Default)]
 pub struct Devices {
     told: channel::Sender<Table>,
     /// Something in kubelet's folder changed.
@@ -42,6 +45,7 @@ pub struct Devices {
     /// Rung when VFs, ports or claims may have changed.
     pub bell: Bell,
     strangers: Mutex<Strangers>,
+    cdi: Cdi,
     runtime: OnceLock<Handle>,
 }
 
@@ -51,6 +55,23 @@ fn plugins_dir(kubelet: &Path) -> PathBuf {
 }
 
 impl Devices {
+    /// Nothing is told or asked yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            told: channel::Sender::default(),
+            sockets: channel::Sender::default(),
+            bell: Bell::default(),
+            strangers: Mutex::new(Strangers::new(config.kubelet.settling)),
+            cdi: Cdi::new(&config.paths.cdi),
+            runtime: OnceLock::new(),
+        }
+    }
+
+    /// What the runtime knows of VFs is of no more use.
+    pub fn withdraw(&self) -> Result<(), String> {
+        self.cdi.publish(BTreeMap::new())
+    }
+
     /// What kubelet has promised to a pod. Within half a second; must not be called on the runtime's thread.
     pub fn of_pod(&self, kubelet: &Path, pod: &PodRef) -> Result<PodDevices, String> {
         let Some(runtime) = self.runtime.get() else { return Err("offrampd is starting".into()) };
@@ -78,10 +99,10 @@ pub fn start<E>(
 ) -> Result<(), E> {
     let _ = node.devices.runtime.set(runtime.clone());
     let pools: Vec<Pool> = node.config.pools.iter().filter(|p| p.resource.is_some()).cloned().collect();
+    node.devices.look(node);
     if pools.is_empty() {
         return Ok(());
     }
-    node.devices.look(node);
     let (looking, watching) = (node.clone(), node.clone());
     spawn("devices", Box::new(move || table::run(&looking)))?;
     spawn("device-watch", Box::new(move || watch::run(&watching)))?;
@@ -108,11 +129,12 @@ async fn keep_registered(node: Arc<Node>, pools: Vec<Pool>) {
 
 /// Compares claims with what kubelet lists.
 async fn find_strangers(node: Arc<Node>) {
-    let socket = pod_resources::socket(&node.config.paths.kubelet);
+    let (socket, interval) =
+        (pod_resources::socket(&node.config.paths.kubelet), node.config.kubelet.interval);
     loop {
-        tokio::time::sleep(LIST_INTERVAL).await;
+        tokio::time::sleep(interval).await;
         let Ok(kubelet) = connect::identity(&socket) else { continue };
-        let list = match tokio::time::timeout(LIST_INTERVAL, pod_resources::list(&socket)).await {
+        let list = match tokio::time::timeout(LIST_PATIENCE, pod_resources::list(&socket)).await {
             Ok(Ok(list)) => list,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "kubelet lists no pods");

@@ -101,11 +101,12 @@ impl DevicePlugin for Plugin {
         for container in request.into_inner().container_requests {
             let vfs: Vec<_> =
                 container.device_ids.iter().map(|id| self.look_up(id)).collect::<Result<_, _>>()?;
-            let allocation = Allocation::of(&self.resource, self.pool.mode, &vfs);
+            let allocation = self.allocation(&vfs);
             tracing::info!(pool = %self.pool.name, devices = %container.device_ids.join(","), "kubelet allocates");
             container_responses.push(api::ContainerAllocateResponse {
                 envs: allocation.env.into_iter().collect(),
                 devices: allocation.nodes.into_iter().map(node).collect(),
+                cdi_devices: allocation.cdi.into_iter().map(|name| api::CdiDevice { name }).collect(),
             });
         }
         Ok(Response::new(api::AllocateResponse { container_responses }))
@@ -120,6 +121,25 @@ impl DevicePlugin for Plugin {
 }
 
 impl Plugin {
+    /// By names where the pool asks for it and the runtime knows them: one that it does not know would never start.
+    fn allocation(&self, vfs: &[(PciAddr, Option<u32>)]) -> Allocation {
+        let allocation = Allocation::of(&self.resource, self.pool.mode, vfs);
+        let known = |(pci, group): &(PciAddr, Option<u32>)| {
+            group.is_some_and(|group| self.node.devices.cdi.has(*pci, group))
+        };
+        if !self.pool.cdi {
+            return allocation;
+        }
+        if vfs.iter().all(known) {
+            return allocation.by_cdi(vfs);
+        }
+        let dir = self.node.config.paths.cdi.display();
+        // Somebody may have removed the file.
+        self.node.devices.bell.ring();
+        tracing::warn!(pool = %self.pool.name, "not all of its devices are known by {dir}: kubelet gets device nodes");
+        allocation
+    }
+
     /// A VF with its IOMMU group, as they are now.
     fn look_up(&self, id: &str) -> Result<(PciAddr, Option<u32>), Status> {
         let gone = |why: String| Status::not_found(format!("device {id} of {}: {why}", self.resource));

@@ -4,7 +4,9 @@ use super::Devices;
 use crate::node::Node;
 use offramp_core::ids::PoolName;
 use offramp_core::lend::{Device, devices};
-use std::collections::BTreeMap;
+use offramp_core::nic::{Inventory, PciAddr};
+use offramp_core::pool::Pool;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// By pool.
@@ -33,10 +35,24 @@ impl Devices {
             Ok(taken) => taken,
             Err(error) => return tracing::warn!(%error, "kubelet is not told of its devices' health"),
         };
+        let inventory = node.nics.inventory();
         let strangers = self.strangers().of(&claims);
-        let found = devices(&node.config.pools, &node.nics.inventory(), &taken, &strangers);
+        let found = devices(&node.config.pools, &inventory, &taken, &strangers);
+        // Before kubelet can assign one.
+        let published = self.cdi.publish(by_cdi(&node.config.pools, &found, &inventory));
+        if node.config.pools.iter().any(|p| p.cdi) || published.is_err() {
+            node.ran("cdi", published.map(|()| 0));
+        }
+        let nobodys: BTreeSet<PciAddr> = self
+            .told
+            .borrow()
+            .values()
+            .flatten()
+            .map(|d| d.pci)
+            .filter(|pci| self.strangers().is_nobodys(*pci) && taken.get(*pci).is_none())
+            .collect();
         self.told.send_if_modified(|told| {
-            let now = with_vanished(told, found);
+            let now = with_vanished(told, found, &nobodys);
             log_changes(told, &now);
             let changed = *told != now;
             *told = now;
@@ -45,11 +61,20 @@ impl Devices {
     }
 }
 
-/// Kubelet forgets a device that is not listed, and with it that a pod has it: what was told of once stays.
-fn with_vanished(told: &Table, mut now: Table) -> Table {
+/// The VFs that the runtime is to know by name, with their IOMMU groups.
+fn by_cdi(pools: &[Pool], found: &Table, inventory: &Inventory) -> BTreeMap<PciAddr, u32> {
+    let devices = pools.iter().filter(|p| p.cdi).filter_map(|p| found.get(&p.name)).flatten();
+    let with_group = |d: &Device| Some((d.pci, inventory.vf(d.pci)?.1.iommu_group?));
+    devices.filter_map(with_group).collect()
+}
+
+/// Kubelet forgets a device that is not listed, and with it that a pod has it: what was told of once stays, until it is
+/// gone and nobody's.
+fn with_vanished(told: &Table, mut now: Table, nobodys: &BTreeSet<PciAddr>) -> Table {
     for (pool, before) in told {
         let Some(devices) = now.get_mut(pool) else { continue };
-        let gone = before.iter().filter(|b| !devices.iter().any(|d| d.pci == b.pci));
+        let gone =
+            before.iter().filter(|b| !devices.iter().any(|d| d.pci == b.pci) && !nobodys.contains(&b.pci));
         let gone: Vec<Device> = gone
             .map(|d| Device { fault: Some("it is not in the pool any more".into()), ..d.clone() })
             .collect();
@@ -90,11 +115,16 @@ mod tests {
         let pool: PoolName = "fast".parse().unwrap();
         let table = |devices: &[Device]| Table::from([(pool.clone(), devices.to_vec())]);
         let (a, b) = (device("0000:01:10.0", None), device("0000:01:10.2", None));
-        let both = table(&[a, b.clone()]);
-        let told = with_vanished(&both, table(std::slice::from_ref(&b)));
+        let both = table(&[a.clone(), b.clone()]);
+        let (only_b, nobodys) = (table(std::slice::from_ref(&b)), BTreeSet::new());
+        let told = with_vanished(&both, only_b.clone(), &nobodys);
         assert_eq!(told[&pool].len(), 2);
         assert!(told[&pool][0].fault.is_some() && told[&pool][1] == b, "{told:?}");
-        assert_eq!(with_vanished(&told, both.clone()), both);
-        assert_eq!(with_vanished(&Table::new(), both.clone()), both);
+        assert_eq!(with_vanished(&told, both.clone(), &nobodys), both, "it is back");
+        assert_eq!(with_vanished(&Table::new(), both.clone(), &nobodys), both);
+        // Nobody has it: it is told of no more.
+        let nobodys = [a.pci, b.pci].into();
+        assert_eq!(with_vanished(&told, only_b.clone(), &nobodys), only_b);
+        assert_eq!(with_vanished(&only_b, both.clone(), &nobodys), both, "it is back");
     }
 }

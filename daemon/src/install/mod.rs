@@ -3,7 +3,7 @@
 //! configuration makes the node NotReady, and can delete no pod.
 
 pub mod conflist;
-mod files;
+pub mod files;
 pub mod uninstall;
 
 use std::path::{Path, PathBuf};

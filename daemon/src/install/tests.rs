@@ -14,6 +14,7 @@ fn paths(state: &str) -> Paths {
         state_dir: state.into(),
         socket: Path::new(state).join(crate::SOCKET_NAME),
         kubelet: crate::DEFAULT_KUBELET_DIR.into(),
+        cdi: crate::DEFAULT_CDI_DIR.into(),
         sysfs: "/sys".into(),
         sysctl: "/proc/sys/net".into(),
     }

@@ -96,6 +96,7 @@ pub fn run(
     })?;
     node.load()?;
     leave(&node, cni.as_ref(), wait, tell)?;
+    node.devices.withdraw().map_err(CniError::internal)?;
     remove_from_kernel(&node, tell)?;
     remove_plugin(cni.as_ref(), bin_dir, tell)?;
     tell("Offramp is removed from this node");

@@ -157,7 +157,7 @@ impl Node {
             metrics,
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
-            devices: Devices::default(),
+            devices: Devices::new(&config),
             pods: Pods::default(),
             outbox: Outbox::new(matches!(config.source, Source::Kubernetes(_))),
             definitions: Definitions::new(&config.networks),

@@ -4,7 +4,7 @@ mod limit;
 mod outbox;
 mod tell;
 
-pub use outbox::{Event, Kind, Outbox, Status};
+pub use outbox::{Event, Kind, Outbox, Status, cut};
 
 use offramp_core::networks::NETWORK_STATUS;
 use offramp_core::record::PodRef;

@@ -39,6 +39,8 @@ pub struct Event {
 pub enum Kind {
     /// An ADD was refused.
     Refused,
+    /// It was refused for want of a device, of which an init container may have one.
+    NoDevice,
     /// The pod got less than it would have liked.
     Fallback,
 }
@@ -47,7 +49,7 @@ impl Kind {
     /// As in `reason`.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Refused => "OfframpRefused",
+            Self::Refused | Self::NoDevice => "OfframpRefused",
             Self::Fallback => "OfframpFallback",
         }
     }
@@ -134,7 +136,8 @@ impl Outbox {
     }
 }
 
-fn cut(message: &str) -> String {
+/// What fits into an event.
+pub fn cut(message: &str) -> String {
     let end =
         message.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= MAX_MESSAGE).last();
     message[..end.unwrap_or(0)].to_owned()

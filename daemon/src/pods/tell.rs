@@ -18,7 +18,8 @@ impl Node {
     pub fn tell_refused(&self, ask: &Prepare, error: &CniError) {
         // What is attached already is no news, and a caller that has left hears nothing.
         if let Some(pod) = ask.pod.as_ref().filter(|_| error.code != codes::EXISTS) {
-            let event = Event { pod: self.as_in_api(pod), kind: Kind::Refused, message: error.to_string() };
+            let kind = if error.code == codes::NO_DEVICE { Kind::NoDevice } else { Kind::Refused };
+            let event = Event { pod: self.as_in_api(pod), kind, message: error.to_string() };
             self.outbox.event(event);
         }
     }

@@ -5,6 +5,7 @@ mod api;
 mod backoff;
 mod condition;
 mod follow;
+mod init_containers;
 mod networks;
 mod own_node;
 mod peers;

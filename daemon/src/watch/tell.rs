@@ -3,12 +3,14 @@
 use super::api::Api;
 use super::backoff::{Backoff, random};
 use super::follow::describe;
+use super::init_containers;
 use crate::node::Node;
-use crate::pods::{Event, Kind, Status};
+use crate::pods::{Event, Kind, Status, cut};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event as ApiEvent, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use offramp_core::ids::ResourceName;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +37,7 @@ pub async fn run(api: Api, node: Arc<Node>) {
         let failed =
             statuses.buffer_unordered(AT_ONCE).filter(|r| std::future::ready(r.is_err())).count().await;
         let events = futures::stream::iter(events).map(|event| async move {
-            let outcome = write_event(api, this.config.node.name.as_str(), &event).await;
+            let outcome = write_event(api, this, &event).await;
             settled("event", &event.pod, outcome).map_err(|()| this.outbox.put_event_back(event))
         });
         let more = events.buffer_unordered(AT_ONCE).filter(|r| std::future::ready(r.is_err())).count().await;
@@ -78,9 +80,23 @@ async fn write_status(api: &Api, status: &Status) -> Option<kube::Result<()>> {
     tokio::time::timeout(PATIENCE, request).await.ok().map(|outcome| outcome.map(drop))
 }
 
-async fn write_event(api: &Api, node: &str, event: &Event) -> Option<kube::Result<()>> {
+/// What the event says; an API that does not answer takes no event either, and is asked again.
+async fn message(api: &Api, node: &Node, event: &Event) -> kube::Result<String> {
+    let resources: Vec<ResourceName> = node.config.pools.iter().filter_map(|p| p.resource.clone()).collect();
+    if event.kind != Kind::NoDevice || resources.is_empty() {
+        return Ok(event.message.clone());
+    }
+    let hint = init_containers::hint(api, &event.pod, &resources).await?;
+    Ok(hint.map_or_else(|| event.message.clone(), |hint| cut(&format!("{hint}; {}", event.message))))
+}
+
+async fn write_event(api: &Api, node: &Node, event: &Event) -> Option<kube::Result<()>> {
+    let message = match tokio::time::timeout(PATIENCE, message(api, node, event)).await.ok()? {
+        Ok(message) => message,
+        Err(e) => return Some(Err(e)),
+    };
     let now = Some(Time(k8s_openapi::jiff::Timestamp::now()));
-    let Event { pod, kind, message } = event;
+    let Event { pod, kind, message: _ } = event;
     let object = ApiEvent {
         metadata: ObjectMeta {
             name: Some(format!("{:.200}.{:016x}", pod.name, random())),
@@ -96,12 +112,15 @@ async fn write_event(api: &Api, node: &str, event: &Event) -> Option<kube::Resul
             ..ObjectReference::default()
         },
         type_: Some(match kind {
-            Kind::Refused => "Warning".into(),
+            Kind::Refused | Kind::NoDevice => "Warning".into(),
             Kind::Fallback => "Normal".into(),
         }),
         reason: Some(kind.reason().into()),
-        message: Some(message.clone()),
-        source: Some(EventSource { component: Some("offrampd".into()), host: Some(node.to_owned()) }),
+        message: Some(message),
+        source: Some(EventSource {
+            component: Some("offrampd".into()),
+            host: Some(node.config.node.name.to_string()),
+        }),
         first_timestamp: now.clone(),
         last_timestamp: now,
         count: Some(1),

@@ -32,6 +32,8 @@ pub struct Allocated {
     pub envs: BTreeMap<String, String>,
     /// Its device nodes.
     pub nodes: Vec<String>,
+    /// What the runtime is to look up ([`super::cdi`]).
+    pub cdi: Vec<String>,
 }
 
 /// What was promised.
@@ -47,6 +49,7 @@ struct Plugin {
     endpoint: String,
     registrations: usize,
     devices: BTreeMap<String, Told>,
+    history: Vec<BTreeMap<String, Told>>,
 }
 
 pub struct Manager {
@@ -56,11 +59,19 @@ pub struct Manager {
     cpus: BTreeMap<Key, Vec<i64>>,
     /// The first list after a start lacks pods.
     pub listed: bool,
+    pub lists: usize,
 }
 
 impl Manager {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, plugins: BTreeMap::new(), promised: BTreeMap::new(), cpus: BTreeMap::new(), listed: true }
+        Self {
+            dir,
+            plugins: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            cpus: BTreeMap::new(),
+            listed: true,
+            lists: 0,
+        }
     }
 
     /// Only the checkpoint outlives a kubelet.
@@ -75,6 +86,27 @@ impl Manager {
 
     pub fn devices(&self, resource: &str) -> BTreeMap<String, Told> {
         self.plugins.get(resource).map(|p| p.devices.clone()).unwrap_or_default()
+    }
+
+    pub fn told(&self, resource: &str) -> Vec<BTreeMap<String, Told>> {
+        self.plugins.get(resource).map(|p| p.history.clone()).unwrap_or_default()
+    }
+
+    /// As `devicesToAllocate` goes by the checkpoint of a pod whose containers do not run.
+    pub fn readmit(&self, pod: &Key) -> Result<(), String> {
+        for Promise { resource, ids, .. } in self.promised.get(pod).into_iter().flatten() {
+            let told = &self
+                .plugins
+                .get(resource)
+                .ok_or(format!("cannot allocate unregistered device {resource}"))?
+                .devices;
+            if let Some(id) = ids.iter().find(|id| !told.get(*id).is_some_and(|t| t.healthy)) {
+                return Err(format!(
+                    "previously allocated devices are no longer healthy: {id} of {resource}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub fn know(&mut self, pod: Key, cpus: &[i64]) {
@@ -130,7 +162,10 @@ pub fn register(manager: &Arc<Mutex<Manager>>, request: &api::RegisterRequest) {
             let mut lists = answer.into_inner();
             while let Some(Ok(list)) = lists.next().await {
                 let devices: BTreeMap<String, Told> = list.devices.into_iter().map(told).collect();
-                change(&|plugin| plugin.devices = devices.clone());
+                change(&|plugin| {
+                    plugin.devices = devices.clone();
+                    plugin.history.push(devices.clone());
+                });
             }
         }
         change(&|plugin| plugin.devices.values_mut().for_each(|told| told.healthy = false));
@@ -180,6 +215,7 @@ pub async fn allocate(
         ids,
         envs: answer.envs.into_iter().collect(),
         nodes: answer.devices.into_iter().map(|d| d.host_path).collect(),
+        cdi: answer.cdi_devices.into_iter().map(|d| d.name).collect(),
     })
 }
 

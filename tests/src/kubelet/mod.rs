@@ -1,6 +1,7 @@
 //! A kubelet with its device manager and pod-resources, and a runtime that calls the plugin: small, and as honest as what
 //! was recorded of a kubelet 1.36 with containerd 2.1.
 
+pub mod cdi;
 mod manager;
 mod proto;
 mod runtime;
@@ -23,6 +24,8 @@ pub struct PodSpec {
     pub namespace: String,
     /// `metadata.name`
     pub name: String,
+    /// `metadata.uid`; empty: one made of the name.
+    pub uid: String,
     /// `metadata.annotations`
     pub annotations: BTreeMap<String, String>,
     /// Ports of the node, and those of the container that they lead to.
@@ -111,6 +114,16 @@ impl Kubelet {
         self.manager.lock().unwrap().devices(resource)
     }
 
+    /// All that a plugin has told of its devices since kubelet's start.
+    pub fn told(&self, resource: &str) -> Vec<BTreeMap<String, Told>> {
+        self.manager.lock().unwrap().told(resource)
+    }
+
+    /// How often all pods were listed, since the first start.
+    pub fn lists(&self) -> usize {
+        self.manager.lock().unwrap().lists
+    }
+
     /// Waits until so many devices of a resource are healthy.
     pub fn wait_for_healthy(&self, resource: &str, count: usize) {
         wait_for(&format!("{count} healthy devices of {resource}"), || {
@@ -137,6 +150,12 @@ impl Kubelet {
         // A pod without devices is known too.
         self.manager.lock().unwrap().know(pod.key(), &pod.cpus);
         Ok(all)
+    }
+
+    /// After a reboot kubelet looks at a pod of its checkpoint again. An error: the pod is Failed, and stays so.
+    pub fn readmit(&self, pod: &PodSpec) -> Result<(), String> {
+        assert!(self.running.is_some(), "kubelet runs");
+        self.manager.lock().unwrap().readmit(&pod.key())
     }
 
     /// The pod is gone from the API: its devices are promised to the next, whatever its sandbox holds. So it is when a pod

@@ -35,9 +35,10 @@ impl<'a> Runtime<'a> {
     /// new sandbox.
     pub fn run(&self, spec: &PodSpec) -> (Sandbox, Answer) {
         let pod = self.lab.pod(&spec.name);
+        let uid = if spec.uid.is_empty() { format!("uid-{}", spec.name) } else { spec.uid.clone() };
         let args = format!(
-            "K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID=uid-{};IgnoreUnknown=1;K8S_POD_NAMESPACE={}",
-            spec.name, pod.container, spec.name, spec.namespace
+            "K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID={uid};IgnoreUnknown=1;K8S_POD_NAMESPACE={}",
+            spec.name, pod.container, spec.namespace
         );
         let port = |(host, container): &(u16, u16)| json!({"HostPort": host, "ContainerPort": container, "Protocol": "tcp", "HostIP": ""});
         let mut runtime_config = json!({

@@ -55,6 +55,7 @@ impl PodResourcesLister for Service {
     ) -> Result<Response<v1::ListPodResourcesResponse>, Status> {
         let mut manager = self.0.lock().unwrap();
         let complete = std::mem::replace(&mut manager.listed, true);
+        manager.lists += 1;
         let pods = manager.promises().keys().filter(|_| complete);
         let pod_resources = pods.map(|key| resources(&manager, key)).collect();
         Ok(Response::new(v1::ListPodResourcesResponse { pod_resources }))

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod allocation;
+mod api;
 mod calls;
+mod lists;
 mod networks;
 mod node;
+mod orders;
 mod promised;
 mod registration;

@@ -6,7 +6,7 @@ use offramp_core::record::PodRef;
 use offramp_core::vf::{Claim, NetdevState, PfSide, VfMode, VfRef, VfState};
 use offramp_ledger::{Store, VfLock};
 use offramp_tests::kubelet::{Kubelet, PodSpec, Runtime};
-use offramp_tests::{Daemon, Lab, Node, Sysfs, over};
+use offramp_tests::{Cluster, Daemon, Lab, Node, Sysfs, over};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -24,6 +24,11 @@ impl Wired {
     pub fn new() -> Self {
         let lab = Lab::new();
         let node = lab.node("n");
+        Self::of(lab, node)
+    }
+
+    /// The same on a node that is there already.
+    pub fn of(lab: Lab, node: Node) -> Self {
         let sysfs = Sysfs::new(&node);
         sysfs.nic("nic0", 1, 0, 4);
         sysfs.nic("nic1", 2, 1, 3);
@@ -60,13 +65,22 @@ impl Wired {
         };
         let (fast, dpdk) = (json!({"resourceName": FAST}), json!({"resourceName": DPDK}));
         json!({
-            "paths": {"kubelet": self.node.dir().join("kubelet"), "sysfs": self.node.dir().join("sys")},
+            "paths": {
+                "kubelet": self.node.dir().join("kubelet"),
+                "sysfs": self.node.dir().join("sys"),
+                "cdi": self.node.dir().join("cdi"),
+            },
             "pools": [
                 pool("fast", json!(["nic0#0-2", "nic1#0-1"]), json!({"devicePlugin": fast})),
                 pool("dpdk", json!(["nic0#3"]), json!({"mode": "vfio", "devicePlugin": dpdk})),
                 pool("plain", json!(["nic1#2"]), json!({})),
             ],
         })
+    }
+
+    /// [`Wired::conf`] of a node of a cluster.
+    pub fn node_conf(&self, cluster: &Cluster) -> Value {
+        cluster.conf(self.conf())
     }
 
     /// A sandbox of a pod, which is at work and has a VF: the claim is given back when the holder is dropped.

@@ -1,5 +1,6 @@
 //! What a container gets of its devices, as sriov-network-device-plugin gives it.
 
+use super::cdi;
 use crate::ids::ResourceName;
 use crate::nic::PciAddr;
 use crate::vf::VfMode;
@@ -7,7 +8,12 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The device that all of vfio's containers (`VFIO_SET_IOMMU`) are made by.
-const VFIO: &str = "/dev/vfio/vfio";
+pub(super) const VFIO: &str = "/dev/vfio/vfio";
+
+/// The device of an IOMMU group.
+pub(super) fn group_node(group: u32) -> String {
+    format!("/dev/vfio/{group}")
+}
 
 /// For one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub struct Allocation {
     pub env: BTreeMap<String, String>,
     /// Device nodes, at the same path inside and outside; it may read and write them.
     pub nodes: BTreeSet<String>,
+    /// The same in the runtime's words ([`super::cdi`]).
+    pub cdi: Vec<String>,
 }
 
 impl Allocation {
@@ -32,7 +40,7 @@ impl Allocation {
                 of["vfio"] = json!({"mount": VFIO});
                 nodes.insert(VFIO.to_owned());
                 if let Some(group) = group {
-                    let node = format!("/dev/vfio/{group}");
+                    let node = group_node(*group);
                     of["vfio"]["dev-mount"] = node.clone().into();
                     nodes.insert(node);
                 }
@@ -40,7 +48,13 @@ impl Allocation {
             info.insert(pci.to_string(), of);
         }
         let env = [(format!("{name}_INFO"), Value::Object(info).to_string()), (name, addresses.join(","))];
-        Self { env: env.into(), nodes }
+        Self { env: env.into(), nodes, cdi: Vec::new() }
+    }
+
+    /// With the VFs' names in place of device nodes.
+    pub fn by_cdi(self, vfs: &[(PciAddr, Option<u32>)]) -> Self {
+        let cdi = vfs.iter().map(|(pci, _)| cdi::name(*pci)).collect();
+        Self { nodes: BTreeSet::new(), cdi, ..self }
     }
 }
 
@@ -68,5 +82,8 @@ mod tests {
         assert_eq!(info["0000:01:10.1"]["vfio"], json!({"mount": VFIO, "dev-mount": "/dev/vfio/7"}));
         assert_eq!(info["0000:01:10.0"]["vfio"], json!({"mount": VFIO}));
         assert_eq!(vfio.nodes, ["/dev/vfio/7".to_owned(), VFIO.to_owned()].into());
+        let named = vfio.clone().by_cdi(&vfs);
+        assert_eq!((named.env, named.nodes.len()), (vfio.env, 0));
+        assert_eq!(named.cdi, ["offramp.dev/vf=0000:01:10.1", "offramp.dev/vf=0000:01:10.0"]);
     }
 }

@@ -2,6 +2,7 @@
 //! them, and whose they are.
 
 mod allocation;
+pub mod cdi;
 mod preferred;
 mod promises;
 

@@ -9,9 +9,6 @@ use crate::vf::Claim;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// The first lists after kubelet's start lack pods that run.
-const SETTLED: Duration = Duration::from_secs(60);
-
 /// What a pod has, by kubelet's pod-resources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodDevices {
@@ -50,26 +47,42 @@ impl PodDevices {
     }
 }
 
-/// Finds holders that kubelet does not know.
-#[derive(Debug, Default)]
+/// What kubelet's lists of pods tell, of which one alone tells nothing: the first ones after its start lack pods that run.
+#[derive(Debug)]
 pub struct Strangers {
+    settling: Duration,
     /// Which kubelet, and since when it is seen.
     kubelet: Option<(u128, Instant)>,
     suspects: BTreeSet<(PciAddr, String)>,
     confirmed: BTreeMap<PciAddr, AttachmentId>,
+    /// What pods have, by the last two lists that count.
+    assigned: [Option<BTreeSet<String>>; 2],
 }
 
 impl Strangers {
+    /// A kubelet's lists count from so long after its start on.
+    pub fn new(settling: Duration) -> Self {
+        Self {
+            settling,
+            kubelet: None,
+            suspects: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
+            assigned: [None, None],
+        }
+    }
+
     /// Kubelet has listed all pods. `kubelet` tells one start of it from another. A holder is a stranger if two lists in a
     /// row lack it, both of a kubelet that was started a while ago.
     pub fn listed(&mut self, now: Instant, kubelet: u128, list: &[PodDevices], claims: &[Claim]) {
         if self.kubelet.is_none_or(|(known, _)| known != kubelet) {
-            *self = Self { kubelet: Some((kubelet, now)), ..Self::default() };
+            *self = Self { kubelet: Some((kubelet, now)), ..Self::new(self.settling) };
         }
-        let settled = self.kubelet.is_some_and(|(_, since)| now.duration_since(since) >= SETTLED);
+        let settled = self.kubelet.is_some_and(|(_, since)| now.duration_since(since) >= self.settling);
         if !settled {
             return;
         }
+        let assigned = list.iter().flat_map(|pod| &pod.devices).map(|d| d.id.clone()).collect();
+        self.assigned = [self.assigned[1].take(), Some(assigned)];
         let lent = claims.iter().filter(|claim| !claim.in_quarantine());
         let unknown: Vec<&Claim> = lent.filter(|claim| !knows(list, claim)).collect();
         let suspect = |claim: &&Claim| (claim.vf.pci, claim.holder.to_string());
@@ -82,6 +95,12 @@ impl Strangers {
     pub fn of(&self, claims: &[Claim]) -> BTreeSet<PciAddr> {
         let still = |c: &&Claim| !c.in_quarantine() && self.confirmed.get(&c.vf.pci) == Some(&c.holder);
         claims.iter().filter(still).map(|claim| claim.vf.pci).collect()
+    }
+
+    /// Whether no pod has a device, by two lists in a row.
+    pub fn is_nobodys(&self, pci: PciAddr) -> bool {
+        let id = pci.to_string();
+        self.assigned.iter().all(|list| list.as_ref().is_some_and(|ids| !ids.contains(&id)))
     }
 }
 

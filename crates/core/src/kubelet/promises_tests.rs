@@ -32,7 +32,7 @@ fn a_stranger_is_missing_twice_from_lists_of_a_kubelet_that_has_settled() {
     let at = |seconds| start + Duration::from_secs(seconds);
     let claims = [claim(0, "c0", Some("old")), claim(1, "c1", Some("web")), claim(2, "c2", None)];
     let (incomplete, complete) = ([], [pod("web", &[1]), pod("inline", &[2])]);
-    let mut strangers = Strangers::default();
+    let mut strangers = Strangers::new(Duration::from_mins(1));
     for seconds in [0, 10, 59] {
         strangers.listed(at(seconds), 1, &incomplete, &claims);
         assert!(strangers.of(&claims).is_empty(), "after {seconds} s");
@@ -57,7 +57,7 @@ fn a_stranger_is_missing_twice_from_lists_of_a_kubelet_that_has_settled() {
 #[test]
 fn a_device_that_was_promised_to_another_pod_is_held_by_a_stranger() {
     let start = Instant::now();
-    let mut strangers = Strangers::default();
+    let mut strangers = Strangers::new(Duration::from_mins(1));
     let (claims, list) = ([claim(0, "c0", Some("old"))], [pod("new", &[0])]);
     for seconds in [0, 60, 61] {
         strangers.listed(start + Duration::from_secs(seconds), 7, &list, &claims);
@@ -75,4 +75,19 @@ fn vfs_are_told_from_what_other_plugins_have() {
     let resource: ResourceName = "offramp.dev/fast".parse().unwrap();
     assert_eq!(pod.assigned(), Assigned::Known([(pci(1, 3), resource.clone())].into()));
     assert_eq!(pod.numa_of_others(&[resource]).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn what_no_pod_has_by_two_lists_is_nobodys() {
+    let start = Instant::now();
+    let mut strangers = Strangers::new(Duration::ZERO);
+    let mut list = |seconds, kubelet, pods: &[PodDevices]| {
+        strangers.listed(start + Duration::from_secs(seconds), kubelet, pods, &[]);
+        (strangers.is_nobodys(pci(1, 0)), strangers.is_nobodys(pci(1, 1)))
+    };
+    assert_eq!(list(0, 1, &[pod("web", &[1])]), (false, false), "one list is none");
+    assert_eq!(list(10, 1, &[pod("web", &[1])]), (true, false));
+    assert_eq!(list(20, 1, &[]), (true, false));
+    assert_eq!(list(30, 1, &[]), (true, true));
+    assert_eq!(list(40, 2, &[]), (false, false), "another kubelet's");
 }

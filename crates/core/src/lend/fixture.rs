@@ -52,6 +52,7 @@ pub fn pool(name: &str, pf_names: &[&str]) -> Pool {
         selectors: vec![selector],
         mode: VfMode::Netdev,
         resource: None,
+        cdi: false,
         defaults: VfSettings::default(),
         policy: Policy { namespaces: vec!["*".parse().unwrap()], eth0: true, ..Policy::default() },
     }

@@ -26,6 +26,8 @@ pub struct Pool {
     pub mode: VfMode,
     /// They are lent by kubelet alone, as this resource; none: by annotation alone.
     pub resource: Option<ResourceName>,
+    /// Kubelet gets VFs' names of the Container Device Interface in place of device nodes.
+    pub cdi: bool,
     /// What a VF is set to where its pod asks for nothing else; none: it stays as it is.
     pub defaults: VfSettings,
     /// What pods may ask for.

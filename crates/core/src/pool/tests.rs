@@ -40,7 +40,7 @@ fn nic0() -> Port {
 
 fn pool(name: &str, selectors: Vec<Selector>) -> Pool {
     let (mode, resource, defaults, policy) = Default::default();
-    Pool { name: name.parse().unwrap(), selectors, mode, resource, defaults, policy }
+    Pool { name: name.parse().unwrap(), selectors, mode, resource, cdi: false, defaults, policy }
 }
 
 fn taken(pci: PciAddr, hold: Hold) -> Taken {
