@@ -5,6 +5,8 @@ use super::client::Client;
 use super::table::table;
 use super::units::{join, span};
 use super::vfs;
+use offramp_core::IfName;
+use offramp_core::networks::Delegation;
 use offramp_core::record::{FORMAT, Mode, Record};
 use offramp_core::vf::Claim;
 use std::path::Path;
@@ -87,9 +89,8 @@ pub fn render(records: &[Record], claims: &[Claim], now: u64, wide: bool) -> Str
     if records.is_empty() {
         return "No pod is attached on this node.\n".into();
     }
-    let interfaces = records.iter().flat_map(|r| in_pod(r).into_iter().map(move |i| (r, i)));
     if wide {
-        let rows: Vec<_> = interfaces.map(|(r, i)| wide_row(r, i, claims, now)).collect();
+        let rows = rows(records, |r, i| wide_row(r, i, claims, now));
         let headings = [
             "POD",
             "INTERFACE",
@@ -107,16 +108,43 @@ pub fn render(records: &[Record], claims: &[Claim], now: u64, wide: bool) -> Str
         ];
         table("", headings, &rows)
     } else {
-        let rows: Vec<_> = interfaces.map(|(r, i)| row(r, i, now)).collect();
+        let rows = rows(records, |r, i| row(r, i, now));
         table("", ["POD", "CONTAINER", "INTERFACE", "ADDRESSES", "PATH", "STATE", "AGE"], &rows)
     }
 }
 
-/// The pod's interfaces by their places in the result; none: the attachment as such, if no interface is told.
-fn in_pod(r: &Record) -> Vec<Option<usize>> {
+/// An interface of an attachment's pod.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    /// By its place in the result.
+    Plan(usize),
+    /// The attachment as such, of which no interface is told.
+    Attachment,
+    /// Other plugins made it.
+    Network(&'a Delegation),
+}
+
+fn rows<const N: usize>(
+    records: &[Record],
+    row: impl Fn(&Record, Of<'_>) -> [String; N],
+) -> Vec<[String; N]> {
+    // What our own plugin made inline has a record too.
+    let has_record = |r: &Record, ifname: &IfName| {
+        records
+            .iter()
+            .any(|o| o.attachment.container == r.attachment.container && o.attachment.ifname == *ifname)
+    };
+    let of = |r: &Record| {
+        let networks = r.networks.iter().filter(|d| !d.plugins.is_empty() && !has_record(r, &d.ifname));
+        own(r).into_iter().chain(networks.map(Of::Network)).map(|of| row(r, of)).collect::<Vec<_>>()
+    };
+    records.iter().flat_map(of).collect()
+}
+
+fn own(r: &Record) -> Vec<Of<'_>> {
     let all = r.plan.result.interfaces.iter().enumerate();
-    let found: Vec<_> = all.filter(|(_, i)| i.sandbox.is_some()).map(|(place, _)| Some(place)).collect();
-    if found.is_empty() { vec![None] } else { found }
+    let found: Vec<_> = all.filter(|(_, i)| i.sandbox.is_some()).map(|(place, _)| Of::Plan(place)).collect();
+    if found.is_empty() { vec![Of::Attachment] } else { found }
 }
 
 /// As much of a container's ID as tools of container runtimes show; `explain` takes it.
@@ -128,33 +156,58 @@ fn pod(record: &Record) -> String {
     record.pod.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
-fn row(r: &Record, place: Option<usize>, now: u64) -> [String; 7] {
-    let interface = place.map(|place| &r.plan.result.interfaces[place]);
-    let ips = r.plan.result.ips.iter().filter(|ip| place.is_none() || ip.interface == place);
+fn row(r: &Record, of: Of<'_>, now: u64) -> [String; 7] {
+    let result = &r.plan.result;
+    let (name, ips, path) = match of {
+        Of::Plan(place) => {
+            let (interface, ips) = (&result.interfaces[place], result.ips.iter());
+            let ips = ips.filter(|ip| ip.interface == Some(place)).map(|ip| ip.address.ip());
+            (interface.name.clone(), join(ips), r.plan.path_of(interface).to_string())
+        }
+        Of::Attachment => {
+            let ips = join(result.ips.iter().map(|ip| ip.address.ip()));
+            (r.attachment.ifname.to_string(), ips, r.plan.path.to_string())
+        }
+        // As in the pod's annotation offramp.dev/status.
+        Of::Network(network) => {
+            let ips = join(network.entry().unwrap_or_default().ips);
+            (network.ifname.to_string(), ips, "plugins".to_owned())
+        }
+    };
+    let state = r.state.as_str().into();
     [
         pod(r),
         short(r.attachment.container.as_str()),
-        interface.map_or_else(|| r.attachment.ifname.to_string(), |i| i.name.clone()),
-        join(ips.map(|ip| ip.address.ip())),
-        interface.map_or(r.plan.path, |i| r.plan.path_of(i)).to_string(),
-        r.state.as_str().into(),
+        name,
+        ips,
+        path,
+        state,
         span(now.saturating_sub(r.created)),
     ]
 }
 
-fn wide_row(r: &Record, place: Option<usize>, claims: &[Claim], now: u64) -> [String; 13] {
-    let [pod, _, ifname, ips, path, state, age] = row(r, place, now);
+fn wide_row(r: &Record, of: Of<'_>, claims: &[Claim], now: u64) -> [String; 13] {
+    let [pod, _, ifname, ips, path, state, age] = row(r, of, now);
     let mode = match r.mode {
         Mode::Inline => "inline",
         Mode::Node => "node",
     };
-    let vf = place.and_then(|place| r.plan.result.interfaces[place].pci_id.clone());
+    let (vf, network) = match of {
+        Of::Plan(place) => {
+            let interface = &r.plan.result.interfaces[place];
+            let network = r.networks.iter().find(|d| d.ifname.as_str() == interface.name);
+            (interface.pci_id.clone(), network.map(|d| d.network.clone()))
+        }
+        Of::Attachment => (None, None),
+        Of::Network(d) => (None, Some(format!("{} ({})", d.network, d.types()))),
+    };
     let claim = vf.as_ref().and_then(|pci| vfs::of(claims, r, pci.parse().ok()?));
     let pool = claim.and_then(|c| c.pool.clone()).unwrap_or_default();
-    let host = r.plan.host_link().filter(|_| vf.is_none());
+    let host = r.plan.host_link().filter(|_| vf.is_none() && !matches!(of, Of::Network(_)));
     let host = host.map(|(name, _)| name.to_string()).unwrap_or_default();
     let netns = r.netns.path.display().to_string();
-    let (network, container) = (r.network.to_string(), r.attachment.container.to_string());
+    let (network, container) =
+        (network.unwrap_or_else(|| r.network.to_string()), r.attachment.container.to_string());
     let vf = vf.unwrap_or_default();
     [pod, ifname, ips, path, state, age, vf, pool, host, network, mode.into(), netns, container]
 }

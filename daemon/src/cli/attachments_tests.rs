@@ -1,6 +1,6 @@
 use super::*;
 use crate::cli::client::ClientError;
-use crate::cli::fixture::record;
+use crate::cli::fixture::{record, with_networks};
 
 #[test]
 fn tables() {
@@ -20,6 +20,25 @@ POD            INTERFACE  ADDRESSES                  PATH  STATE  AGE  VF  POOL 
 default/web-0  eth0       10.244.1.7, fd00:244:1::7  veth  ready  0s   -   -     ofj1xot1xg8z9j2  offramp  node  /run/netns/cni-1  4f1f8a0c9d2e7b6a5c4d3e2f
 ");
     assert_eq!(render(&[], &[], 0, false), "No pod is attached on this node.\n");
+}
+
+#[test]
+fn networks_that_other_plugins_made() {
+    let mut records = vec![with_networks()];
+    let columns = |text: &str| {
+        let cells =
+            |line: &str| line.split("  ").filter(|c| !c.is_empty()).map(|c| c.trim().to_owned()).collect();
+        text.lines().skip(1).map(cells).collect::<Vec<Vec<String>>>()
+    };
+    let rows = columns(&render(&records, &[], 1000, false));
+    let told: Vec<_> = rows.iter().map(|r| r[2..5].join(" ")).collect();
+    assert_eq!(told, ["eth0 10.244.1.7, fd00:244:1::7 veth", "net1 192.168.50.2 plugins", "net2 - plugins"]);
+    let wide = columns(&render(&records, &[], 1000, true));
+    assert_eq!(wide[1][6..11], ["-", "-", "-", "default/storage (bridge, tuning)", "node"]);
+    // What our own plugin made has a record, and is shown once.
+    let ours = Record { attachment: "4f1f8a0c9d2e7b6a5c4d3e2f@net2".parse().unwrap(), ..record() };
+    records.push(Record { networks: Vec::new(), ..ours });
+    assert_eq!(render(&records, &[], 1000, false).lines().count(), 4);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::units::{join, rate, span};
 use super::vfs;
 use offramp_core::AttachmentId;
 use offramp_core::firewall::Rules;
+use offramp_core::networks::Delegation;
 use offramp_core::plan::Plan;
 use offramp_core::record::{IpamHold, Mode, Record};
 use offramp_core::spec::Bandwidth;
@@ -107,6 +108,7 @@ fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "Interfaces", interfaces(&r.plan));
     list(&mut rows, "Addresses", addresses(r));
     list(&mut rows, "Routes", routes(&r.plan));
+    list(&mut rows, "Networks", networks(r));
     list(&mut rows, "VFs", vfs::vfs(r, claims));
     list(&mut rows, "Settings", vfs::settings(&r.plan));
     list(&mut rows, "Host route", vfs::host_routes(&r.plan));
@@ -178,6 +180,29 @@ fn routes(plan: &Plan) -> Vec<String> {
         None => format!("{} on link", r.dst),
     };
     plan.result.routes.iter().map(describe).collect()
+}
+
+/// Further networks that definitions describe.
+fn networks(r: &Record) -> Vec<String> {
+    let describe = |d: &Delegation| {
+        let mut parts = vec![d.ifname.to_string(), d.network.clone()];
+        if d.plugins.is_empty() {
+            parts.push("a VF, as above".into());
+            return parts.join("  ");
+        }
+        parts.push(format!("by {}", d.types()));
+        match d.entry() {
+            Some(entry) => {
+                parts.extend(entry.ips.iter().map(ToString::to_string));
+                parts.extend(entry.mac);
+                parts.extend(entry.mtu.map(|mtu| format!("MTU {mtu}")));
+            }
+            None if d.is_begun() => parts.push("its plugins have not answered".into()),
+            None => parts.push("its plugins were not started".into()),
+        }
+        parts.join("  ")
+    };
+    r.networks.iter().map(describe).collect()
 }
 
 fn ports(rules: &Rules) -> Vec<String> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::fixture::record;
+use crate::cli::fixture::{record, with_networks};
 
 #[test]
 fn a_paragraph() {
@@ -29,6 +29,15 @@ eth0 of pod default/web-0
   Steps       create-veth, attach-port, shape, neighbours, configure-pod, await-carrier, announce
 "
     );
+}
+
+#[test]
+fn networks_that_other_plugins_made() {
+    let text = render(&[with_networks()], &[], &[], 1260);
+    let told = "  Networks    net1  default/storage  by bridge, tuning  192.168.50.2  02:00:00:00:00:07
+              net2  default/backup  by bridge, tuning  its plugins were not started
+";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use offramp_core::cni::result::{Dns, Route};
 use offramp_core::ids::VlanId;
 use offramp_core::net::Family;
+use offramp_core::networks::{Addresses, Delegation, Progress};
 use offramp_core::nic::PortKey;
 use offramp_core::plan::{Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, NetnsRef, PodRef, Record, State};
 use offramp_core::spec::{Address, Bandwidth, BridgeSpec, HostPort, PortSpec, Protocol, Rate, Spec};
 use offramp_core::vf::{self, Claim, PfSide, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState, VlanTag};
 use offramp_core::{AttachmentId, MacAddr, Mtu};
+use serde_json::json;
 
 /// A ready attachment of `default/web-0`, dual stack, with a port and a limit, made at 1000.
 pub fn record() -> Record {
@@ -62,6 +64,28 @@ pub fn record() -> Record {
         created: 1000,
         attachment: id,
     }
+}
+
+/// As [`record`], with `net1` that `bridge` made, and `net2` that it has yet to make.
+pub fn with_networks() -> Record {
+    let network = |ifname: &str, name: &str| Delegation {
+        network: format!("default/{name}"),
+        ifname: ifname.parse().unwrap(),
+        plugins: vec![json!({"type": "bridge", "name": name}), json!({"type": "tuning", "name": name})],
+        asked: Addresses::default(),
+        default_route: Vec::new(),
+        check: true,
+        progress: Progress::Planned,
+        result: None,
+    };
+    let result = json!({
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "br1"}, {"name": "net1", "mac": "02:00:00:00:00:07", "sandbox": "/run/netns/cni-1"}],
+        "ips": [{"address": "192.168.50.2/24", "interface": 1}],
+    });
+    let begun = Progress::Begun { started: 2, path: Vec::new(), args: String::new() };
+    let net1 = Delegation { progress: begun, result: Some(result), ..network("net1", "storage") };
+    Record { networks: vec![net1, network("net2", "backup")], ..record() }
 }
 
 /// Pod `telco/dpu-0`, made at 1000: eth0 on the pod network by VF 3, net1 by VF 4, net2 by VF 5 for userspace.

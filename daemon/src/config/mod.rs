@@ -97,13 +97,21 @@ pub struct Standalone {
 }
 
 /// See [`Source::Kubernetes`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubernetes {
     /// How to reach the API and who we are; none: as a pod's service account.
     pub kubeconfig: Option<PathBuf>,
     /// The API's URL in place of the one that kubeconfig or environment name: without kube-proxy the Service's
     /// address leads nowhere.
     pub api_server: Option<http::Uri>,
+    /// How long pods cannot be served before the Node is called unavailable.
+    pub unavailable_after: Duration,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self { kubeconfig: None, api_server: None, unavailable_after: Duration::from_secs(60) }
+    }
 }
 
 /// The pods' bridge.

@@ -52,6 +52,7 @@ pub(super) struct Cluster {
 pub(super) struct Kubernetes {
     pub kubeconfig: Option<Text>,
     pub api_server: Option<Text>,
+    pub unavailable_after: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,13 +1,14 @@
 //! `cluster`: where the cluster's state comes from.
 
 use super::raw;
-use super::yaml::{Checker, Text, one_of};
+use super::yaml::{Checker, Text, duration, one_of};
 use super::{Kubernetes, Source, Standalone};
 use ipnetwork::IpNetwork;
 use offramp_core::ipam::Range;
 use offramp_core::net::{network_of, overlaps};
 use offramp_core::peer::is_pod_network;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -33,8 +34,8 @@ pub(super) fn source(check: &mut Checker, raw: &raw::Cluster) -> Source {
         }
         return Source::Kubernetes(self::kubernetes(check, kubernetes.as_ref()));
     }
-    if let Some(raw::Kubernetes { kubeconfig, api_server }) = kubernetes {
-        let text = kubeconfig.as_ref().or(api_server.as_ref());
+    if let Some(raw::Kubernetes { kubeconfig, api_server, unavailable_after }) = kubernetes {
+        let text = kubeconfig.as_ref().or(api_server.as_ref()).or(unavailable_after.as_ref());
         check.fault("cluster.kubernetes", text, "it is allowed with source kubernetes only");
     }
     Source::Standalone(Standalone {
@@ -49,10 +50,14 @@ pub(super) fn cluster_cidrs(check: &mut Checker, raw: &raw::Cluster) -> Option<V
 }
 
 fn kubernetes(check: &mut Checker, raw: Option<&raw::Kubernetes>) -> Kubernetes {
-    let Some(raw::Kubernetes { kubeconfig, api_server }) = raw else { return Kubernetes::default() };
+    let default = Kubernetes::default();
+    let Some(raw::Kubernetes { kubeconfig, api_server, unavailable_after }) = raw else { return default };
+    let bounds = duration(Duration::from_millis(100), Duration::from_hours(24));
+    let after = check.opt("cluster.kubernetes.unavailableAfter", unavailable_after.as_ref(), bounds);
     Kubernetes {
         kubeconfig: check.opt("cluster.kubernetes.kubeconfig", kubeconfig.as_ref(), absolute),
         api_server: check.opt("cluster.kubernetes.apiServer", api_server.as_ref(), url),
+        unavailable_after: after.unwrap_or(default.unavailable_after),
     }
 }
 

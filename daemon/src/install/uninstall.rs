@@ -9,13 +9,14 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::overlay::Overlay;
 use crate::reclaim::Reclaim;
+use crate::watch::Removal;
 use nix::sys::signal::{SigSet, Signal};
 use offramp_core::cni::CniError;
 use offramp_kernel::delete::{self, Patience};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::{link, nft};
 use offramp_ledger::clean;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -112,7 +113,9 @@ fn leave(
 ) -> Result<(), UninstallError> {
     let mut reclaim = Reclaim::default();
     let mut told = Vec::new();
+    let mut condition = Condition::new(&node.config, tell);
     for look in 1.. {
+        condition.tell(cni, tell)?;
         let reclaimed = reclaim.run(node);
         let mut needed = attached(node)?;
         if let Some(cni) = cni {
@@ -133,6 +136,49 @@ fn leave(
         std::thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+/// The Node's NetworkUnavailable. That the API is away keeps nothing from being removed.
+struct Condition {
+    removal: Option<Removal>,
+    /// What it was told last, by whom pods are served; none: nothing, or in vain.
+    told: Option<Option<PathBuf>>,
+    fault: Option<String>,
+}
+
+impl Condition {
+    fn new(config: &Config, tell: &mut dyn FnMut(&str)) -> Self {
+        let removal = Removal::new(config).unwrap_or_else(|e| {
+            tell(&format!("NetworkUnavailable of this node stays as it is: {e}"));
+            None
+        });
+        Self { removal, told: None, fault: None }
+    }
+
+    /// Tells it who serves pods now, if that is news.
+    fn tell(&mut self, cni: Option<&Cni>, tell: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
+        let Some(removal) = &self.removal else { return Ok(()) };
+        let served_by = cni.map(conflist::others).transpose()?.unwrap_or_default().into_iter().next();
+        if self.told.as_ref() == Some(&served_by) {
+            return Ok(());
+        }
+        match removal.tell(served_by.as_deref()) {
+            Ok(said) => {
+                if said {
+                    tell(&format!("set NetworkUnavailable of this node to {}", served_by.is_none()));
+                }
+                self.told = Some(served_by);
+            }
+            Err(e) => {
+                let fault = format!("cannot set NetworkUnavailable of this node: {e}");
+                if self.fault.as_ref() != Some(&fault) {
+                    tell(&fault);
+                    self.fault = Some(fault);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Pods and containers that have an interface of ours.

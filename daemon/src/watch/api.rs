@@ -38,6 +38,9 @@ pub enum ConnectError {
     /// There is no service account.
     #[error("use the pod's service account (cluster.kubernetes.kubeconfig is not set): {0}")]
     InCluster(#[from] kube::config::InClusterError),
+    /// A thread of its own cannot wait for it.
+    #[error("start the runtime: {0}")]
+    Runtime(std::io::Error),
     /// Certificates or keys are not usable.
     #[error("make a client of the Kubernetes API: {0}")]
     Client(Box<kube::Error>),
@@ -57,7 +60,7 @@ pub enum ApiError {
 impl Api {
     /// A client as the configuration has it. Nothing is sent yet.
     pub async fn connect(source: &Kubernetes) -> Result<Self, ConnectError> {
-        let Kubernetes { kubeconfig, api_server } = source;
+        let Kubernetes { kubeconfig, api_server, unavailable_after: _ } = source;
         let mut config = match kubeconfig {
             None => kube::Config::incluster()?,
             Some(path) => {

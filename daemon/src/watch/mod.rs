@@ -16,6 +16,7 @@ mod resource;
 mod tell;
 
 pub use api::{Api, ConnectError};
+pub use condition::Removal;
 
 use crate::node::Node;
 use crate::reconcile::Waker;

@@ -1,5 +1,6 @@
 //! Daemons that follow a Kubernetes API, on a real kernel: see `hack/lab`. One file a topic.
 
+mod condition;
 mod own_node;
 mod peers;
 

@@ -70,6 +70,11 @@ impl Delegation {
         self.type_of(plugin) == OFFRAMP
     }
 
+    /// The plugins' types, for people.
+    pub fn types(&self) -> String {
+        (0..self.plugins.len()).map(|i| self.type_of(i)).collect::<Vec<_>>().join(", ")
+    }
+
     /// A plugin's configuration, with the result of those before it.
     pub fn config(&self, plugin: usize) -> Value {
         let mut config = self.plugins.get(plugin).cloned().unwrap_or_default();

@@ -10,11 +10,10 @@ impl Delegation {
     /// Error 2 names the address that was asked for and not given.
     pub fn verify(&self, result: &CniResult) -> Result<(), CniError> {
         let missing = |what: &str, value: &str| {
-            let types: Vec<&str> = (0..self.plugins.len()).map(|i| self.type_of(i)).collect();
             CniError::unsupported(format!(
                 "network {}: {what} {value} was asked for and not given: its plugins ({}) do not support that",
                 self.network,
-                types.join(", ")
+                self.types()
             ))
         };
         for asked in &self.asked.ips {

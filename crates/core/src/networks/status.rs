@@ -1,5 +1,6 @@
 //! What is told of a pod's networks: `k8s.v1.cni.cncf.io/network-status` (standard, section 5).
 
+use super::Delegation;
 use super::outcome::inside;
 use crate::cni::result::{CniResult, Dns, Interface};
 use crate::record::Record;
@@ -48,19 +49,22 @@ pub fn network_status(record: &Record) -> Vec<Entry> {
         let default = interface.name == record.attachment.ifname.as_str();
         entries.push(Entry { default, ..entry(name, result, Some((i, interface))) });
     }
-    for delegation in record.networks.iter().filter(|d| !d.plugins.is_empty()) {
-        let answered = delegation.result.clone().and_then(|r| CniResult::from_json(r).ok());
-        let Some(result) = answered else { continue };
+    entries.extend(record.networks.iter().filter_map(Delegation::entry));
+    entries
+}
+
+impl Delegation {
+    /// What its plugins answered; none: they have not, or the attachment's own plan makes it.
+    pub fn entry(&self) -> Option<Entry> {
+        let result = CniResult::from_json(self.result.clone().filter(|_| !self.plugins.is_empty())?).ok()?;
         let interface = inside(&result).and_then(|i| {
             let at = result.interfaces.iter().position(|other| other == i)?;
             Some((at, i))
         });
-        let told = entry(delegation.network.clone(), &result, interface);
-        let interface =
-            if told.interface.is_empty() { delegation.ifname.to_string() } else { told.interface };
-        entries.push(Entry { interface, ..told });
+        let told = entry(self.network.clone(), &result, interface);
+        let interface = if told.interface.is_empty() { self.ifname.to_string() } else { told.interface };
+        Some(Entry { interface, ..told })
     }
-    entries
 }
 
 /// Of the interface; or, where the result names none in the pod, of what belongs to no interface.
