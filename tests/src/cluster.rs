@@ -1,6 +1,6 @@
 //! A Kubernetes cluster: an API server, and nodes on one subnet with it.
 
-use crate::api::Api;
+use crate::api::{Api, Role};
 use crate::lab::Lab;
 use crate::netns::Netns;
 use crate::node::{Node, over};
@@ -24,6 +24,8 @@ impl Cluster {
         let api = Api::start(&wire, "10.99.0.254:8080".parse().unwrap());
         let kubeconfig = tempfile::Builder::new().prefix("kubeconfig").tempdir_in("/run").unwrap();
         api.kubeconfig(kubeconfig.path());
+        // No test passes by what the manifests do not allow.
+        api.grant(Role::of_the_daemon());
         Self { api, wire, kubeconfig }
     }
 

@@ -14,6 +14,7 @@
 mod log;
 mod object;
 mod patch;
+mod rbac;
 mod reply;
 mod request;
 mod resource;
@@ -26,6 +27,7 @@ mod verbs;
 mod watch;
 
 pub use log::Logged;
+pub use rbac::Role;
 pub use resource::Resource;
 
 use crate::netns::Netns;
@@ -118,6 +120,13 @@ impl Api {
         self.change(|store| store.remove(&key))
     }
 
+    /// Forgets that there is a kind, its objects too: its CustomResourceDefinition is deleted. `define` makes it anew.
+    pub fn undefine(&self, kind: &str) -> Resource {
+        let resource = self.store().named(kind);
+        self.change(|store| store.undefine(&resource));
+        resource
+    }
+
     /// Deletes what belongs to owners that are no more, as the garbage collector does.
     pub fn collect_garbage(&self) {
         self.change(Store::collect_garbage);
@@ -156,6 +165,11 @@ impl Api {
         if on {
             self.disconnect();
         }
+    }
+
+    /// Refuses what the role does not grant. Without it all is granted.
+    pub fn grant(&self, role: Role) {
+        self.store().role = Some(role);
     }
 
     /// Refuses a verb on a resource (`patch`, `pods/status`) as RBAC does.

@@ -4,6 +4,7 @@ use super::Gone;
 use super::log::Logged;
 use super::object::{differ, meta, stamp};
 use super::patch::Managers;
+use super::rbac::Role;
 use super::resource::Resource;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -46,6 +47,7 @@ pub struct Store {
     pub gone: Gone,
     pub bookmarks: u64,
     pub forbidden: HashSet<(String, String)>,
+    pub role: Option<Role>,
     pub log: Vec<Logged>,
 }
 
@@ -63,6 +65,7 @@ impl Default for Store {
             gone: Gone::default(),
             bookmarks: 0,
             forbidden: HashSet::new(),
+            role: None,
             log: Vec::new(),
         }
     }
@@ -72,6 +75,11 @@ impl Store {
     pub fn define(&mut self, resource: Resource) {
         self.resources.retain(|r| r.name() != resource.name());
         self.resources.push(resource);
+    }
+
+    pub fn undefine(&mut self, resource: &Resource) {
+        self.resources.retain(|r| r.name() != resource.name());
+        self.objects.retain(|key, _| key.resource != resource.name());
     }
 
     /// By the group, version and plural of a path.

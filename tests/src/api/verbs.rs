@@ -32,7 +32,8 @@ impl Store {
         } else {
             format!("{}/{}", log.resource, log.subresource)
         };
-        if self.forbidden.contains(&(log.verb.clone(), full.clone())) {
+        let granted = self.role.as_ref().is_none_or(|role| role.grants(log));
+        if !granted || self.forbidden.contains(&(log.verb.clone(), full.clone())) {
             let text = format!("{full} is forbidden: User \"test\" cannot {} resource {full:?}", log.verb);
             return Err(Refusal::new(403, "Forbidden", text));
         }

@@ -3,6 +3,7 @@
 mod condition;
 mod own_node;
 mod peers;
+mod watches;
 
 use offramp_tests::{Answer, Daemon, Node, Pod};
 use serde_json::json;

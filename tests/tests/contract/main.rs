@@ -19,6 +19,7 @@ mod redirects;
 mod replay;
 mod result;
 mod routers;
+mod skew;
 mod socket;
 mod state;
 

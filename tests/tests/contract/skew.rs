@@ -1,0 +1,126 @@
+//! A rolling update, or a rollback: plugin and daemon are of neighbouring releases. The one says what the other does not
+//! know yet, or does not say what the other would like to know.
+
+use offramp_core::wire::{frame_header, frame_len};
+use offramp_tests::{Lab, Node, Pod, assert_same, traffic};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+/// What of a frame is of another release: where requests, answers and what is in them can grow.
+const GROWS: [&str; 12] = [
+    "",
+    "/request",
+    "/request/netns",
+    "/request/pod",
+    "/request/bandwidth",
+    "/record",
+    "/record/plan",
+    "/record/netns",
+    "/record/pod",
+    "/record/plan/result",
+    "/record/plan/firewall",
+    "/error",
+];
+
+/// What a request of the first release does not have.
+const LATER: [&str; 3] = ["runs_networks", "annotations", "device_info"];
+
+fn newer(mut frame: Value) -> Value {
+    for place in GROWS {
+        if let Some(Value::Object(object)) = frame.pointer_mut(place) {
+            object.insert("fromALaterRelease".into(), json!({"any": ["thing"]}));
+        }
+    }
+    frame
+}
+
+fn older(mut frame: Value) -> Value {
+    if let Some(Value::Object(request)) = frame.pointer_mut("/request") {
+        request.retain(|key, _| !LATER.contains(&key.as_str()));
+    }
+    frame
+}
+
+/// A socket behind which a node's daemon is, with what is said changed on the way.
+fn between(node: &Node, request: fn(Value) -> Value, answer: fn(Value) -> Value) -> PathBuf {
+    let (path, daemon) = (node.dir().join("between.sock"), node.socket());
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut plugin, mut daemon) = (stream.unwrap(), UnixStream::connect(&daemon).unwrap());
+            let (mut back_to, mut back) = (plugin.try_clone().unwrap(), daemon.try_clone().unwrap());
+            std::thread::spawn(move || pass_on(&mut plugin, &mut daemon, request));
+            std::thread::spawn(move || pass_on(&mut back, &mut back_to, answer));
+        }
+    });
+    path
+}
+
+fn pass_on(from: &mut UnixStream, to: &mut UnixStream, change: fn(Value) -> Value) {
+    let mut header = [0; 4];
+    while from.read_exact(&mut header).is_ok() {
+        let mut payload = vec![0; frame_len(header).unwrap()];
+        from.read_exact(&mut payload).unwrap();
+        let payload = change(serde_json::from_slice(&payload).unwrap()).to_string();
+        let header = frame_header(payload.len()).unwrap();
+        if to.write_all(&[&header, payload.as_bytes()].concat()).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
+}
+
+fn lives(node: &Node, pod: &Pod, conf: &Value) {
+    let result = node.add(pod, conf).ok();
+    assert!(traffic::ping(pod, "10.244.1.1"));
+    node.check(pod, conf, &result).ok();
+    node.status(conf).ok();
+    node.del(pod, conf).ok();
+}
+
+#[test]
+fn neighbouring_releases_understand_each_other() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let _daemon = node.daemon(json!({}));
+    let mapped = json!({
+        "capabilities": {"portMappings": true},
+        "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+    });
+    lives(&node, &pod, &node.conf(json!({})));
+    let before = node.snapshot();
+    for (request, answer) in [(newer as fn(Value) -> Value, newer as fn(Value) -> Value), (older, newer)] {
+        let socket = between(&node, request, answer);
+        lives(&node, &pod, &node.conf(json!({"socket": socket})));
+        lives(&node, &pod, &offramp_tests::over(node.conf(json!({"socket": socket})), mapped.clone()));
+        // A refusal is one too.
+        let taken = node.conf(json!({"socket": socket, "runtimeConfig": {"ips": ["192.0.2.9/24"]}, "capabilities": {"ips": true}}));
+        node.add(&pod, &taken).failed(7, &["192.0.2.9"]);
+        assert_same(&before, &node.snapshot());
+    }
+}
+
+/// What a release wrote into its records its neighbours read: a daemon that is rolled back takes over the pods.
+#[test]
+fn a_record_of_a_later_release_is_taken_over() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let daemon = node.daemon(json!({}));
+    let conf = node.conf(json!({}));
+    lives(&node, &pod, &conf);
+    let before = node.snapshot();
+    let result = node.add(&pod, &conf).ok();
+    daemon.kill();
+    let record = std::fs::read(node.record(&pod)).unwrap();
+    let wrapped = newer(json!({"record": serde_json::from_slice::<Value>(&record).unwrap()}));
+    std::fs::write(node.record(&pod), wrapped["record"].to_string()).unwrap();
+    let daemon = node.daemon(json!({}));
+    assert_eq!(daemon.ask("status")["problems"], json!([]));
+    node.check(&pod, &conf, &result).ok();
+    node.del(&pod, &conf).ok();
+    assert_same(&before, &node.snapshot());
+}
