@@ -39,6 +39,9 @@ pub struct Status {
     pub offload: Vec<PortOffload>,
     /// What runs regularly.
     pub reconcile: Vec<LoopStatus>,
+    /// What the Kubernetes API tells of by itself.
+    #[serde(default)]
+    pub watches: Vec<WatchStatus>,
     /// What the operator should know; empty if all is well.
     pub problems: Vec<String>,
 }
@@ -224,5 +227,19 @@ pub struct LoopStatus {
     /// What it repaired since the daemon started.
     pub repairs: u64,
     /// How the last run ended.
+    pub health: Health,
+}
+
+/// A watch of the Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchStatus {
+    /// Of what: `node`, `nodes`, `pods`, `networks`.
+    pub name: String,
+    /// Whether what changes is told.
+    pub up: bool,
+    /// When something was told last, in seconds since 1970; none: not yet.
+    pub last_event: Option<u64>,
+    /// Why nothing is told.
     pub health: Health,
 }

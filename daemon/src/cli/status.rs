@@ -2,14 +2,22 @@
 
 use super::table::{fields, table};
 use super::units::{count, join, plural, span};
-use crate::status::{Health, OverlayStatus, PeerPath, RangeStatus, Status};
+use crate::status::{Health, OverlayStatus, PeerPath, RangeStatus, Status, WatchStatus};
 use offramp_core::lend::Usage;
 use std::collections::BTreeMap;
 
 /// The whole status.
 pub fn render(s: &Status) -> String {
-    let sections =
-        [summary(s), ranges(&s.ranges), peers(&s.overlay), silent(s), pools(&s.pools), loops(s), problems(s)];
+    let sections = [
+        summary(s),
+        ranges(&s.ranges),
+        peers(&s.overlay),
+        silent(s),
+        pools(&s.pools),
+        loops(s),
+        watches(s),
+        problems(s),
+    ];
     sections.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
@@ -137,6 +145,20 @@ fn loops(s: &Status) -> String {
         })
         .collect();
     table("", ["RECONCILE", "LAST RUN", "REPAIRS", "STATE"], &rows)
+}
+
+/// None without an API.
+fn watches(s: &Status) -> String {
+    if s.watches.is_empty() {
+        return String::new();
+    }
+    let row = |w: &WatchStatus| {
+        let ago = |at: u64| format!("{} ago", span(s.node.now.saturating_sub(at)));
+        let state = if w.up || w.health != Health::Ok { health(&w.health) } else { "not yet".into() };
+        [w.name.clone(), w.last_event.map_or("not yet".into(), ago), state]
+    };
+    let rows: Vec<_> = s.watches.iter().map(row).collect();
+    table("", ["WATCH", "LAST EVENT", "STATE"], &rows)
 }
 
 fn problems(s: &Status) -> String {

@@ -68,6 +68,7 @@ fn status() -> Status {
                 health: failed("read /proc: busy"),
             },
         ],
+        watches: Vec::new(),
         problems: vec![
             "peer node-d is left out: its podCIDR overlaps ours".into(),
             "range 10.244.1.0/24 is at 80%: 50 addresses left".into(),

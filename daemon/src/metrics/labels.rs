@@ -67,6 +67,28 @@ words! {
     }
 }
 words! {
+    /// What pods are told by.
+    pub Message {
+        /// Their annotations.
+        Status => "status",
+        /// Events.
+        Event => "event"
+    }
+}
+words! {
+    /// What became of it.
+    pub Fate {
+        /// The API has it.
+        Sent => "sent",
+        /// The API does not want it: the pod is gone, or it is not allowed.
+        Refused => "refused",
+        /// It was said already, or too much was said.
+        Limited => "limited",
+        /// Too much waits.
+        Dropped => "dropped"
+    }
+}
+words! {
     /// Addresses of a range.
     pub(super) Use {
         /// That attachments hold.
@@ -74,6 +96,22 @@ words! {
         /// That there are.
         Capacity => "capacity"
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct MessageLabel {
+    pub what: Message,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct MessageFate {
+    pub what: Message,
+    pub outcome: Fate,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WatchLabel {
+    pub watch: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -2,12 +2,13 @@
 
 mod labels;
 
-pub use labels::{Outcome, PeerState};
+pub use labels::{Fate, Message, Outcome, PeerState};
 
-use crate::status::{AttachmentCount, RangeStatus};
+use crate::status::{AttachmentCount, RangeStatus, WatchStatus};
 use labels::{
-    AttachmentLabels, Build, Known, LoopOutcome, OutcomeLabel, PathLabel, PathOutcome, PeerLabel, PortLabel,
-    Range, Reason, Ruled, RuledLabel, Use, VfLabel, VfState, What,
+    AttachmentLabels, Build, Known, LoopOutcome, MessageFate, MessageLabel, OutcomeLabel, PathLabel,
+    PathOutcome, PeerLabel, PortLabel, Range, Reason, Ruled, RuledLabel, Use, VfLabel, VfState, WatchLabel,
+    What,
 };
 use offramp_core::IfName;
 use offramp_core::lend::{Refusal, Usage};
@@ -44,6 +45,31 @@ pub struct Metrics {
     refusals: Family<Reason, Counter>,
     cleanings: Family<OutcomeLabel, Counter>,
     cleaning_time: Histogram,
+    api: ApiMetrics,
+}
+
+/// Of what the Kubernetes API tells, and is told.
+#[derive(Default)]
+struct ApiMetrics {
+    watch_up: Family<WatchLabel, Gauge>,
+    watch_age: Family<WatchLabel, Gauge>,
+    watch_faults: Family<WatchLabel, Counter>,
+    waiting: Family<MessageLabel, Gauge>,
+    told: Family<MessageFate, Counter>,
+}
+
+impl ApiMetrics {
+    fn register(&self, r: &mut Registry) {
+        let Self { watch_up, watch_age, watch_faults, waiting, told } = self;
+        r.register("watch_up", "Whether a watch of the Kubernetes API tells what changes", watch_up.clone());
+        let help = "Time since a watch last told something";
+        r.register_with_unit("watch_event_age", help, Unit::Seconds, watch_age.clone());
+        let help = "Lists and watches that the Kubernetes API has not answered, or has broken off";
+        r.register("watch_faults", help, watch_faults.clone());
+        let help = "What pods are to be told and the Kubernetes API does not have yet";
+        r.register("outbox_waiting", help, waiting.clone());
+        r.register("outbox_messages", "What pods were told, or not", told.clone());
+    }
 }
 
 fn seconds() -> Histogram {
@@ -74,6 +100,7 @@ impl Metrics {
             refusals: Family::default(),
             cleanings: Family::default(),
             cleaning_time: seconds(),
+            api: ApiMetrics::default(),
         };
         metrics.register_all();
         metrics
@@ -99,6 +126,7 @@ impl Metrics {
             refusals,
             cleanings,
             cleaning_time,
+            api,
         } = self;
         r.register("attachments", "Attachments on this node", attachments.clone());
         r.register("ipam_addresses", "Addresses of a range, used and in all", addresses.clone());
@@ -125,6 +153,7 @@ impl Metrics {
         r.register("vf_cleanings", "Attempts to clean a VF", cleanings.clone());
         let help = "Time of one attempt to clean a VF";
         r.register_with_unit("vf_cleaning", help, Unit::Seconds, cleaning_time.clone());
+        api.register(r);
     }
 
     /// An ADD ended; `time` from the plugin's start, for those that succeeded.
@@ -162,6 +191,37 @@ impl Metrics {
     pub fn refused(&self, refusal: &Refusal) {
         for reason in refusal.kinds() {
             self.refusals.get_or_create(&Reason { reason }).inc();
+        }
+    }
+
+    /// A list or a watch of the API has failed.
+    pub fn watch_failed(&self, watch: &str) {
+        self.api.watch_faults.get_or_create(&WatchLabel { watch: watch.to_owned() }).inc();
+    }
+
+    /// What became of something that a pod was to be told.
+    pub fn told(&self, what: Message, outcome: Fate) {
+        self.api.told.get_or_create(&MessageFate { what, outcome }).inc();
+    }
+
+    /// How the watches stand at `now`, in seconds since 1970; those that are not named are not there.
+    pub fn set_watches(&self, watches: &[WatchStatus], now: u64) {
+        let ApiMetrics { watch_up, watch_age, .. } = &self.api;
+        watch_up.clear();
+        watch_age.clear();
+        for watch in watches {
+            let label = WatchLabel { watch: watch.name.clone() };
+            watch_up.get_or_create(&label).set(i64::from(watch.up));
+            if let Some(at) = watch.last_event {
+                watch_age.get_or_create(&label).set(gauge(now.saturating_sub(at)));
+            }
+        }
+    }
+
+    /// How much waits for the API.
+    pub fn set_outbox(&self, statuses: usize, events: usize) {
+        for (what, count) in [(Message::Status, statuses), (Message::Event, events)] {
+            self.api.waiting.get_or_create(&MessageLabel { what }).set(gauge(count as u64));
         }
     }
 
@@ -264,6 +324,16 @@ mod tests {
         m.refused(&Refusal { reasons: vec![reason.clone(), reason], waiting_helps: false });
         m.cleaned(Outcome::Error, Duration::from_millis(80));
         m.set_eswitch([(&"nic0".parse().unwrap(), 20, 5)].into_iter());
+        let watch = |name: &str, last_event: Option<u64>| WatchStatus {
+            name: name.into(),
+            up: last_event.is_some(),
+            last_event,
+            health: crate::status::Health::Ok,
+        };
+        m.set_watches(&[watch("pods", Some(90)), watch("nodes", None)], 100);
+        m.watch_failed("nodes");
+        m.set_outbox(3, 1);
+        m.told(Message::Event, Fate::Limited);
         let text = m.encode().unwrap();
         for line in [
             "offramp_build_info{version=\"1.2.3\"} 1",
@@ -291,6 +361,12 @@ mod tests {
             "offramp_lend_refusals_total{reason=\"no-pool\"} 1",
             "offramp_vf_cleanings_total{outcome=\"error\"} 1",
             "offramp_vf_cleaning_seconds_count 1",
+            "offramp_watch_up{watch=\"pods\"} 1",
+            "offramp_watch_up{watch=\"nodes\"} 0",
+            "offramp_watch_event_age_seconds{watch=\"pods\"} 10",
+            "offramp_watch_faults_total{watch=\"nodes\"} 1",
+            "offramp_outbox_waiting{what=\"status\"} 3",
+            "offramp_outbox_messages_total{what=\"event\",outcome=\"limited\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -12,6 +12,7 @@ mod ports;
 mod promised;
 mod status;
 mod vf_routes;
+mod watches;
 mod wishes;
 
 pub use claims::{Claim, Claims};
@@ -101,6 +102,8 @@ pub struct View {
     pub silent: Vec<offramp_core::ids::NodeName>,
     /// What is wrong with what the API tells of this node, or why it does not answer.
     pub cluster_faults: BTreeMap<&'static str, String>,
+    /// How the watches of the API stand.
+    pub watches: BTreeMap<&'static str, watches::Watch>,
     /// What the overlay last said.
     pub overlay: Option<crate::status::OverlayStatus>,
     /// The underlay, as it was last found.
@@ -154,12 +157,12 @@ impl Node {
             claims: Mutex::default(),
             looks: tokio::sync::watch::Sender::default(),
             published: AtomicBool::new(false),
-            metrics,
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
             devices: Devices::new(&config),
             pods: Pods::default(),
-            outbox: Outbox::new(matches!(config.source, Source::Kubernetes(_))),
+            outbox: Outbox::new(matches!(config.source, Source::Kubernetes(_)), metrics.clone()),
+            metrics,
             definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],

@@ -30,6 +30,7 @@ impl Node {
         let short = ranges.iter().filter_map(RangeStatus::problem);
         let problems = short.chain(outside).chain(self.problems()).collect();
         let (pools, vfs) = self.vfs();
+        let watches = self.watches();
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -61,6 +62,7 @@ impl Node {
             vfs,
             offload: view.offload.clone(),
             reconcile: loops.collect(),
+            watches,
             problems,
         }
     }
@@ -97,6 +99,11 @@ impl Node {
 
     /// What an operator should look at, besides ranges that run short.
     fn problems(&self) -> Vec<String> {
+        let watches = self.watches();
+        let watches = watches.into_iter().filter_map(|watch| match watch.health {
+            Health::Failed { reason } => Some(reason),
+            Health::Ok => None,
+        });
         let view = self.view();
         let failed = view.loops.iter().filter_map(|(name, run)| match &run.health {
             Health::Failed { reason } => Some(format!("{name}: {reason}")),
@@ -112,6 +119,7 @@ impl Node {
         let cut_off = view.cut_off.iter().cloned().chain(view.shadowed.clone());
         failed
             .chain(peers)
+            .chain(watches)
             .chain(files)
             .chain(nics)
             .chain(vfs)
@@ -170,6 +178,9 @@ impl Probe for NodeProbe {
         let report = self.0.view().nic_report.clone();
         metrics.set_nic_ports(report.as_ruled, report.otherwise);
         metrics.set_ranges(&status.ranges);
+        metrics.set_watches(&status.watches, status.node.now);
+        let (statuses, events) = self.0.outbox.depth();
+        metrics.set_outbox(statuses, events);
         let failed = status.overlay.peers.iter().filter(|p| p.health != Health::Ok).count() as u64;
         metrics.set_eswitch(self.0.view().eswitch.iter().map(|(port, r)| (port, r.known, r.left_out.len())));
         metrics.set_peers(status.overlay.peers.len() as u64 - failed, failed);

@@ -1,9 +1,10 @@
 //! What pods are told, until the API has it. Nobody waits for that: who has something to say puts it here and goes on.
 
 use super::limit::Limit;
+use crate::metrics::{Fate, Message, Metrics};
 use offramp_core::record::PodRef;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -60,6 +61,7 @@ pub struct Outbox {
     waiting: Mutex<Waiting>,
     bell: Notify,
     open: bool,
+    metrics: Arc<Metrics>,
 }
 
 struct Waiting {
@@ -70,10 +72,10 @@ struct Waiting {
 
 impl Outbox {
     /// Empty. One that is not `open` has no reader, and takes nothing.
-    pub fn new(open: bool) -> Self {
+    pub fn new(open: bool, metrics: Arc<Metrics>) -> Self {
         let limit = Limit::new(Instant::now());
         let waiting = Waiting { statuses: HashMap::new(), events: VecDeque::new(), limit };
-        Self { waiting: Mutex::new(waiting), bell: Notify::new(), open }
+        Self { waiting: Mutex::new(waiting), bell: Notify::new(), open, metrics }
     }
 
     /// Whether anybody reads it.
@@ -83,24 +85,41 @@ impl Outbox {
 
     /// Writes a pod's annotations, soon; what is newer takes the place of what is older.
     pub fn status(&self, status: Status) {
-        let mut waiting = self.waiting();
-        if self.open && waiting.statuses.len() < MAX_STATUSES {
-            waiting.statuses.insert((status.pod.namespace.clone(), status.pod.name.clone()), status);
-            self.bell.notify_one();
+        if !self.open {
+            return;
         }
+        let mut waiting = self.waiting();
+        let place = (status.pod.namespace.clone(), status.pod.name.clone());
+        if waiting.statuses.len() >= MAX_STATUSES && !waiting.statuses.contains_key(&place) {
+            return self.metrics.told(Message::Status, Fate::Dropped);
+        }
+        waiting.statuses.insert(place, status);
+        self.bell.notify_one();
     }
 
     /// Writes an event, soon, if the limits allow it.
     pub fn event(&self, event: Event) {
+        if !self.open {
+            return;
+        }
         let mut waiting = self.waiting();
         let (pod, what) =
             (format!("{} {}", event.pod, event.pod.uid), format!("{:?} {}", event.kind, event.message));
-        if self.open && waiting.events.len() < MAX_EVENTS && waiting.limit.allows(&pod, &what, Instant::now())
-        {
-            let message = cut(&event.message);
-            waiting.events.push_back(Event { message, ..event });
-            self.bell.notify_one();
+        if waiting.events.len() >= MAX_EVENTS {
+            return self.metrics.told(Message::Event, Fate::Dropped);
         }
+        if !waiting.limit.allows(&pod, &what, Instant::now()) {
+            return self.metrics.told(Message::Event, Fate::Limited);
+        }
+        let message = cut(&event.message);
+        waiting.events.push_back(Event { message, ..event });
+        self.bell.notify_one();
+    }
+
+    /// How many pods' annotations wait, and how many events.
+    pub fn depth(&self) -> (usize, usize) {
+        let waiting = self.waiting();
+        (waiting.statuses.len(), waiting.events.len())
     }
 
     /// Until there is something.
@@ -128,6 +147,8 @@ impl Outbox {
         if waiting.events.len() < MAX_EVENTS {
             waiting.events.push_front(event);
             self.bell.notify_one();
+        } else {
+            self.metrics.told(Message::Event, Fate::Dropped);
         }
     }
 
@@ -155,9 +176,13 @@ mod tests {
         Status { pod: pod(name), annotations: BTreeMap::from([("k".into(), value.into())]) }
     }
 
+    fn outbox(open: bool) -> Outbox {
+        Outbox::new(open, Arc::new(Metrics::new("1")))
+    }
+
     #[test]
     fn the_newest_status_is_what_is_written() {
-        let outbox = Outbox::new(true);
+        let outbox = outbox(true);
         outbox.status(status("a", "1"));
         outbox.status(status("a", "2"));
         assert_eq!(outbox.take().0, [status("a", "2")]);
@@ -169,15 +194,20 @@ mod tests {
 
     #[test]
     fn it_is_bounded() {
-        let outbox = Outbox::new(true);
+        let outbox = outbox(true);
         (0..2000).for_each(|i| outbox.status(status(&i.to_string(), "")));
         let event =
             |i: usize| Event { pod: pod(&i.to_string()), kind: Kind::Refused, message: "ä".repeat(2000) };
         (0..2000).for_each(|i| outbox.event(event(i)));
+        assert_eq!(outbox.depth(), (1024, 50));
+        let text = outbox.metrics.encode().unwrap();
+        for told in [r#"what="status",outcome="dropped"} 976"#, r#"what="event",outcome="limited"} 1950"#] {
+            assert!(text.contains(told), "{text}");
+        }
         let (statuses, events) = outbox.take();
         assert_eq!((statuses.len(), events.len()), (1024, 50));
         assert_eq!(events[0].message.len(), 1024);
-        let closed = Outbox::new(false);
+        let closed = tests::outbox(false);
         closed.status(status("a", "1"));
         closed.event(event(0));
         assert_eq!(closed.take(), (vec![], vec![]));

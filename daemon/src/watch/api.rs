@@ -6,8 +6,10 @@ use http::header::USER_AGENT;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// A server that is there answers at once; one that is not must not cost the whole of an ADD's time.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -20,8 +22,14 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The cluster's API. Threads may wait for it by [`Api::wait`], tasks use the client.
 #[derive(Clone)]
 pub struct Api {
-    pub(super) client: Client,
+    shared: Arc<Shared>,
     runtime: Handle,
+}
+
+struct Shared {
+    config: kube::Config,
+    client: Mutex<Client>,
+    renewals: watch::Sender<()>,
 }
 
 /// Why there can be no client. That the server does not answer is no reason.
@@ -55,6 +63,9 @@ pub enum ApiError {
     /// It has not answered in time.
     #[error("the Kubernetes API has not answered within {0:?}")]
     Late(Duration),
+    /// The answer may be on its way to where the node is no longer.
+    #[error("this node's addresses have changed meanwhile")]
+    Moved,
 }
 
 impl Api {
@@ -80,15 +91,39 @@ impl Api {
         config.reset_reader_on_write = true;
         let agent = concat!("offrampd/", env!("CARGO_PKG_VERSION"));
         config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
-        let client = Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))?;
-        Ok(Self { client, runtime: Handle::current() })
+        let client = Client::try_from(config.clone()).map_err(|e| ConnectError::Client(Box::new(e)))?;
+        let shared = Shared { config, client: Mutex::new(client), renewals: watch::Sender::default() };
+        Ok(Self { shared: Arc::new(shared), runtime: Handle::current() })
+    }
+
+    /// For one request, or one watch: there may be another one later.
+    pub(super) fn client(&self) -> Client {
+        self.shared.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has all connections made anew, since those that there are may lead nowhere. Their requests are given up.
+    pub(super) fn renew(&self) {
+        // It was made of the same before.
+        if let Ok(client) = Client::try_from(self.shared.config.clone()) {
+            *self.shared.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+            self.shared.renewals.send_replace(());
+        }
+    }
+
+    /// Who wants to know of each [`Api::renew`].
+    pub(super) fn renewals(&self) -> watch::Receiver<()> {
+        self.shared.renewals.subscribe()
     }
 
     /// Has a task wait for the API, not longer than a request takes that is no list.
-    pub(super) async fn soon<T>(work: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-        match tokio::time::timeout(ANSWER, work).await {
-            Ok(outcome) => outcome.map_err(|e| ApiError::Kube(Box::new(e))),
-            Err(_) => Err(ApiError::Late(ANSWER)),
+    pub(super) async fn soon<T>(&self, work: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+        let mut renewals = self.renewals();
+        tokio::select! {
+            outcome = tokio::time::timeout(ANSWER, work) => match outcome {
+                Ok(outcome) => outcome.map_err(|e| ApiError::Kube(Box::new(e))),
+                Err(_) => Err(ApiError::Late(ANSWER)),
+            },
+            Ok(()) = renewals.changed() => Err(ApiError::Moved),
         }
     }
 

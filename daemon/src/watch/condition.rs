@@ -72,7 +72,6 @@ impl Judge {
 /// Keeps it true for ever.
 pub async fn run(api: Api, node: Arc<Node>) {
     let Source::Kubernetes(Kubernetes { unavailable_after, .. }) = node.config.source else { return };
-    let nodes = kube::Api::<ApiNode>::all(api.client);
     let mut looks = node.looks();
     let mut judge = Judge { patience: unavailable_after, since: None };
     let mut backoff = Backoff::default();
@@ -88,7 +87,8 @@ pub async fn run(api: Api, node: Arc<Node>) {
         // The Node is not known yet, or says so already.
         let news = wanted.filter(|w| said.is_some_and(|said| said != Some(w.is_true())));
         if let Some(news) = news {
-            match Api::soon(say(&nodes, node.config.node.name.as_str(), &news)).await {
+            let nodes = kube::Api::<ApiNode>::all(api.client());
+            match api.soon(say(&nodes, node.config.node.name.as_str(), &news)).await {
                 Ok(()) => node.cluster_fault(FAULT, None),
                 Err(e) => {
                     let why = format!("Kubernetes API, set NetworkUnavailable of this node: {e}");
@@ -155,8 +155,8 @@ impl Removal {
     /// True, so that no pods come, unless another network configuration is there: then pods can be served, and a True of
     /// ours is taken back, since other plugins say False only when they start. Whether anything was said.
     pub fn tell(&self, served_by: Option<&Path>) -> Result<bool, ApiError> {
-        let nodes = kube::Api::<ApiNode>::all(self.api.client.clone());
-        self.runtime.block_on(Api::soon(async {
+        let nodes = kube::Api::<ApiNode>::all(self.api.client());
+        self.runtime.block_on(self.api.soon(async {
             let Some(object) = nodes.get_opt(&self.name).await? else { return Ok(false) };
             let Some(condition) = removal(find(&object), served_by) else { return Ok(false) };
             say(&nodes, &self.name, &condition).await.map(|()| true)

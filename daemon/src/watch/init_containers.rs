@@ -8,7 +8,7 @@ use offramp_core::record::PodRef;
 
 /// What the pod's author should know of it; none: nothing.
 pub async fn hint(api: &Api, pod: &PodRef, resources: &[ResourceName]) -> kube::Result<Option<String>> {
-    let found = kube::Api::<Pod>::namespaced(api.client.clone(), &pod.namespace).get_opt(&pod.name).await?;
+    let found = kube::Api::<Pod>::namespaced(api.client(), &pod.namespace).get_opt(&pod.name).await?;
     let same = |found: &Pod| pod.uid.is_empty() || found.metadata.uid.as_deref() == Some(&pod.uid);
     Ok(found.filter(same).and_then(|found| of(&found.spec?, resources)))
 }

@@ -31,7 +31,29 @@ pub fn spawn(node: &Arc<Node>, waker: &Waker) {
     if node.definitions.are_in_api() {
         tokio::spawn(networks::run(api.clone(), node.clone()));
     }
-    tokio::spawn(peers::run(api.clone(), node.clone(), waker.clone()));
-    tokio::spawn(publish::run(api.clone(), node.clone()));
+    let said = Arc::<publish::Said>::default();
+    tokio::spawn(peers::run(api.clone(), node.clone(), waker.clone(), said.clone()));
+    tokio::spawn(publish::run(api.clone(), node.clone(), said));
+    tokio::spawn(renew(api.clone(), node.clone()));
     tokio::spawn(condition::run(api.clone(), node.clone()));
+}
+
+/// Has the API's connections made anew when the node's addresses change: what comes to one that it has lost is lost too,
+/// and a watch would say nothing for minutes.
+async fn renew(api: Api, node: Arc<Node>) {
+    let mut looks = node.looks();
+    let mut known = node.view().underlay.clone();
+    while looks.changed().await.is_ok() {
+        let addresses = node.view().underlay.clone();
+        if addresses != known && !addresses.is_empty() {
+            if !known.is_empty() {
+                tracing::info!(
+                    ?addresses,
+                    "this node's addresses have changed: the Kubernetes API is connected anew"
+                );
+                api.renew();
+            }
+            known = addresses;
+        }
+    }
 }

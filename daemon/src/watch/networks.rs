@@ -1,7 +1,7 @@
 //! NetworkAttachmentDefinitions, of all namespaces.
 
 use super::api::{Api, ApiError};
-use super::follow::{News, config, follow};
+use super::follow::{Followed, config, follow};
 use crate::networks::Written;
 use crate::node::Node;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
@@ -15,25 +15,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Follows them for ever. In a cluster that does not have the kind there is nothing to follow, yet: that is no fault.
 pub async fn run(api: Api, node: Arc<Node>) {
-    follow(kube::Api::<DynamicObject>::all_with(api.client, &kind()), config(), |news| {
+    let followed = Followed {
+        name: "networks",
+        what: "NetworkAttachmentDefinitions",
+        api: |client| kube::Api::<DynamicObject>::all_with(client, &kind()),
+        config: config(),
+        optional: true,
+    };
+    follow(&api, &node, followed, |event| {
         let known = &node.definitions;
-        match news {
-            News::Fault(why) => {
-                tracing::debug!("Kubernetes API, watch of NetworkAttachmentDefinitions: {why}");
-            }
-            News::Event(Event::Init) => known.list_begins(),
-            News::Event(Event::InitDone) => known.list_ends(),
-            News::Event(Event::InitApply(object)) => {
+        match event {
+            Event::Init => known.list_begins(),
+            Event::InitDone => known.list_ends(),
+            Event::InitApply(object) => {
                 if let Some((nad, written)) = plain(&object) {
                     known.list_has(nad, written);
                 }
             }
-            News::Event(Event::Apply(object)) => {
+            Event::Apply(object) => {
                 if let Some((nad, written)) = plain(&object) {
                     known.set(nad, written);
                 }
             }
-            News::Event(Event::Delete(object)) => {
+            Event::Delete(object) => {
                 if let Some((nad, _)) = plain(&object) {
                     known.remove(&nad);
                 }
@@ -63,7 +67,7 @@ fn plain(object: &DynamicObject) -> Option<(NadRef, Written)> {
 impl Api {
     /// One definition, asked for now; none if there is none.
     pub fn definition(&self, nad: &NadRef) -> Result<Option<Written>, ApiError> {
-        let (client, name) = (self.client.clone(), nad.name.to_string());
+        let (client, name) = (self.client(), nad.name.to_string());
         let all = kube::Api::<DynamicObject>::namespaced_with(client, nad.namespace.as_str(), &kind());
         let found = self.wait(PATIENCE, async move { all.get_opt(&name).await })?;
         Ok(found.and_then(|object| plain(&object)).map(|(_, written)| written))

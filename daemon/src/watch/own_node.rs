@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::condition;
-use super::follow::{News, config, follow};
+use super::follow::{Followed, config, follow};
 use crate::node::{Node, Told};
 use crate::reconcile::Waker;
 use ipnetwork::IpNetwork;
@@ -16,22 +16,27 @@ const FAULT: &str = "own node";
 /// Follows it for ever.
 pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
     let name = node.config.node.name.as_str();
-    let only = config().fields(&format!("metadata.name={name}"));
+    let followed = Followed {
+        name: "node",
+        what: "this node",
+        api: kube::Api::<ApiNode>::all,
+        config: config().fields(&format!("metadata.name={name}")),
+        optional: false,
+    };
     let mut listed = false;
-    follow(kube::Api::<ApiNode>::all(api.client), only, |news| {
-        let fault = match news {
-            News::Fault(why) => Some(format!("Kubernetes API, watch of this node: {why}")),
-            News::Event(Event::Init) => {
+    follow(&api, &node, followed, |event| {
+        let fault = match event {
+            Event::Init => {
                 listed = false;
                 return;
             }
-            News::Event(Event::InitDone) if listed => return,
-            News::Event(Event::InitDone | Event::Delete(_)) => {
+            Event::InitDone if listed => return,
+            Event::InitDone | Event::Delete(_) => {
                 node.gone();
                 node.view().said_unavailable = None;
                 Some(format!("Kubernetes has no Node {name}: what it last was stays in force"))
             }
-            News::Event(Event::Apply(object) | Event::InitApply(object)) => {
+            Event::Apply(object) | Event::InitApply(object) => {
                 listed = true;
                 take(&node, &waker, &object).err().map(|why| format!("Node {name}: {why}"))
             }

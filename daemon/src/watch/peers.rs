@@ -2,7 +2,8 @@
 
 use super::api::Api;
 use super::backoff::{jittered, random};
-use super::follow::{News, config, follow};
+use super::follow::{Followed, config, follow};
+use super::publish::Said;
 use super::resource::OfframpNode;
 use crate::node::{Claims, Node};
 use crate::reconcile::Waker;
@@ -14,45 +15,41 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-const FAULT: &str = "peers";
 /// Peers that change often are written to disk so seldom.
 const KEEP: Duration = Duration::from_secs(5);
 /// Claims to the same are rare, but all nodes see them at once.
 const JUDGE: Duration = Duration::from_secs(2);
 
 /// Follows them for ever.
-pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
+pub async fn run(api: Api, node: Arc<Node>, waker: Waker, said: Arc<Said>) {
     tokio::spawn(keep(node.clone()));
     tokio::spawn(judge(api.clone(), node.clone(), waker.clone()));
+    let followed = Followed {
+        name: "nodes",
+        what: "the other nodes",
+        api: kube::Api::<OfframpNode>::all,
+        config: config(),
+        optional: false,
+    };
     let mut list = HashSet::new();
-    follow(kube::Api::<OfframpNode>::all(api.client), config(), |news| {
-        let changed = match news {
-            News::Fault(why) => {
-                return node
-                    .cluster_fault(FAULT, Some(format!("Kubernetes API, watch of the other nodes: {why}")));
-            }
-            News::Event(Event::Init) => return list.clear(),
-            News::Event(event) => {
-                if own_is_missing(node.config.node.name.as_str(), &list, &event) {
-                    node.set_published(false);
-                }
-                take(&mut node.claims(), &mut list, event)
-            }
-        };
-        node.cluster_fault(FAULT, None);
-        if changed {
+    follow(&api, &node, followed, |event| {
+        if own_is_off(node.config.node.name.as_str(), &said, &list, &event) {
+            node.set_published(false);
+        }
+        if take(&mut node.claims(), &mut list, event) {
             waker.wake();
         }
     })
     .await;
 }
 
-/// Whether somebody has deleted what this node says of itself.
-fn own_is_missing(name: &str, list: &HashSet<String>, event: &Event<OfframpNode>) -> bool {
+/// Whether somebody has deleted or changed what this node says of itself.
+fn own_is_off(name: &str, said: &Said, list: &HashSet<String>, event: &Event<OfframpNode>) -> bool {
     match event {
-        Event::Delete(object) => object.name() == name,
+        Event::Init => false,
         Event::InitDone => !list.contains(name),
-        _ => false,
+        Event::Delete(object) => object.name() == name,
+        Event::InitApply(object) | Event::Apply(object) => object.name() == name && !said.is_in(object),
     }
 }
 
@@ -91,13 +88,13 @@ async fn keep(node: Arc<Node>) {
 /// Asks for the Nodes of those that claim the same podCIDR. To ask for every node's would be as many requests as
 /// there are pairs of nodes.
 async fn judge(api: Api, node: Arc<Node>, waker: Waker) {
-    let nodes = kube::Api::<ApiNode>::all(api.client);
     loop {
         tokio::time::sleep(jittered(JUDGE, random())).await;
         let left_out = node.view().left_out.clone();
         let parties = node.claims().to_be_judged(&left_out);
         for name in parties {
-            match Api::soon(nodes.get_opt(name.as_str())).await {
+            let nodes = kube::Api::<ApiNode>::all(api.client());
+            match api.soon(nodes.get_opt(name.as_str())).await {
                 Ok(object) => {
                     let has = object.as_ref().map(pod_cidrs);
                     node.claims().judge(&name, has.as_deref());
@@ -122,7 +119,7 @@ impl Api {
     /// The names of all Nodes: some 2 KB are received for each.
     pub fn node_names(&self, limit: Duration) -> Result<Vec<NodeName>, String> {
         const PAGE: u32 = 500;
-        let nodes = kube::Api::<ApiNode>::all(self.client.clone());
+        let nodes = kube::Api::<ApiNode>::all(self.client());
         let list = async move {
             // Any state of the API server's cache will do.
             let mut parameters = kube::api::ListParams::default().limit(PAGE).match_any();

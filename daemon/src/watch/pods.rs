@@ -1,7 +1,7 @@
 //! The pods of this node: their annotations.
 
 use super::api::{Api, ApiError};
-use super::follow::{News, config, follow};
+use super::follow::{Followed, config, follow};
 use crate::node::Node;
 use crate::pods::{Place, Pod};
 use k8s_openapi::api::core::v1::Pod as ApiPod;
@@ -20,22 +20,27 @@ type Meta = PartialObjectMeta<ApiPod>;
 
 /// Follows them for ever.
 pub async fn run(api: Api, node: Arc<Node>) {
-    let only = config().fields(&format!("spec.nodeName={}", node.config.node.name));
-    follow(kube::Api::<Meta>::all(api.client), only, |news| {
+    let followed = Followed {
+        name: "pods",
+        what: "this node's pods",
+        api: kube::Api::<Meta>::all,
+        config: config().fields(&format!("spec.nodeName={}", node.config.node.name)),
+        optional: false,
+    };
+    follow(&api, &node, followed, |event| {
         let pods = &node.pods;
-        match news {
-            News::Fault(why) => tracing::warn!("Kubernetes API, watch of this node's pods: {why}"),
-            News::Event(Event::Init) => pods.list_begins(),
-            News::Event(Event::InitDone) => pods.list_ends(),
-            News::Event(Event::InitApply(object)) => {
+        match event {
+            Event::Init => pods.list_begins(),
+            Event::InitDone => pods.list_ends(),
+            Event::InitApply(object) => {
                 let (place, pod) = plain(object);
                 pods.list_has(place, pod);
             }
-            News::Event(Event::Apply(object)) => {
+            Event::Apply(object) => {
                 let (place, pod) = plain(object);
                 pods.set(place, pod);
             }
-            News::Event(Event::Delete(object)) => pods.remove(&plain(object).0),
+            Event::Delete(object) => pods.remove(&plain(object).0),
         }
     })
     .await;
@@ -55,7 +60,7 @@ fn plain(object: Meta) -> (Place, Pod) {
 impl Api {
     /// One pod, asked for now; none if there is none of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ApiError> {
-        let (pods, name) = (kube::Api::<Meta>::namespaced(self.client.clone(), namespace), name.to_owned());
+        let (pods, name) = (kube::Api::<Meta>::namespaced(self.client(), namespace), name.to_owned());
         let found = self.wait(PATIENCE, async move { pods.get_opt(&name).await })?;
         Ok(found.map(|object| plain(object).1))
     }

@@ -1,4 +1,4 @@
-//! This node's `OfframpNode`: written when what is in it changes, and when somebody has deleted it.
+//! This node's `OfframpNode`: written when what is in it changes, and when somebody has changed or deleted it.
 
 use super::api::Api;
 use super::backoff::{Backoff, random};
@@ -7,7 +7,7 @@ use crate::node::Node;
 use kube::api::{Patch, PatchParams};
 use offramp_core::lend::{Taken, Usage, usage};
 use offramp_core::overlay::tunnel_mac;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const FAULT: &str = "publish";
@@ -16,31 +16,58 @@ pub const MANAGER: &str = "offrampd";
 /// What changes often is written so seldom.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// What was published last.
+#[derive(Default)]
+pub struct Said(Mutex<Option<Published>>);
+
+impl Said {
+    /// Whether the object is as it was published. What others have added to it is none of ours. As long as nothing
+    /// was, nothing is off.
+    pub fn is_in(&self, object: &OfframpNode) -> bool {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.as_ref().is_none_or(|said| said.is_in(object))
+    }
+
+    fn set(&self, published: Published) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(published);
+    }
+
+    fn is(&self, wanted: &Published) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(wanted)
+    }
+}
+
 /// Publishes for ever.
-pub async fn run(api: Api, node: Arc<Node>) {
-    let nodes = kube::Api::<OfframpNode>::all(api.client);
+pub async fn run(api: Api, node: Arc<Node>, said: Arc<Said>) {
     let name = node.config.node.name.to_string();
     let parameters = PatchParams::apply(MANAGER).force();
     let mut looks = node.looks();
-    let (mut published, mut backoff) = (None, Backoff::default());
+    let (mut backoff, mut repairs) = (Backoff::default(), Backoff::default());
     loop {
         looks.mark_unchanged();
         let wanted = wanted(&node);
-        // Deleted by somebody, or with a Node of this name that was deleted.
+        // Deleted or changed by somebody, or deleted with a Node of this name.
         let there = node.is_published();
-        if let Some(wanted) = wanted.filter(|w| !there || published.as_ref() != Some(w)) {
-            match Api::soon(nodes.patch(&name, &parameters, &Patch::Apply(&wanted))).await {
-                Ok(_) => {
-                    node.cluster_fault(FAULT, None);
-                    node.set_published(true);
-                    published = Some(wanted);
-                }
+        if let Some(wanted) = wanted.filter(|w| !there || !said.is(w)) {
+            let again = said.is(&wanted);
+            let nodes = kube::Api::<OfframpNode>::all(api.client());
+            // What the watch tells from now on is compared with it.
+            said.set(wanted.clone());
+            node.set_published(true);
+            match api.soon(nodes.patch(&name, &parameters, &Patch::Apply(&wanted))).await {
+                Ok(_) => node.cluster_fault(FAULT, None),
                 Err(e) => {
+                    node.set_published(false);
                     let why = format!("Kubernetes API, publish OfframpNode {name}: {e}");
                     node.cluster_fault(FAULT, Some(why));
                     tokio::time::sleep(backoff.after_fault(Instant::now(), random())).await;
                     continue;
                 }
+            }
+            if again {
+                tracing::info!("somebody had changed or deleted OfframpNode {name}: it is published again");
+                // Whoever fights us is not fought without end.
+                tokio::time::sleep(repairs.after_fault(Instant::now(), random())).await;
             }
         }
         tokio::time::sleep(SETTLE).await;

@@ -109,6 +109,25 @@ impl Published {
     }
 }
 
+impl Published {
+    /// Whether the object has all of it.
+    pub fn is_in(&self, object: &OfframpNode) -> bool {
+        let owner = &self.metadata.owner_references;
+        serde_json::to_value(&self.spec).is_ok_and(|spec| has(&object.spec, &spec))
+            && object.metadata.owner_references == *owner
+    }
+}
+
+/// Whether an object has all members of another; all else must be equal.
+fn has(all: &Value, some: &Value) -> bool {
+    match (all, some) {
+        (Value::Object(all), Value::Object(some)) => {
+            some.iter().all(|(key, some)| all.get(key).is_some_and(|all| has(all, some)))
+        }
+        _ => all == some,
+    }
+}
+
 impl OfframpNode {
     /// Its name.
     pub fn name(&self) -> &str {
@@ -200,8 +219,22 @@ mod tests {
         let spec =
             Spec { endpoints: vec!["192.0.2.2".into()], mac: None, pod_cidrs: vec!["10.2.0.0/24".into()] };
         let more = More { version: "0".into(), offload: Offload::default() };
-        let text = serde_json::to_string(&Published::new("n2", "u", spec, more)).unwrap();
+        let published = Published::new("n2", "u", spec, more);
+        let text = serde_json::to_string(&published).unwrap();
         let read: OfframpNode = serde_json::from_str(&text).unwrap();
+        assert!(published.is_in(&read));
+        let with = |pointer: &str, value: Value| {
+            let mut object: Value = serde_json::from_str(&text).unwrap();
+            match (object.pointer_mut(pointer).unwrap(), value) {
+                (Value::Object(there), Value::Object(more)) => there.extend(more),
+                (there, value) => *there = value,
+            }
+            published.is_in(&serde_json::from_value(object).unwrap())
+        };
+        let more = json!({"more": "of somebody else"});
+        assert!(with("/spec", more.clone()) && with("/spec/offload", more));
+        assert!(!with("/spec/podCIDRs", json!([])) && !with("/spec", Value::Null));
+        assert!(!with("/metadata/ownerReferences", json!([])));
         assert_eq!(read.claim().unwrap().peer.pod_cidrs, ["10.2.0.0/24".parse().unwrap()]);
         assert!(
             text.contains(r#""ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"n2","uid":"u"}]"#)

@@ -4,6 +4,7 @@ use super::api::Api;
 use super::backoff::{Backoff, random};
 use super::follow::describe;
 use super::init_containers;
+use crate::metrics::{Fate, Message};
 use crate::node::Node;
 use crate::pods::{Event, Kind, Status, cut};
 use futures::StreamExt;
@@ -32,13 +33,13 @@ pub async fn run(api: Api, node: Arc<Node>) {
         let (api, this) = (&api, &node);
         let statuses = futures::stream::iter(statuses).map(|status| async move {
             let outcome = write_status(api, &status).await;
-            settled("status", &status.pod, outcome).map_err(|()| this.outbox.put_back(status))
+            settled(this, Message::Status, &status.pod, outcome).map_err(|()| this.outbox.put_back(status))
         });
         let failed =
             statuses.buffer_unordered(AT_ONCE).filter(|r| std::future::ready(r.is_err())).count().await;
         let events = futures::stream::iter(events).map(|event| async move {
             let outcome = write_event(api, this, &event).await;
-            settled("event", &event.pod, outcome).map_err(|()| this.outbox.put_event_back(event))
+            settled(this, Message::Event, &event.pod, outcome).map_err(|()| this.outbox.put_event_back(event))
         });
         let more = events.buffer_unordered(AT_ONCE).filter(|r| std::future::ready(r.is_err())).count().await;
         if failed + more > 0 {
@@ -48,20 +49,30 @@ pub async fn run(api: Api, node: Arc<Node>) {
 }
 
 /// An error: it is to be tried again.
-fn settled(what: &str, pod: &dyn std::fmt::Display, outcome: Option<kube::Result<()>>) -> Result<(), ()> {
+fn settled(
+    node: &Node,
+    what: Message,
+    pod: &dyn std::fmt::Display,
+    outcome: Option<kube::Result<()>>,
+) -> Result<(), ()> {
     match outcome {
-        Some(Ok(())) => Ok(()),
+        Some(Ok(())) => {
+            node.metrics.told(what, Fate::Sent);
+            Ok(())
+        }
         // The pod is gone, or is another one; or we may not, or it is wrong.
         Some(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
-            tracing::debug!(%pod, what, reason = %status.message, "its pod is no more");
+            node.metrics.told(what, Fate::Refused);
+            tracing::debug!(%pod, ?what, reason = %status.message, "its pod is no more");
             Ok(())
         }
         Some(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) && status.code != 429 => {
-            tracing::warn!(%pod, what, code = status.code, reason = %status.message, "the Kubernetes API refuses it");
+            node.metrics.told(what, Fate::Refused);
+            tracing::warn!(%pod, ?what, code = status.code, reason = %status.message, "the Kubernetes API refuses it");
             Ok(())
         }
         Some(Err(e)) => {
-            tracing::debug!(%pod, what, error = %describe(&e), "it waits for the Kubernetes API");
+            tracing::debug!(%pod, ?what, error = %describe(&e), "it waits for the Kubernetes API");
             Err(())
         }
         None => Err(()),
@@ -69,7 +80,7 @@ fn settled(what: &str, pod: &dyn std::fmt::Display, outcome: Option<kube::Result
 }
 
 async fn write_status(api: &Api, status: &Status) -> Option<kube::Result<()>> {
-    let pods = kube::Api::<Pod>::namespaced(api.client.clone(), &status.pod.namespace);
+    let pods = kube::Api::<Pod>::namespaced(api.client(), &status.pod.namespace);
     let mut metadata = json!({"annotations": status.annotations});
     // Another pod of that name must not get it: the API refuses another UID.
     if !status.pod.uid.is_empty() {
@@ -126,7 +137,7 @@ async fn write_event(api: &Api, node: &Node, event: &Event) -> Option<kube::Resu
         count: Some(1),
         ..ApiEvent::default()
     };
-    let events = kube::Api::<ApiEvent>::namespaced(api.client.clone(), &pod.namespace);
+    let events = kube::Api::<ApiEvent>::namespaced(api.client(), &pod.namespace);
     let params = PostParams::default();
     let request = events.create(&params, &object);
     tokio::time::timeout(PATIENCE, request).await.ok().map(|outcome| outcome.map(drop))

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod networks;
+mod outage;
 mod refused;
 mod told;
 mod user_namespace;
