@@ -12,7 +12,7 @@ mod units;
 mod vfs;
 
 use crate::config::{Config, FileError};
-use crate::install::uninstall::{self, UninstallError};
+use crate::install::uninstall::{self, Attached, UninstallError};
 use crate::install::{self, InstallError, Put};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use client::{Client, ClientError};
@@ -73,6 +73,9 @@ enum Command {
         /// Wait for pods to leave, instead of failing
         #[arg(long)]
         wait: bool,
+        /// Cut off pods that are attached, without waiting: they lose their network at once
+        #[arg(long, conflicts_with = "wait")]
+        force: bool,
         /// Do not end when all is done, but on SIGTERM: for a DaemonSet
         #[arg(long)]
         stay: bool,
@@ -208,12 +211,17 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             let done = if put == Put::Written { "installed" } else { "up to date" };
             print(&format!("{done}: {}\n", path.display()))
         }
-        Command::Uninstall { config, node_name, bin_dir, wait, stay } => {
+        Command::Uninstall { config, node_name, bin_dir, wait, force, stay } => {
             let config = load(&config, node_name)?;
             crate::logging::init(config.log);
             let mut tell = |line: &str| drop(print(&format!("{line}\n")));
             let ended = if wait || stay { Some(uninstall::end_when_told()?) } else { None };
-            uninstall::run(config, &bin_dir, wait, &mut tell)?;
+            let attached = match (wait, force) {
+                (true, _) => Attached::Wait,
+                (_, true) => Attached::CutOff,
+                _ => Attached::Refuse,
+            };
+            uninstall::run(config, &bin_dir, attached, &mut tell)?;
             if let Some(ended) = ended.filter(|_| stay) {
                 ended.stay();
             }

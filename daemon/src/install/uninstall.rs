@@ -12,6 +12,7 @@ use crate::reclaim::Reclaim;
 use crate::watch::Removal;
 use nix::sys::signal::{SigSet, Signal};
 use offramp_core::cni::CniError;
+use offramp_core::record::Record;
 use offramp_kernel::delete::{self, Patience};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::{link, nft};
@@ -26,6 +27,19 @@ const PREDECESSOR: Duration = Duration::from_secs(3);
 /// Between two looks: what is dead at two of them is taken back.
 const PAUSE: Duration = Duration::from_secs(2);
 const VF_PATIENCE: Duration = Duration::from_secs(10);
+/// A call of the plugin that is at work on an attachment has ended by then.
+const CALL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What becomes of those that are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attached {
+    /// They are named, and what they need stays.
+    Refuse,
+    /// They are waited for.
+    Wait,
+    /// They lose their network.
+    CutOff,
+}
 
 /// Why Offramp is still there.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +53,9 @@ pub enum UninstallError {
     /// Somebody needs it.
     #[error("still needed:\n  {}", .0.join("\n  "))]
     Needed(Vec<String>),
+    /// By force, but for these.
+    #[error("all else is removed, but these could not be taken back, and stay until a reboot:\n  {}", .0.join("\n  "))]
+    Left(Vec<String>),
     /// A file.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -80,12 +97,11 @@ pub fn end_when_told() -> Result<Ended, UninstallError> {
     Ok(ended)
 }
 
-/// Takes all of Offramp away; `tell` hears what was done. With `wait` it waits for pods to leave, else it fails and
-/// names them. It may be repeated, and killed at any point.
+/// Takes all of Offramp away; `tell` hears what was done. It may be repeated, and killed at any point.
 pub fn run(
     config: Config,
     bin_dir: &Path,
-    wait: bool,
+    attached: Attached,
     tell: &mut dyn FnMut(&str),
 ) -> Result<(), UninstallError> {
     let cni = config.cni.clone();
@@ -96,10 +112,19 @@ pub fn run(
         other => UninstallError::State(other.into()),
     })?;
     node.load()?;
-    leave(&node, cni.as_ref(), wait, tell)?;
+    let left = match attached {
+        Attached::Refuse | Attached::Wait => {
+            leave(&node, cni.as_ref(), attached == Attached::Wait, tell)?;
+            Vec::new()
+        }
+        Attached::CutOff => cut_off(&node, cni.as_ref(), tell)?,
+    };
     node.devices.withdraw().map_err(CniError::internal)?;
     remove_from_kernel(&node, tell)?;
     remove_plugin(cni.as_ref(), bin_dir, tell)?;
+    if !left.is_empty() {
+        return Err(UninstallError::Left(left));
+    }
     tell("Offramp is removed from this node");
     Ok(())
 }
@@ -181,15 +206,44 @@ impl Condition {
     }
 }
 
+/// Nobody is waited for: the network configuration goes first, so that no pod is added meanwhile, then each attachment.
+/// Answers what could not be taken back.
+fn cut_off(
+    node: &Node,
+    cni: Option<&Cni>,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Vec<String>, UninstallError> {
+    Condition::new(&node.config, tell).tell(cni, tell)?;
+    if let Some(cni) = cni {
+        remove_conflist(cni, false, tell)?;
+    }
+    let mut left = Vec::new();
+    let listing = node.store.list().map_err(CniError::from)?;
+    for record in &listing.records {
+        let id = &record.attachment;
+        let taken_back = node.store.lock(id, CALL_PATIENCE).map_err(CniError::from);
+        match taken_back.and_then(|_lock| node.release(id, &|| true)) {
+            Ok(()) => tell(&format!("cut off: {}", who(record))),
+            Err(e) => left.push(format!("{}: {e}", who(record))),
+        }
+    }
+    left.extend(listing.unreadable.iter().map(ToString::to_string));
+    left.extend(quarantined(node)?);
+    Ok(left)
+}
+
 /// Pods and containers that have an interface of ours.
 fn attached(node: &Node) -> Result<Vec<String>, CniError> {
     let listing = node.store.list()?;
-    let name = |r: &offramp_core::record::Record| match &r.pod {
-        Some(pod) => format!("pod {pod} has {}", r.attachment.ifname),
-        None => format!("{} is attached", r.attachment),
-    };
     let unreadable = listing.unreadable.iter().map(ToString::to_string);
-    Ok(listing.records.iter().map(name).chain(unreadable).collect())
+    Ok(listing.records.iter().map(who).chain(unreadable).collect())
+}
+
+fn who(record: &Record) -> String {
+    match &record.pod {
+        Some(pod) => format!("pod {pod} has {}", record.attachment.ifname),
+        None => format!("{} is attached", record.attachment),
+    }
 }
 
 /// Takes the network configuration away, if the deletion of those who are attached is then another's affair; says why

@@ -49,7 +49,8 @@ impl Node {
             tracing::warn!(error = %e, "this node's podCIDRs cannot be kept for a restart without the API");
         }
         if changed {
-            tracing::info!(podCIDRs = ?told.pod_cidrs, "this node's pods get addresses of these");
+            let pod_cidrs: Vec<String> = told.pod_cidrs.iter().map(ToString::to_string).collect();
+            tracing::info!(podCIDRs = pod_cidrs.join(", "), "this node's pods get addresses of these");
         }
         Ok(changed)
     }

@@ -100,6 +100,27 @@ fn the_only_network_configuration_stays_while_a_pod_is_attached() {
     assert!(!conflist(&node).exists() && !has_plugin(&node) && node.link("offramp0").is_none());
 }
 
+#[test]
+fn by_force_pods_are_cut_off_and_named() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    put_plugin(&node);
+    let running = daemon(&node);
+    until("the network configuration", || conflist(&node).exists());
+    let conf = as_a_runtime_reads_it(&node);
+    let pod_args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web";
+    node.call_for("ADD", &pod).args(pod_args).config(&conf).run().ok();
+    let forced = || command(&node).arg("--force").output().unwrap();
+    let told = String::from_utf8(forced().stderr).unwrap();
+    assert!(told.contains("offrampd runs here") && conflist(&node).exists(), "{told}");
+    running.stop();
+    let said = done(&forced());
+    assert!(said.contains("cut off: pod shop/web has eth0"), "{said}");
+    assert!(!conflist(&node).exists() && !has_plugin(&node) && node.link("offramp0").is_none());
+    assert!(pod.link("eth0").is_none() && node.records().is_empty());
+    done(&forced());
+}
+
 /// Ended if the test fails.
 struct Waiting(Child);
 
