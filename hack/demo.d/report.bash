@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the demo prints: sections, steps, and a line per check with its outcome.
+# What the demo and the cluster print: sections, steps, and a line per check with its outcome.
 
 passed=0 failed=0
 bold='' green='' red='' dim='' plain=''
@@ -8,7 +8,7 @@ if [[ (-t 1 || -n ${COLOR-}) && -z ${NO_COLOR-} ]]; then
 fi
 
 die() {
-    echo "hack/demo: $*" >&2
+    echo "hack/${PROGRAM:-demo}: $*" >&2
     exit 2
 }
 
@@ -18,7 +18,16 @@ say() { printf '  %s\n' "$*"; }
 
 # check TITLE COMMAND...: one line, with what the command printed last. All it printed goes to the log.
 check() {
-    local title=$1 out status
+    judge "$@"
+    return "$((status != 0))"
+}
+
+# As check, for what the demo can go on without.
+try() { judge "$@"; }
+
+# Sets status. `set -e` holds inside of the command, so this must not be called in a condition, where it would not.
+judge() {
+    local title=$1 out
     shift
     set +e
     out=$(
@@ -36,11 +45,7 @@ check() {
         printf '  %s✗ %s%s\n' "$red" "$title" "$plain"
         tail -n 6 <<<"${out:-exit $status of: $*}" | sed 's/^/      /'
     fi
-    return "$((status != 0))"
 }
-
-# As check, for what the demo can go on without.
-try() { check "$@" || true; }
 
 # shows MACHINE COMMAND...: the command as one would type it there, and what it prints.
 shows() {

@@ -1,5 +1,6 @@
-"""oci.py ROOT NAME OUTPUT: a folder as an OCI image layout in a tar (image-spec 1.0), with one layer. Times, owners and
-order are fixed, so that the same folder gives the same bytes. manifest.json is for readers of docker's older format."""
+"""oci.py ROOT NAME OUTPUT [COMMAND...]: a folder as an OCI image layout in a tar (image-spec 1.0), with one layer; it runs
+COMMAND, else offrampd. Times, owners and order are fixed, so that the same folder gives the same bytes. manifest.json is
+for readers of docker's older format."""
 import gzip
 import hashlib
 import io
@@ -52,14 +53,15 @@ class Layout:
                 tar.addfile(info, io.BytesIO(data))
 
 
-def main(root, name, output):
+def main(root, name, output, *command):
+    run = {"Cmd": list(command)} if command else {"Entrypoint": ["/usr/bin/offrampd"], "Cmd": ["--help"]}
     layout = Layout()
     plain = tar_of(pathlib.Path(root))
     layer = layout.blob("application/vnd.oci.image.layer.v1.tar+gzip", gzip.compress(plain, 9, mtime=0))
     config = layout.json("application/vnd.oci.image.config.v1+json", {
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
-        "config": {"Env": ["PATH=/usr/sbin:/usr/bin"], "Entrypoint": ["/usr/bin/offrampd"], "Cmd": ["--help"],
+        "config": {"Env": ["PATH=/usr/sbin:/usr/bin"], **run,
                    "Labels": {"org.opencontainers.image.title": "offramp", "org.opencontainers.image.licenses": "Apache-2.0"}},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest(plain)]},
     })
