@@ -19,8 +19,7 @@ scene_install() {
 # As on a node that is migrated in place.
 other_network() {
     lab_namespace
-    mkdir -p "$WORK/disk/$1/opt/cni/bin"
-    cp /usr/lib/cni/{bridge,host-local,loopback} "$WORK/disk/$1/opt/cni/bin/"
+    cp /usr/lib/cni/{bridge,host-local} "$WORK/disk/$1/opt/cni/bin/"
     jq -n '{cniVersion: "1.0.0", name: "before", plugins: [{type: "bridge", bridge: "before0", isGateway: true,
         ipam: {type: "host-local", ranges: [[{subnet: "10.98.0.0/24"}]]}}]}' >"$WORK/disk/$1/etc/net.d/10-before.conflist"
     within 60 node_is_ready "$1" >/dev/null

@@ -41,7 +41,7 @@ YAML
         ipam: {type: "host-local", ranges: [[{subnet: "192.168.20.0/24"}]]}} | tostring)}}' | k apply -f -
 }
 
-network_in_pod() { k exec "$1" -- ip -4 address show dev net1 | grep -o '192\.168\.20\.[0-9]*'; }
+network_in_pod() { k exec "$1" -- ip -4 address show dev net1 | grep -o 'inet 192\.168\.20\.[0-9]*'; }
 
 network_in_status() {
     annotation "$1" k8s.v1.cni.cncf.io/network-status |

@@ -32,6 +32,9 @@ node_start() {
     node_addresses "$name"
     [[ -e $pki/$name.conf ]] || client "$name" "/O=system:nodes/CN=system:node:$name"
     mkdir -p "$WORK/$name" "$WORK/disk/$name"/{lib,log,opt,etc/static}
+    # As the package kubernetes-cni brings it: containerd 1 calls it for every pod.
+    mkdir -p "$WORK/disk/$name/opt/cni/bin"
+    cp /usr/lib/cni/loopback "$WORK/disk/$name/opt/cni/bin/"
     node_configure
     node_boot
     echo "$address4, $address6"
@@ -63,7 +66,8 @@ on() { nsenter --target "$(<"$WORK/$1/pid")" --net --mount --pid --ipc --uts -- 
 service_restart() {
     # shellcheck disable=SC2016 # the inner shell expands it
     on "$1" bash -c 'kill "$(<"/run/$0.pid")"; while [[ -e /proc/$(<"/run/$0.pid") ]]; do sleep 0.1; done' "$2"
-    on "$1" bash "$PARTS/service.bash" "$1" "$2" &
+    # Whoever waits for the end of our output does not wait for it.
+    on "$1" bash "$PARTS/service.bash" "$1" "$2" </dev/null >/dev/null 2>&1 &
 }
 
 node_kill() {

@@ -92,7 +92,7 @@ reached() {
 
 fetch() {
     local got
-    got=$(on node-a busybox wget -q -T 3 -O - "$1" 2>&1) || fail "$1: $got"
+    got=$(on node-a timeout 3 busybox wget -q -O - "$1" 2>&1) || fail "$1: $got"
     [[ $got == "$2" ]] || fail "$1 answered '$got'"
 }
 
@@ -102,7 +102,7 @@ api_is_away() {
     pid=$(pgrep --full '^kube-apiserver ')
     kill -STOP "$pid"
     sleep 15
-    (fetch "http://$addresses/" stays && on node-a busybox wget -q -T 3 -O - http://127.0.0.1:9810/readyz) || { kill -CONT "$pid"; fail "not reached"; }
+    (fetch "http://$addresses/" stays && on node-a timeout 3 busybox wget -q -O - http://127.0.0.1:9810/readyz) || { kill -CONT "$pid"; fail "not reached"; }
     kill -CONT "$pid"
     within 60 kubectl get --raw /readyz
 }
@@ -150,8 +150,7 @@ next_plugin() {
     local node last lan address4 address6
     for node in "${NODES[@]}"; do
         node_addresses "$node"
-        mkdir -p "$WORK/disk/$node/opt/cni/bin"
-        cp /usr/lib/cni/{bridge,host-local,portmap,loopback} "$WORK/disk/$node/opt/cni/bin/"
+        cp /usr/lib/cni/{bridge,host-local,portmap} "$WORK/disk/$node/opt/cni/bin/"
         jq -n --arg subnet "10.99.$last.0/24" '{cniVersion: "1.0.0", name: "next", plugins: [{type: "bridge", bridge: "next0",
             isGateway: true, ipMasq: true, ipam: {type: "host-local", ranges: [[{subnet: $subnet}]],
             routes: [{dst: "0.0.0.0/0"}]}}, {type: "portmap", capabilities: {portMappings: true}}]}' \

@@ -209,6 +209,14 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             let program = plugin.map_or_else(install::own_plugin, Ok)?;
             let (path, put) = install::plugin(&program, &bin_dir)?;
             let done = if put == Put::Written { "installed" } else { "up to date" };
+            let loopback = bin_dir.join("loopback");
+            if !loopback.exists() {
+                eprintln!(
+                    "offrampd: {} is not there: containerd 1 calls it for every pod; the packages kubernetes-cni and \
+                     containernetworking-plugins have it",
+                    loopback.display()
+                );
+            }
             print(&format!("{done}: {}\n", path.display()))
         }
         Command::Uninstall { config, node_name, bin_dir, wait, force, stay } => {

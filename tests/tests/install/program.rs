@@ -27,7 +27,12 @@ fn it_says_what_it_did() {
     let node = lab.node("node");
     let path = bin(&node).join("offramp");
     let plugin = binary("offramp");
-    assert_eq!(said(&install(&node, &plugin, |_| {})), format!("installed: {}\n", path.display()));
+    let first = install(&node, &plugin, |_| {});
+    assert_eq!(said(&first), format!("installed: {}\n", path.display()));
+    let warned = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("bin/loopback is not there");
+    assert!(warned(&first), "{first:?}");
+    std::fs::write(bin(&node).join("loopback"), "").unwrap();
+    assert!(!warned(&install(&node, &plugin, |_| {})));
     assert_eq!(said(&install(&node, &plugin, |_| {})), format!("up to date: {}\n", path.display()));
     let version = Command::new(&path).env("CNI_COMMAND", "VERSION").stdin(Stdio::null()).output().unwrap();
     assert!(String::from_utf8_lossy(&version.stdout).contains("1.1.0"), "{version:?}");
