@@ -29,7 +29,8 @@ fn it_says_what_it_did() {
     let plugin = binary("offramp");
     let first = install(&node, &plugin, |_| {});
     assert_eq!(said(&first), format!("installed: {}\n", path.display()));
-    let warned = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("bin/loopback is not there");
+    let warned =
+        |output: &Output| String::from_utf8_lossy(&output.stderr).contains("bin/loopback is not there");
     assert!(warned(&first), "{first:?}");
     std::fs::write(bin(&node).join("loopback"), "").unwrap();
     assert!(!warned(&install(&node, &plugin, |_| {})));
