@@ -35,6 +35,9 @@ kubernetes_build() {
     local go=$1/build/go source=$1/build/go/src/k8s.io/kubernetes
     mkdir -p "$(dirname "$source")"
     private_apt /dev/null "$kubernetes_suite"
+    sed -n 's/^deb /deb-src /p' "$work/apt/sources.list" >"$work/sources"
+    cat "$work/sources" >>"$work/apt/sources.list"
+    apt-get "${apt_options[@]}" update
     (cd "$1/build" && apt-get "${apt_options[@]}" source --download-only "kubernetes=$kubernetes_version" &&
         dpkg-source --extract ./*.dsc "$source") >"$work/source.log" 2>&1 ||
         { tail "$work/source.log" >&2; die 2 "Debian's source of Kubernetes could not be had"; }
