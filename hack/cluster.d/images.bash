@@ -19,7 +19,7 @@ images_make() {
 # Debian's static busybox crashes on wget's -T.
 image_wget() {
     cat <<'SCRIPT'
-#!/bin/sh
+#!/usr/bin/sh
 set -f
 limit=30 rest=
 while [ $# -gt 0 ]; do
