@@ -6,6 +6,7 @@ use crate::{Error, Result};
 use offramp_core::nic::PciAddr;
 use offramp_core::vf::VfRef;
 use serde_json::{Value, json};
+use std::io::Read;
 use std::path::Path;
 
 /// What is told of a VF.
@@ -19,10 +20,31 @@ fn content(vf: &VfRef) -> Value {
 
 /// Writes it, as a whole.
 pub fn write(path: &Path, vf: &VfRef) -> Result<()> {
+    put(path, &content(vf))
+}
+
+fn put(path: &Path, content: &Value) -> Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(Error::io("write", path)(std::io::ErrorKind::InvalidFilename.into()));
     };
-    files::replace(dir, name, &format!(".{name}.offramp"), content(vf).to_string().as_bytes())
+    files::replace(dir, name, &format!(".{name}.offramp"), content.to_string().as_bytes())
+}
+
+/// What a file of somebody else's says; none if it is not there, or is no such file.
+pub fn read(path: &Path) -> Option<Value> {
+    /// More is no such file.
+    const MOST: u64 = 16 << 10;
+    let mut text = Vec::new();
+    std::fs::File::open(path).ok()?.take(MOST + 1).read_to_end(&mut text).ok()?;
+    let small = u64::try_from(text.len()).is_ok_and(|len| len <= MOST);
+    serde_json::from_slice(&text).ok().filter(|value: &Value| small && value.is_object())
+}
+
+/// Writes what a device plugin says of the device into the file of a network's plugins: they add to it. Without it they
+/// begin a new one.
+pub fn copy(source: &Path, path: &Path) -> Result<()> {
+    let Some(told) = read(source) else { return remove(path) };
+    put(path, &told)
 }
 
 /// Removes it; one that is not there is removed.
@@ -44,8 +66,15 @@ mod tests {
         let pci = json!({"pci-address": "0000:02:10.6", "pf-pci-address": "0000:02:00.0"});
         assert_eq!(told, json!({"type": "pci", "version": "1.1.0", "pci": pci}));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let other = dir.path().join("cni/other");
+        copy(&path, &other).unwrap();
+        assert_eq!(read(&other).unwrap(), told);
         remove(&path).unwrap();
         remove(&path).unwrap();
+        copy(&path, &other).unwrap();
+        assert_eq!(read(&other), None, "what was there is of somebody before");
+        std::fs::write(&other, "[]").unwrap();
+        assert_eq!(read(&other), None);
         assert!(write(Path::new("/"), &vf("0000:02:10.6")).is_err());
     }
 }

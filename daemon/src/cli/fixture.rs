@@ -77,6 +77,7 @@ pub fn with_networks() -> Record {
         check: true,
         progress: Progress::Planned,
         result: None,
+        device: None,
     };
     let result = json!({
         "cniVersion": "1.0.0",

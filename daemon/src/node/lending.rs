@@ -62,7 +62,7 @@ impl Node {
             return Ok(Loans { eth0: None, reason: "no offload was asked for".into(), others: Vec::new() });
         }
         check_addresses(self, wishes)?;
-        let promise = self.promise(ask);
+        let promise = self.promise(ask).without(&wishes.handed);
         // Others are not kept from choosing meanwhile.
         let held = self.await_holders(&promise, caller);
         let loans = self.choose_and_claim(ask, wishes, &promise, held)?;

@@ -27,6 +27,16 @@ pub(super) struct Promise {
     pub numa: BTreeSet<u32>,
 }
 
+impl Promise {
+    /// Without devices that others get.
+    pub fn without(mut self, handed: &BTreeSet<String>) -> Self {
+        if let Assigned::Known(assigned) = &mut self.assigned {
+            assigned.retain(|pci, _| !handed.contains(&pci.to_string()));
+        }
+        self
+    }
+}
+
 impl Node {
     /// Asks kubelet.
     pub(super) fn promise(&self, ask: &Prepare) -> Promise {

@@ -5,7 +5,9 @@ use super::Node;
 use crate::config::yaml;
 use offramp_core::cni::CniError;
 use offramp_core::ids::Namespace;
-use offramp_core::networks::{self, Kind, NETWORKS, Selection, check_namespaces, delegation, pool_wish};
+use offramp_core::networks::{
+    self, Definition, Delegation, Device, Kind, NETWORKS, Selection, check_namespaces, delegation, pool_wish,
+};
 use offramp_core::record::PodRef;
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{Wishes, parse};
@@ -62,9 +64,18 @@ impl Node {
         let namespace: Namespace = pod.namespace.parse()?;
         let selected = networks::parse(annotations, &namespace)?;
         check_namespaces(&selected, &namespace, &self.config.networks.global_namespaces)?;
-        let mut devices = Devices { node: self, pod, left: None };
-        for selection in &selected {
-            self.add_network(selection, &mut devices, wishes)?;
+        let find = |s: &Selection| self.definitions.get(&s.nad, self.api.get());
+        let definitions: Vec<Definition> = selected.iter().map(find).collect::<Result<_, _>>()?;
+        let both = || selected.iter().zip(&definitions);
+        for (selection, definition) in both() {
+            wishes.interfaces.extend(pool_wish(selection, definition)?);
+        }
+        // What an interface names is its own, whoever comes first.
+        let named = wishes.interfaces.iter().filter_map(|i| Some(i.device?.to_string())).collect();
+        let mut devices = Devices { node: self, pod, named, left: None };
+        for (selection, definition) in both() {
+            let network = network(ask, selection, definition, &mut devices, &mut wishes.handed)?;
+            wishes.networks.push(network);
         }
         wishes.check_together()?;
         let executed = wishes.networks.iter().any(|n| !n.plugins.is_empty());
@@ -81,28 +92,33 @@ impl Node {
         }
         Ok(())
     }
+}
 
-    fn add_network(
-        &self,
-        selection: &Selection,
-        devices: &mut Devices<'_>,
-        wishes: &mut Wishes,
-    ) -> Result<(), CniError> {
-        let definition = self.definitions.get(&selection.nad, self.api.get())?;
-        // Of a pool it is lent, by what kubelet has assigned.
-        let resource = definition.resource.as_ref().filter(|_| definition.kind == Kind::Plugins);
-        let device = resource.map(|r| devices.next(r)).transpose();
-        let device = device.map_err(|e| e.context(format!("network {}", selection.nad)))?;
-        wishes.interfaces.extend(pool_wish(selection, &definition)?);
-        wishes.networks.push(delegation(selection, &definition, device.as_deref())?);
-        Ok(())
-    }
+/// What is executed for a network, and the device that it gets.
+fn network(
+    ask: &Prepare,
+    selection: &Selection,
+    definition: &Definition,
+    devices: &mut Devices<'_>,
+    handed: &mut BTreeSet<String>,
+) -> Result<Delegation, CniError> {
+    // Of a pool it is lent, by what kubelet has assigned.
+    let Some(resource) = definition.resource.as_ref().filter(|_| definition.kind == Kind::Plugins) else {
+        return delegation(selection, definition, None);
+    };
+    let id = devices.next(resource).map_err(|e| e.context(format!("network {}", selection.nad)))?;
+    let device = Device { id: &id, resource, container: &ask.attachment.container };
+    let delegation = delegation(selection, definition, Some(device))?;
+    handed.insert(id);
+    Ok(delegation)
 }
 
 /// What kubelet has assigned to a pod, as far as no network has taken it.
 struct Devices<'a> {
     node: &'a Node,
     pod: &'a PodRef,
+    /// Those that interfaces ask for by name.
+    named: BTreeSet<String>,
     left: Option<BTreeSet<(String, String)>>,
 }
 
@@ -113,7 +129,8 @@ impl Devices<'_> {
             Some(left) => left,
             none => none.insert(Self::ask(self.node, self.pod)?),
         };
-        let found = left.iter().find(|(r, _)| r == resource).cloned();
+        let is_free = |(r, id): &&(String, String)| r == resource && !self.named.contains(id);
+        let found = left.iter().find(is_free).cloned();
         let found = found.ok_or_else(|| {
             CniError::no_device(format!(
                 "kubelet has assigned pod {} no device of {resource} for it",

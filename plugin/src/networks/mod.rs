@@ -6,6 +6,7 @@
 //! which configuration and environment, *before* they are. Interfaces that our own plugin makes in inline mode have a
 //! record too, which the first one outlives.
 
+mod device;
 mod native;
 mod routes;
 
@@ -44,6 +45,9 @@ pub fn attach(cx: &mut Context, record: &mut Record, netns: &Netns) -> Result<()
     for n in 0..record.networks.len() {
         for plugin in 0..record.networks[n].plugins.len() {
             begin(cx, record, (n, plugin))?;
+            if plugin == 0 {
+                device::begin(&record.networks[n])?;
+            }
             let answer = cx.timed("network", |cx| {
                 Plugin { cx, record, network: &record.networks[n], index: plugin, until }.add(netns)
             });
@@ -76,6 +80,7 @@ fn settle(cx: &Context, record: &mut Record, n: usize, netns: &Netns) -> Result<
     let Some(result) = network.result.clone() else { return Ok(()) };
     network.verify(&CniResult::from_json(result).map_err(|e| e.context(role(network)))?)?;
     routes::set_default(netns, &network.ifname, &network.default_route)?;
+    device::settle(&mut record.networks[n]);
     cx.store.write(record)?;
     crash::point("network.attached");
     Ok(())
@@ -99,6 +104,7 @@ pub fn detach(cx: &Context, record: &mut Record) -> Result<(), CniError> {
             errors.extend(plugin.del().err());
             crash::point("network.deleted");
         }
+        errors.extend(device::end(&record.networks[n]).err());
         if errors.len() == before {
             record.networks[n].progress = Progress::Planned;
             record.networks[n].result = None;

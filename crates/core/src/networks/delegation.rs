@@ -1,6 +1,7 @@
 //! What is executed for one network of one pod. It is part of the attachment's record: taking it back needs no more.
 
 use super::definition::{declares, type_of};
+use super::device::{CAPABILITY, Device, DeviceInfo};
 use super::selection::Addresses;
 use super::{Definition, Kind, NETWORKS, OFFRAMP, Selection};
 use crate::cni::CniError;
@@ -8,6 +9,7 @@ use crate::ids::IfName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
+use std::path::Path;
 
 /// One network of a pod, decided before anything is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Delegation {
     /// What the last plugin that ended well answered: the `prevResult` of CHECK and DEL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+    /// What is told of the device that kubelet has assigned for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceInfo>,
 }
 
 /// How far a network is.
@@ -98,13 +103,15 @@ impl Addresses {
 pub fn delegation(
     wish: &Selection,
     definition: &Definition,
-    device: Option<&str>,
+    device: Option<Device<'_>>,
 ) -> Result<Delegation, CniError> {
+    let info = device.map(|d| DeviceInfo::new(d, &wish.ifname, definition.has_capability(CAPABILITY)));
     let plugins = match definition.kind {
         Kind::Pool(_) => Vec::new(),
         Kind::Plugins => {
             supported(wish, definition)?;
-            configs(wish, definition, device)
+            let file = info.as_ref().and_then(|info| info.file.as_deref());
+            configs(wish, definition, device.map(|d| (d.id, file)))
         }
     };
     Ok(Delegation {
@@ -116,6 +123,7 @@ pub fn delegation(
         check: definition.check,
         progress: Progress::Planned,
         result: None,
+        device: info,
     })
 }
 
@@ -139,7 +147,10 @@ fn supported(wish: &Selection, definition: &Definition) -> Result<(), CniError> 
     Ok(())
 }
 
-fn configs(wish: &Selection, definition: &Definition, device: Option<&str>) -> Vec<Value> {
+/// A device, and the file in which its network's plugins may tell of it.
+type WithFile<'a> = (&'a str, Option<&'a Path>);
+
+fn configs(wish: &Selection, definition: &Definition, device: Option<WithFile<'_>>) -> Vec<Value> {
     let by_capability = definition.has_capability("deviceID");
     let each = |(i, plugin): (usize, &Map<String, Value>)| {
         let mut config = plugin.clone();
@@ -152,7 +163,7 @@ fn configs(wish: &Selection, definition: &Definition, device: Option<&str>) -> V
             merge(&mut config, "args", json!({"cni": args}));
         }
         // Where no plugin declares it, the first finds the device where multus puts it.
-        if let Some(device) = device.filter(|_| i == 0 && !by_capability) {
+        if let Some((device, _)) = device.filter(|_| i == 0 && !by_capability) {
             config.insert("deviceID".into(), json!(device));
             config.insert("pciBusID".into(), json!(device));
         }
@@ -162,7 +173,11 @@ fn configs(wish: &Selection, definition: &Definition, device: Option<&str>) -> V
 }
 
 /// A plugin is told of the capabilities that it declares.
-fn runtime_config(wish: &Selection, plugin: &Map<String, Value>, device: Option<&str>) -> Map<String, Value> {
+fn runtime_config(
+    wish: &Selection,
+    plugin: &Map<String, Value>,
+    device: Option<WithFile<'_>>,
+) -> Map<String, Value> {
     let Addresses { ips, mac } = &wish.addresses;
     let values = [
         ("ips", (!ips.is_empty()).then(|| json!(ips))),
@@ -170,7 +185,8 @@ fn runtime_config(wish: &Selection, plugin: &Map<String, Value>, device: Option<
         ("portMappings", wish.port_mappings.clone()),
         ("bandwidth", wish.bandwidth.clone()),
         ("infinibandGUID", wish.guid.as_ref().map(|g| json!(g))),
-        ("deviceID", device.map(|d| json!(d))),
+        ("deviceID", device.map(|(id, _)| json!(id))),
+        (CAPABILITY, device.and_then(|(_, file)| file).map(|file| json!(file))),
     ];
     let declared = values.into_iter().filter(|(capability, _)| declares(plugin, capability));
     declared.filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()

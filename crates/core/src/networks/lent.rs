@@ -20,7 +20,9 @@ pub fn pool_wish(wish: &Selection, definition: &Definition) -> Result<Option<Int
     let mut f = Fields::new("spec.config", Value::Object(plugin.clone()))?;
     f.ignore(&["type", "name", "cniVersion", "pool", "capabilities", "dns", "logFile", "logLevel"]);
     if let Some(ipam) = f.take::<Value>("ipam")?.filter(|i| *i != json!({})) {
-        let why = "with a pool there is no IPAM plugin: the pod's annotation says the addresses, in \"ips\"";
+        let why = "with a pool there is no IPAM plugin, since the daemon plans its VFs and executes no plugins: the pod's \
+                   annotation says the addresses, in \"ips\"; or leave out \"pool\", and name the resource of a pool that \
+                   kubelet lends in the annotation k8s.v1.cni.cncf.io/resourceName";
         return Err(CniError::unsupported_field("ipam", &ipam).with_details(why).context(what));
     }
     let conf = VfConf::take(&mut f, None).map_err(|e| e.context(&what))?;

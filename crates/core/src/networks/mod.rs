@@ -4,6 +4,7 @@
 
 mod definition;
 mod delegation;
+mod device;
 mod lent;
 mod outcome;
 mod selection;
@@ -11,6 +12,7 @@ mod status;
 
 pub use definition::{Definition, Kind, OFFRAMP, RESOURCE};
 pub use delegation::{Delegation, Progress, delegation};
+pub use device::{Device, DeviceInfo};
 pub use lent::pool_wish;
 pub use selection::{Addresses, Selection, check_namespaces, parse};
 pub use status::{Entry, network_status};

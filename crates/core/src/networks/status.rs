@@ -63,7 +63,8 @@ impl Delegation {
         });
         let told = entry(self.network.clone(), &result, interface);
         let interface = if told.interface.is_empty() { self.ifname.to_string() } else { told.interface };
-        Some(Entry { interface, ..told })
+        let device_info = self.device.as_ref().and_then(|d| d.told.clone()).or(told.device_info);
+        Some(Entry { interface, device_info, ..told })
     }
 }
 

@@ -243,18 +243,40 @@ fn a_capability_that_nobody_declares_is_refused() {
 
 #[test]
 fn a_device_goes_to_who_declares_it_or_to_the_first() {
-    let device = Some("0000:02:10.1");
+    let (id, container) = ("0000:02:10.1", "c1".parse().unwrap());
+    let device = Some(Device { id, resource: "vendor/vf", container: &container });
     let parse =
         |config: Value| Definition::parse(nad("default/a"), &config.to_string(), Some("vendor/vf")).unwrap();
     let sriov = parse(json!({"plugins": [{"type": "sriov"}, {"type": "tuning"}]}));
     assert_eq!(sriov.resource.as_deref(), Some("vendor/vf"));
     let d = delegation(&one(json!({"name": "a"})), &sriov, device).unwrap();
-    assert_eq!((&d.plugins[0]["deviceID"], &d.plugins[0]["pciBusID"]), (&json!(device), &json!(device)));
+    assert_eq!((&d.plugins[0]["deviceID"], &d.plugins[0]["pciBusID"]), (&json!(id), &json!(id)));
+    let info = d.device.unwrap();
+    let source = "/run/k8s.cni.cncf.io/devinfo/dp/vendor-vf-0000:02:10.1-device.json";
+    assert_eq!((info.source.to_str().unwrap(), info.file), (source, None));
     assert_eq!(d.plugins[1].get("deviceID"), None);
     let declared = parse(json!({"type": "offramp", "capabilities": {"deviceID": true}}));
     let d = delegation(&one(json!({"name": "a"})), &declared, device).unwrap();
-    assert_eq!(d.plugins[0]["runtimeConfig"], json!({"deviceID": device}));
+    assert_eq!(d.plugins[0]["runtimeConfig"], json!({"deviceID": id}));
     assert_eq!(d.plugins[0].get("deviceID"), None);
+    // A plugin that writes a file is told which.
+    let told = parse(json!({"type": "sriov", "capabilities": {"CNIDeviceInfoFile": true}}));
+    let d = delegation(&one(json!({"name": "a"})), &told, device).unwrap();
+    let file = "/run/k8s.cni.cncf.io/devinfo/cni/c1-net1";
+    assert_eq!(d.plugins[0]["runtimeConfig"], json!({"CNIDeviceInfoFile": file}));
+    let says = json!({"type": "pci", "version": "1.1.0"});
+    let info = d.device.unwrap();
+    let status = |says| {
+        let device = Some(DeviceInfo { told: says, ..info.clone() });
+        let result = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "net1", "sandbox": "/n"}]});
+        let d = Delegation {
+            device,
+            result: Some(result),
+            ..delegation(&one(json!({"name": "a"})), &told, None).unwrap()
+        };
+        d.entry().unwrap().device_info
+    };
+    assert_eq!((status(Some(says.clone())), status(None)), (Some(says), None));
 }
 
 #[test]

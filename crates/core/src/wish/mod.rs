@@ -11,7 +11,7 @@ use crate::ids::{IfName, PoolName};
 use crate::net::Family;
 use crate::networks::{Delegation, NETWORKS};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What all annotations of Offramp begin with.
 pub const PREFIX: &str = "offramp.dev/";
@@ -60,6 +60,8 @@ pub struct Wishes {
     pub interfaces: Vec<InterfaceWish>,
     /// Further networks, by their definitions. One without plugins is among `interfaces`.
     pub networks: Vec<Delegation>,
+    /// Devices of the pod that networks' plugins get: they are no interface's.
+    pub handed: BTreeSet<String>,
 }
 
 impl Wishes {
