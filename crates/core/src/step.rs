@@ -33,6 +33,8 @@ pub enum Step {
     AwaitCarrier(AwaitCarrier),
     /// The neighbours hear of addresses that may have had another MAC before (gratuitous ARP, unsolicited NA).
     Announce(Announce),
+    /// The VF's representor is a port of the bridge.
+    PlugRepresentor(PlugRepresentor),
     /// The PF has set the VF as asked for. Not undone as a step: a VF that was claimed is cleaned as a whole.
     ConfigureVf(ConfigureVf),
     /// The VF's driver is the one asked for, and knows what the PF has set. Not undone as a step either.
@@ -174,6 +176,23 @@ pub struct Announce {
     pub ips: Vec<IpAddr>,
 }
 
+/// See [`Step::PlugRepresentor`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlugRepresentor {
+    /// The VF, whose embedded switch is in switchdev mode.
+    pub vf: VfRef,
+    /// The representor's name when this was planned, for messages; who acts looks it up by the VF.
+    pub representor: IfName,
+    /// The bridge.
+    pub bridge: IfName,
+    /// Of the representor, in bytes; none: as it is.
+    pub mtu: Option<Mtu>,
+    /// The representor is up, and with it the VF's link.
+    pub up: bool,
+    /// The port may send back what it received, if the driver lets a bridge do so.
+    pub hairpin: bool,
+}
+
 /// See [`Step::ConfigureVf`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigureVf {
@@ -244,6 +263,8 @@ pub enum Undo<'a> {
     ForgetMac(&'a KnowMac),
     /// Take the VF's netdev out of the pod, wherever it is and whatever it is called.
     ReturnVf(&'a MoveVf),
+    /// Take the VF's representor out of the bridge, if it is a port of it. Its other settings go when the VF is cleaned.
+    UnplugRepresentor(&'a PlugRepresentor),
     /// Remove these routes, where their neighbours still have this MAC.
     RemoveHostRoute(&'a HostRoute),
 }
@@ -262,6 +283,7 @@ impl Step {
             Self::Neighbours(_) => "neighbours",
             Self::AwaitCarrier(_) => "await-carrier",
             Self::Announce(_) => "announce",
+            Self::PlugRepresentor(_) => "plug-representor",
             Self::ConfigureVf(_) => "configure-vf",
             Self::BindVf(_) => "bind-vf",
             Self::MoveVf(_) => "move-vf",
@@ -278,6 +300,7 @@ impl Step {
             }
             Self::Neighbours(n) => Some(Undo::ForgetNeighbours(n)),
             Self::KnowMac(know) => Some(Undo::ForgetMac(know)),
+            Self::PlugRepresentor(plug) => Some(Undo::UnplugRepresentor(plug)),
             Self::MoveVf(vf) => Some(Undo::ReturnVf(vf)),
             Self::HostRoute(route) => Some(Undo::RemoveHostRoute(route)),
             // The kernel takes these along with the link, or they are shared, or the VF is cleaned as a whole.

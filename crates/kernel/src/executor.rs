@@ -83,6 +83,7 @@ impl<'a> Executor<'a> {
             Step::AwaitCarrier(links) => steps::carrier::wait(self, links),
             Step::Announce(announce) => steps::announce::send(self, announce),
             Step::HostRoute(route) => steps::host_route::add(self, route),
+            Step::PlugRepresentor(plug) => steps::representor::plug(self, plug),
             Step::ConfigureVf(vf) => steps::vf::configure(self, vf),
             Step::BindVf(vf) => steps::vf::bind(self, vf),
             Step::MoveVf(vf) => steps::vf::move_in(self, vf),
@@ -97,6 +98,7 @@ impl<'a> Executor<'a> {
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
             Some(Undo::ForgetMac(know)) => fdb::forget(&mut self.host, know),
             Some(Undo::RemoveHostRoute(route)) => steps::host_route::remove(self, route),
+            Some(Undo::UnplugRepresentor(plug)) => steps::representor::unplug(self, plug),
             Some(Undo::ReturnVf(vf)) => steps::vf::bring_back(self, vf),
         }
     }

@@ -28,6 +28,7 @@ pub(crate) fn before() -> VfState {
             allmulticast: false,
             up: false,
         }),
+        ..VfState::default()
     }
 }
 

@@ -10,7 +10,7 @@ use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::nic::PciAddr;
 use offramp_core::record::{IpamHold, Record, State};
-use offramp_core::step::Step;
+use offramp_core::step::{MoveVf, PlugRepresentor, Step};
 use offramp_core::vf::Claim;
 use offramp_kernel::delete::Patience;
 use offramp_kernel::{Executor, Netns, crash, link, netlink, nft};
@@ -142,7 +142,9 @@ fn give_back(store: &Store, own: Vec<Claim>) -> Result<(), CniError> {
 fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
     // Asked at its turn: whoever hung before may have been done without, and the VF be another's.
     let still = |step: &Step| match step {
-        Step::MoveVf(moved) => is_lent(store, moved.vf.pci, record),
+        Step::MoveVf(MoveVf { vf, .. }) | Step::PlugRepresentor(PlugRepresentor { vf, .. }) => {
+            is_lent(store, vf.pci, record)
+        }
         _ => true,
     };
     let mut steps = record.plan.steps.clone();

@@ -112,6 +112,7 @@ fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "VFs", vfs::vfs(r, claims));
     list(&mut rows, "Settings", vfs::settings(&r.plan));
     list(&mut rows, "Host route", vfs::host_routes(&r.plan));
+    list(&mut rows, "Representor", vfs::representors(&r.plan));
     list(&mut rows, "Claims", vfs::states(r, claims));
     list(&mut rows, "Ports", ports(&r.plan.firewall));
     list(&mut rows, "Firewall", firewall(&r.plan.firewall));

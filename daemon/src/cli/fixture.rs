@@ -8,7 +8,7 @@ use offramp_core::nic::PortKey;
 use offramp_core::plan::{Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, NetnsRef, PodRef, Record, State};
 use offramp_core::spec::{Address, Bandwidth, BridgeSpec, HostPort, PortSpec, Protocol, Rate, Spec};
-use offramp_core::vf::{self, Claim, PfSide, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState, VlanTag};
+use offramp_core::vf::{self, Claim, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState, VlanTag};
 use offramp_core::{AttachmentId, MacAddr, Mtu};
 use serde_json::json;
 
@@ -106,6 +106,7 @@ pub fn with_vfs() -> Record {
         host_ports: Vec::new(),
         link: true,
         uplink: None,
+        plug: None,
     };
     let link = "ens1f0".parse().unwrap();
     let uplink = Uplink { link, mac: MacAddr::local(9), bridge: "offramp0".parse().unwrap() };
@@ -137,7 +138,7 @@ fn vf(index: u16) -> VfRef {
 
 /// The claim of a record on VF `index` from pool fast, in 2026.
 pub fn claim(record: &Record, index: u16, mode: VfMode) -> Claim {
-    let before = VfState { driver: None, pf_side: PfSide::default(), netdev: None };
+    let before = VfState::default();
     let lent = Claim::lent(vf(index), record.attachment.clone(), mode, before, 1_767_225_600);
     Claim { pod: record.pod.clone(), pool: Some("fast".into()), ..lent }
 }

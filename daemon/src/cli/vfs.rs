@@ -94,6 +94,18 @@ pub fn host_routes(plan: &Plan) -> Vec<String> {
     plan.steps.iter().filter_map(describe).collect()
 }
 
+/// The bridges' ports that are representors of its VFs.
+pub fn representors(plan: &Plan) -> Vec<String> {
+    let describe = |step: &Step| match step {
+        Step::PlugRepresentor(p) => {
+            let interface = plan.interface_of(p.vf.pci).map_or("?", |i| &i.name);
+            Some(format!("{interface}: {}, port of {}", p.representor, p.bridge))
+        }
+        _ => None,
+    };
+    plan.steps.iter().filter_map(describe).collect()
+}
+
 /// How far each claim is.
 pub fn states(record: &Record, claims: &[Claim]) -> Vec<String> {
     let describe = |vf: &offramp_core::vf::VfRef| match of(claims, record, vf.pci) {

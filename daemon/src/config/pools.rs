@@ -14,6 +14,7 @@ pub(super) struct RawPool {
     selectors: Option<Vec<RawSelector>>,
     mode: Option<Text>,
     device_plugin: Option<RawDevicePlugin>,
+    bridge: Option<Text>,
     defaults: Option<RawDefaults>,
     policy: Option<RawPolicy>,
 }
@@ -97,7 +98,7 @@ pub(super) fn pools(check: &mut Checker, raw: &[RawPool]) -> Vec<Pool> {
 
 /// None if it has no name; then a fault is noted.
 fn pool(check: &mut Checker, key: &str, raw: &RawPool) -> Option<Pool> {
-    let RawPool { name, selectors, mode, device_plugin, defaults, policy } = raw;
+    let RawPool { name, selectors, mode, device_plugin, bridge, defaults, policy } = raw;
     let of = |name: &str| format!("{key}.{name}");
     if name.is_none() {
         check.fault(&of("name"), None, "it is missing");
@@ -124,7 +125,8 @@ fn pool(check: &mut Checker, key: &str, raw: &RawPool) -> Option<Pool> {
     let defaults = self::defaults(check, &of("defaults"), defaults.as_ref().unwrap_or(&none), mode);
     let none = RawPolicy::default();
     let policy = self::policy(check, &of("policy"), policy.as_ref().unwrap_or(&none), name.as_ref(), mode);
-    Some(Pool { name: parsed_name?, selectors, mode, resource, cdi, defaults, policy })
+    let bridge = check.opt(&of("bridge"), bridge.as_ref(), str::parse);
+    Some(Pool { name: parsed_name?, selectors, mode, resource, cdi, defaults, bridge, policy })
 }
 
 /// Kubelet's name of the pool, if it is to lend it, and whether it gets names in place of device nodes.

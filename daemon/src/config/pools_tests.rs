@@ -22,6 +22,7 @@ pools:
       - {pfNames: [\"ens1f0#0,2-7\", ens1f1], vendors: [\"8086\"], devices: [\"154c\"], drivers: [iavf], numa: [0]}
       - {rootDevices: [\"0000:02:00.0#1\"], pciAddresses: [\"0000:03:10.1\"]}
     mode: netdev
+    bridge: br-telco
     defaults: {vlan: 100, qos: 3, proto: 802.1ad, trust: off, spoofchk: on, linkState: auto, minTxRate: 1,
       maxTxRate: 1000, mtu: 9000, allmulticast: false, queues: 2}
     policy: {namespaces: [telco, \"team-*\"], eth0: true, allowBond: true, vlans: [0, 100-199], maxQos: 7,
@@ -45,6 +46,7 @@ pools:
     assert!(policy.link_state && policy.allmulticast && policy.admits(Some("team-x")));
     assert_eq!((policy.max_qos, policy.min_tx_rate, policy.max_tx_rate), (7, 100, Some(2000)));
     assert_eq!((policy.max_mtu, policy.max_queues, policy.vlan_protocols.len()), (9000, 8, 2));
+    assert_eq!((fast.bridge.as_ref().map(|b| b.as_str()), &dpdk.bridge), (Some("br-telco"), &None));
     assert_eq!((dpdk.mode, dpdk.policy.eth0, dpdk.policy.vlans.len()), (VfMode::Vfio, false, 0));
     assert_eq!(dpdk.defaults, offramp_core::vf::VfSettings::default());
 }
@@ -142,4 +144,18 @@ fn a_pool_may_be_kubelets() {
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");
     }
+}
+
+#[test]
+fn the_pods_bridge_is_no_pools() {
+    let pool = |bridge: &str| {
+        format!(
+            "pools: [{{name: a, selectors: [{{pfNames: [e]}}], bridge: {bridge}, policy: {{namespaces: [x]}}}}]\n"
+        )
+    };
+    assert!(parse(&pool("br0")).is_ok());
+    assert_eq!(
+        told(&format!("bridge: {{name: br0}}\n{}", pool("br0"))),
+        "pools[0].bridge: of a: br0 is the pods' own: there VFs are eth0"
+    );
 }

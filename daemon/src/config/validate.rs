@@ -68,6 +68,12 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         node,
     };
     device_names(&mut check, &config, &bridge, &overlay);
+    for (i, pool) in
+        config.pools.iter().enumerate().filter(|(_, p)| p.bridge.as_ref() == Some(&config.bridge.name))
+    {
+        let why = format!("{} is the pods' own: there VFs are eth0", config.bridge.name);
+        check.fault(&format!("pools[{i}].bridge"), None, format!("of {}: {why}", pool.name));
+    }
     let faults = check.finish();
     if faults.is_empty() { Ok(config) } else { Err(faults) }
 }

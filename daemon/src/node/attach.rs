@@ -119,12 +119,14 @@ impl Node {
         let cluster = self.cluster_cidrs();
         let ips: Vec<IpAddr> = picked.iter().map(|(ip, _)| *ip).collect();
         let by_vf = eth0_routes(picked, |(ip, _)| vf::gateway(Family::of(*ip)), wishes, &cluster);
-        loans.eth0_plan(ask, &ips, self, &by_vf).unwrap_or_else(|| {
+        loans.eth0_by_uplink(ask, &ips, self, &by_vf).unwrap_or_else(|| {
             let mut by_bridge = eth0_routes(picked, |(_, range)| range.gateway, wishes, &cluster);
             // Its own subnet is on the bridge: by the gateway would be a detour.
             by_bridge.retain(|r| !picked.iter().any(|(_, range)| range.subnet == r.dst));
+            let mac = loans.mac_on_bridge().unwrap_or(mac);
             let spec = Spec { routes: by_bridge, ..self.spec(ask, picked, mac, host_mac) };
-            Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) }
+            let by_veth = || Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) };
+            loans.eth0_on_bridge(ask, &spec).unwrap_or_else(by_veth)
         })
     }
 

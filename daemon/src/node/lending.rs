@@ -6,7 +6,7 @@ use super::{Caller, Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
 use offramp_core::cni::result::Route;
-use offramp_core::ids::MacAddr;
+use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::ipam::Range;
 use offramp_core::lend::{
     Choice, Eth0, Hints, Holding, LendRequest, Lent, OnUplink, Refusal, Taken, Want, choose_eth0,
@@ -14,9 +14,12 @@ use offramp_core::lend::{
 use offramp_core::net::Family;
 use offramp_core::nic::{Inventory, PciAddr};
 use offramp_core::plan::Plan;
-use offramp_core::spec::Address;
+use offramp_core::spec::{Address, Spec};
 use offramp_core::vf::uplink::{UplinkPath, resolve};
-use offramp_core::vf::{self, Claim, LinkState, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState};
+use offramp_core::vf::{
+    self, Claim, LinkState, Plug, PodBridge, RepresentorState, Uplink, VfMode, VfRef, VfSettings, VfSpec,
+    VfState,
+};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{INTERFACES, InterfaceWish, Offload, Wishes};
 use offramp_kernel::netlink::Socket;
@@ -39,12 +42,20 @@ const CHOOSING_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The VFs of one pod, claimed.
 pub struct Loans {
-    /// Eth0's; none: it is a veth.
-    pub eth0: Option<(Loan, UplinkPath)>,
+    /// Eth0's, and how it is on the pod network; none: it is a veth.
+    pub eth0: Option<(Loan, Way)>,
     /// Why eth0 is what it is.
     pub reason: String,
     /// The other interfaces', in the order of the wishes.
     pub others: Vec<Loan>,
+}
+
+/// How a VF is on the pod network.
+pub enum Way {
+    /// By its embedded switch, through the uplink.
+    Uplink(UplinkPath),
+    /// By its representor, as a port of the pods' bridge.
+    Bridge,
 }
 
 /// A VF, claimed.
@@ -53,6 +64,8 @@ pub struct Loan {
     before: VfState,
     /// The PF has link.
     carrier: bool,
+    /// Its representor, and the bridge whose port that is to be.
+    plug: Option<(IfName, IfName)>,
 }
 
 impl Node {
@@ -172,9 +185,9 @@ impl Node {
         path: Result<UplinkPath, NoPath>,
     ) -> Result<Loans, Miss> {
         let mut done: Vec<VfRef> = Vec::new();
-        let mut claim = |lent: Lent| -> Result<Loan, Miss> {
+        let mut claim = |lent: Lent, bridge: Option<&IfName>| -> Result<Loan, Miss> {
             let pci = lent.vf.pci;
-            let loan = self.claim(ask, lent).map_err(|e| Miss::Lost(pci, e))?;
+            let loan = self.claim(ask, lent, bridge).map_err(|e| Miss::Lost(pci, e))?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
@@ -182,12 +195,15 @@ impl Node {
             let (eth0, reason) = match choice.eth0 {
                 Eth0::Veth { reason } => (None, reason),
                 Eth0::Vf(lent) => {
-                    let path = path.map_err(|no| CniError::limit(no.why))?;
                     let reason = format!("{} of pool {}", lent.vf, lent.pool);
-                    (Some((claim(*lent)?, path)), reason)
+                    let loan = claim(*lent, Some(&self.config.bridge.name))?;
+                    let way = loan.way(path).map_err(|e| Miss::Lost(loan.lent.vf.pci, e))?;
+                    (Some((loan, way)), reason)
                 }
             };
-            let others = choice.others.into_iter().map(&mut claim).collect::<Result<_, _>>()?;
+            let others = choice.others.into_iter();
+            let others =
+                others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
             Ok(Loans { eth0, reason, others })
         };
         let outcome = all();
@@ -197,20 +213,30 @@ impl Node {
         outcome
     }
 
-    fn claim(&self, ask: &Prepare, lent: Lent) -> Result<Loan, CniError> {
+    /// The bridge that its pool has for representors.
+    fn bridge_of(&self, lent: &Lent) -> Option<&IfName> {
+        self.config.pools.iter().find(|pool| pool.name == lent.pool)?.bridge.as_ref()
+    }
+
+    /// In switchdev mode the VF's representor is to be a port of `bridge`.
+    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>) -> Result<Loan, CniError> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
-        let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev) {
-            (VfMode::Netdev, None) => {
+        let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev, &state.representor) {
+            (VfMode::Netdev, None, _) => {
                 Err(CniError::try_again(format!("{vf} has no interface on the node now")))
             }
-            (mode, _) => Ok(mode),
+            (_, _, Some(RepresentorState { name, controller: Some(controller), .. })) if bridge.is_some() => {
+                Err(CniError::try_again(format!("{vf}: its representor {name} is a port of {controller}")))
+            }
+            (mode, ..) => Ok(mode),
         };
         let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
         let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
         let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
         let Claim { before, .. } = claim;
-        Ok(Loan { lent, before, carrier })
+        let plug = before.representor.as_ref().map(|r| r.name.clone()).zip(bridge.cloned());
+        Ok(Loan { lent, before, carrier, plug })
     }
 
     /// Nothing was done to them. What fails here is found by the cleaner: a claim without a record is nobody's.
@@ -321,16 +347,15 @@ fn check_macs(
 
 /// What is known besides pools and claims.
 fn hints(ask: &Prepare, promise: &Promise, path: Result<&UplinkPath, &NoPath>) -> Hints {
-    let limited =
+    let no_eth0 =
         ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
-    let uplink = match (limited, path) {
-        (Some(why), _) => OnUplink::None(why),
-        (None, Ok(path)) => OnUplink::These(path.ports.iter().cloned().collect()),
-        (None, Err(NoPath { why, passing: true })) => OnUplink::NoneYet(why.clone()),
-        (None, Err(NoPath { why, passing: false })) => OnUplink::None(why.clone()),
+    let uplink = match path {
+        Ok(path) => OnUplink::These(path.ports.iter().cloned().collect()),
+        Err(NoPath { why, passing: true }) => OnUplink::NoneYet(why.clone()),
+        Err(NoPath { why, passing: false }) => OnUplink::None(why.clone()),
     };
     let bonds = path.ok().and_then(|p| p.bond.clone()).into_iter().collect();
-    Hints { numa: promise.numa.clone(), uplink, bonds, assigned: promise.assigned.clone() }
+    Hints { numa: promise.numa.clone(), uplink, no_eth0, bonds, assigned: promise.assigned.clone() }
 }
 
 impl Loans {
@@ -343,20 +368,19 @@ impl Loans {
         self.all().map(|loan| &loan.lent.vf)
     }
 
-    /// The plan of eth0 as a VF, on the pod network.
-    pub fn eth0_plan(
+    /// The plan of eth0 as a VF that is on the pod network by its embedded switch.
+    pub fn eth0_by_uplink(
         &self,
         ask: &Prepare,
         addresses: &[IpAddr],
         node: &Node,
         routes: &[Route],
     ) -> Option<Plan> {
-        let (loan, path) = self.eth0.as_ref()?;
+        let Some((loan, Way::Uplink(path))) = &self.eth0 else { return None };
         let address = |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
         // It keeps to the address that it has, so that it needs no rebind; the PF pins it.
-        let mac = loan.lent.settings.mac.or(loan.present_mac());
         let settings = VfSettings {
-            mac,
+            mac: loan.mac(),
             vlan: Some(vf::VlanTag { id: path.vlan, ..Default::default() }),
             mtu: node.view().pod_mtu.or(loan.lent.settings.mtu),
             // Trust, whoever gave it, would lift what pins the MAC.
@@ -377,6 +401,36 @@ impl Loans {
         Some(Plan { reason: format!("{}{caveat}", self.reason), ..vf::plan(&spec) })
     }
 
+    /// The MAC of a VF whose representor is a port of the pods' bridge.
+    pub fn mac_on_bridge(&self) -> Option<MacAddr> {
+        let Some((loan, Way::Bridge)) = &self.eth0 else { return None };
+        loan.mac()
+    }
+
+    /// The plan of eth0 as a VF whose representor is a port of the pods' bridge; in all else it is as any pod there.
+    pub fn eth0_on_bridge(&self, ask: &Prepare, pod: &Spec) -> Option<Plan> {
+        let Some((loan, Way::Bridge)) = &self.eth0 else { return None };
+        let pods = PodBridge { hairpin: pod.port.hairpin, inform: pod.bridge.inform.clone() };
+        let settings = VfSettings {
+            mtu: pod.mtu.or(loan.lent.settings.mtu),
+            // The bridge, and not the embedded switch, keeps it to its MAC.
+            spoofchk: None,
+            trust: None,
+            ..loan.lent.settings.clone()
+        };
+        let spec = loan.spec(ask);
+        let plug = spec.plug.map(|plug| Plug { pods: Some(pods), ..plug });
+        let spec = VfSpec {
+            settings,
+            addresses: pod.addresses.clone(),
+            routes: pod.routes.clone(),
+            host_ports: pod.host_ports.clone(),
+            plug,
+            ..spec
+        };
+        Some(Plan { reason: self.reason.clone(), ..vf::plan(&spec) })
+    }
+
     /// The plans of the other interfaces.
     pub fn other_plans<'a>(
         &'a self,
@@ -392,17 +446,36 @@ impl Loan {
         vf::plan(&VfSpec { addresses: wish.addresses.clone(), routes: wish.routes.clone(), ..self.spec(ask) })
     }
 
+    fn way(&self, path: Result<UplinkPath, NoPath>) -> Result<Way, CniError> {
+        match (&self.plug, path) {
+            (Some(_), _) => Ok(Way::Bridge),
+            (None, Ok(path)) if path.ports.contains(&self.lent.vf.port) => Ok(Way::Uplink(path)),
+            (None, Err(no)) => Err(CniError::limit(no.why)),
+            // Its embedded switch was in switchdev mode a moment ago.
+            (None, Ok(_)) => Err(CniError::try_again(format!("{} has no representor now", self.lent.vf))),
+        }
+    }
+
+    /// The address that it will have.
+    fn mac(&self) -> Option<MacAddr> {
+        self.lent.settings.mac.or(self.present_mac())
+    }
+
     fn present_mac(&self) -> Option<MacAddr> {
         self.before.netdev.as_ref().map(|n| n.mac).or(self.before.pf_side.mac)
     }
 
     fn spec(&self, ask: &Prepare) -> VfSpec {
         let Lent { ifname, vf, mode, settings, .. } = &self.lent;
-        let link = match settings.link_state.or(self.before.pf_side.link_state).unwrap_or_default() {
-            LinkState::Auto => self.carrier,
-            LinkState::Enable => true,
-            LinkState::Disable => false,
+        let state = settings.link_state.or(self.before.pf_side.link_state).unwrap_or_default();
+        let link = match (&self.plug, state) {
+            // The representor's link is the VF's.
+            (Some(_), _) => settings.link_state != Some(LinkState::Disable),
+            (None, LinkState::Auto) => self.carrier,
+            (None, LinkState::Enable) => true,
+            (None, LinkState::Disable) => false,
         };
+        let plug = self.plug.clone().map(|(representor, bridge)| Plug { representor, bridge, pods: None });
         VfSpec {
             ifname: ifname.clone(),
             sandbox: ask.netns.path.display().to_string(),
@@ -417,6 +490,7 @@ impl Loan {
             host_ports: Vec::new(),
             link,
             uplink: None,
+            plug,
         }
     }
 }

@@ -49,6 +49,7 @@ pub fn claim(
         dns: runtime.dns.clone().unwrap_or_else(|| cx.conf.dns.clone()),
         link,
         uplink: None,
+        plug: None,
     };
     Ok((spec, lock))
 }

@@ -105,6 +105,7 @@ impl Wired {
                 allmulticast: false,
                 up: false,
             }),
+            ..VfState::default()
         };
         let vf = VfRef {
             pci: Sysfs::vf(bus, index).parse().unwrap(),

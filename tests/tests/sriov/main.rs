@@ -5,6 +5,7 @@
 
 mod fault;
 mod lab;
+mod representors;
 mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
@@ -18,6 +19,7 @@ mod sriov_node;
 mod sriov_node_crash;
 mod sriov_random;
 mod sriov_release;
+mod sriov_representors;
 mod sriov_switchdev;
 mod sriov_userspace;
 mod vfio;

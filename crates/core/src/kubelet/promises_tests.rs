@@ -1,13 +1,13 @@
 use super::*;
 use crate::lend::fixture::pci;
 use crate::nic::PortKey;
-use crate::vf::{PfSide, VfMode, VfRef, VfState};
+use crate::vf::{VfMode, VfRef, VfState};
 
 fn claim(index: u16, container: &str, pod: Option<&str>) -> Claim {
     let port = PortKey { device: "0000:01:00.0".into(), port: 0 };
     let vf = VfRef { pci: pci(1, index), port, pf: "nic1".parse().unwrap(), index };
     let holder = AttachmentId { container: container.parse().unwrap(), ifname: "eth0".parse().unwrap() };
-    let before = VfState { driver: None, pf_side: PfSide::default(), netdev: None };
+    let before = VfState::default();
     let pod = pod.map(|name| PodRef { namespace: "a".into(), name: name.into(), uid: String::new() });
     Claim { pod, ..Claim::lent(vf, holder, VfMode::Netdev, before, 0) }
 }

@@ -217,22 +217,9 @@ pub(super) fn fit(
         VfMode::Vfio if vf.iommu_group.is_none() => return Fit::Never(Why::NoIommuGroup),
         VfMode::Netdev | VfMode::Vfio => {}
     }
-    if eth0 && port.eswitch == Eswitch::Switchdev {
-        let why = "in switchdev mode nothing keeps a VF to its MAC";
-        return Fit::Never(Why::NoUplink(why.into()));
-    }
-    match &node.hints.uplink {
-        OnUplink::None(why) if eth0 => return Fit::Never(Why::NoUplink(why.clone())),
-        OnUplink::These(ports) if eth0 && !ports.contains(&port.key) => {
-            return Fit::Never(Why::NotOnUplink);
-        }
-        OnUplink::All | OnUplink::These(_) | OnUplink::None(_) | OnUplink::NoneYet(_) => {}
-    }
-    if eth0
-        && !pool.policy.allow_bond
-        && let Some(bond) = port.controller.as_ref().filter(|c| node.hints.bonds.contains(c))
-    {
-        return Fit::Never(Why::Bond(bond.clone()));
+    let unplugged = if eth0 { off_pod_network(node, pool, port) } else { None };
+    if let Some(Fit::Never(why)) = unplugged {
+        return Fit::Never(why);
     }
     match (node.taken.get(vf.pci), &vf.netdev) {
         (Some(holding), _) => {
@@ -248,12 +235,34 @@ pub(super) fn fit(
         }
         (None, VfNetdev::None | VfNetdev::Host { .. }) => {}
     }
-    if let OnUplink::NoneYet(why) = &node.hints.uplink
-        && eth0
-    {
-        return Fit::Later(Why::NoUplink(why.clone()));
+    if let Some(later) = unplugged {
+        return later;
+    }
+    let is_plugged = eth0 || pool.bridge.is_some();
+    if is_plugged && port.eswitch == Eswitch::Switchdev && vf.representor.is_none() {
+        return Fit::Later(Why::NoRepresentor);
     }
     linkless(port, settings).map_or(Fit::Now, Fit::Later)
+}
+
+/// What keeps a port's VFs from the pod network. In switchdev mode their representors become ports of the pods' bridge,
+/// wherever the uplink is.
+fn off_pod_network(node: &Node<'_>, pool: &Pool, port: &Port) -> Option<Fit> {
+    let never = |why: &String| Some(Fit::Never(Why::NoUplink(why.clone())));
+    if let Some(why) = &node.hints.no_eth0 {
+        return never(why);
+    }
+    if port.eswitch == Eswitch::Switchdev {
+        return None;
+    }
+    let bond = port.controller.as_ref().filter(|c| node.hints.bonds.contains(c));
+    match (&node.hints.uplink, bond.filter(|_| !pool.policy.allow_bond)) {
+        (OnUplink::None(why), _) => never(why),
+        (OnUplink::These(ports), _) if !ports.contains(&port.key) => Some(Fit::Never(Why::NotOnUplink)),
+        (_, Some(bond)) => Some(Fit::Never(Why::Bond(bond.clone()))),
+        (OnUplink::NoneYet(why), None) => Some(Fit::Later(Why::NoUplink(why.clone()))),
+        (OnUplink::All | OnUplink::These(_), None) => None,
+    }
 }
 
 /// Why a port's VFs have no link now.

@@ -54,6 +54,7 @@ pub fn pool(name: &str, pf_names: &[&str]) -> Pool {
         resource: None,
         cdi: false,
         defaults: VfSettings::default(),
+        bridge: None,
         policy: Policy { namespaces: vec!["*".parse().unwrap()], eth0: true, ..Policy::default() },
     }
 }

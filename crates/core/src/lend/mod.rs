@@ -86,6 +86,8 @@ pub struct Hints {
     pub bonds: BTreeSet<IfName>,
     /// Which ports the pod network is on.
     pub uplink: OnUplink,
+    /// Why no VF can be this pod's eth0, whatever it is on.
+    pub no_eth0: Option<String>,
     /// What kubelet has promised the pod of pools that have a resource.
     pub assigned: Assigned,
 }
@@ -206,5 +208,7 @@ mod cases;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod switchdev_tests;
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,8 @@ pub enum Why {
     NoUplink(String),
     /// The port is not the one that the pod network is on.
     NotOnUplink,
+    /// In switchdev mode, its representor is to be a bridge's port, and is not there.
+    NoRepresentor,
     /// The port is down.
     PortDown,
     /// The port has no link.
@@ -103,7 +105,11 @@ impl Why {
             Self::Lent | Self::OtherInterfaces(_) => "lent",
             Self::Quarantine(_) => "quarantine",
             Self::Unclear(_) => "unclear",
-            Self::Elsewhere | Self::NoNetdev(_) | Self::NoIommuGroup | Self::VfioEth0 => "unfit",
+            Self::Elsewhere
+            | Self::NoNetdev(_)
+            | Self::NoIommuGroup
+            | Self::VfioEth0
+            | Self::NoRepresentor => "unfit",
             Self::NoUplink(_) | Self::NotOnUplink => "not-on-uplink",
             Self::PortDown | Self::NoLink => "no-link",
         }
@@ -124,6 +130,7 @@ impl Why {
                 | Self::Bond(_)
                 | Self::NoUplink(_)
                 | Self::NotOnUplink
+                | Self::NoRepresentor
                 | Self::PortDown
                 | Self::NoLink
         )
@@ -166,6 +173,7 @@ impl fmt::Display for Why {
             }
             Self::NoUplink(why) => write!(f, "off the pod network: {why}"),
             Self::NotOnUplink => f.write_str("of a port that the pod network is not on"),
+            Self::NoRepresentor => f.write_str("without a representor"),
             Self::PortDown => f.write_str("of a port that is down"),
             Self::NoLink => f.write_str("of a port without link"),
             Self::OtherInterfaces(n) => {

@@ -1,7 +1,7 @@
 use super::fixture::*;
 use super::*;
 use crate::cni::CniError;
-use crate::nic::{Eswitch, Port, VfNetdev};
+use crate::nic::{Port, VfNetdev};
 use crate::vf::LinkState;
 use crate::wish::Offload;
 
@@ -373,25 +373,6 @@ fn a_mac_for_eth0_is_the_policys_affair() {
     fast.policy.mac = true;
     let Eth0::Vf(vf) = choose(Offload::Required, &fast).unwrap().eth0 else { panic!("no VF") };
     assert_eq!(vf.settings.mac, wish.settings.mac);
-}
-
-#[test]
-fn eth0_is_no_vf_of_a_port_in_switchdev_mode() {
-    let fast = [pool("fast", &[])];
-    let mut nic = port(1, None, 1);
-    nic.eswitch = Eswitch::Switchdev;
-    let (none, no_others, hints) = (Taken::default(), request(vec![]), Hints::default());
-    let choose = |ports: Vec<Port>| {
-        let inv = inventory(ports);
-        choose_eth0(Offload::Required, &want("eth0", None), &no_others, &fast, &inv, &none, &hints)
-    };
-    let refusal = choose(vec![nic.clone()]).unwrap_err();
-    let words = "no VF for eth0: pool fast, nic1: 1 off the pod network: in switchdev mode nothing keeps a VF to its MAC";
-    assert_eq!((refusal.code(), refusal.to_string().as_str()), (106, words));
-    // Those of other ports can be, and as another interface it is as good as any.
-    let Eth0::Vf(vf) = choose(vec![nic.clone(), port(2, None, 1)]).unwrap().eth0 else { panic!("no VF") };
-    assert_eq!(vf.vf.pci, pci(2, 0));
-    assert_eq!(chosen(&nets(1), &fast, &inventory(vec![nic]), &none, &hints), ["nic1/0"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub use resolve::{Overlap, Resolved, resolve};
 pub use select::{Indexes, Numbered, Selector};
 pub use settle::{Forbidden, settle};
 
-use crate::ids::{PoolName, ResourceName};
+use crate::ids::{IfName, PoolName, ResourceName};
 use crate::vf::{VfMode, VfSettings};
 
 /// A pool.
@@ -30,6 +30,9 @@ pub struct Pool {
     pub cdi: bool,
     /// What a VF is set to where its pod asks for nothing else; none: it stays as it is.
     pub defaults: VfSettings,
+    /// In switchdev mode, the bridge whose port a VF's representor is while the VF is another interface than eth0; none:
+    /// the representor is left where it is.
+    pub bridge: Option<IfName>,
     /// What pods may ask for.
     pub policy: Policy,
 }

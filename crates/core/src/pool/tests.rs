@@ -40,7 +40,8 @@ fn nic0() -> Port {
 
 fn pool(name: &str, selectors: Vec<Selector>) -> Pool {
     let (mode, resource, defaults, policy) = Default::default();
-    Pool { name: name.parse().unwrap(), selectors, mode, resource, cdi: false, defaults, policy }
+    let name = name.parse().unwrap();
+    Pool { name, selectors, mode, resource, cdi: false, defaults, bridge: None, policy }
 }
 
 fn taken(pci: PciAddr, hold: Hold) -> Taken {
@@ -92,7 +93,7 @@ fn ranges_are_read_whole_or_not_at_all() {
     let indexes: Indexes = "0,2-4".parse().unwrap();
     assert_eq!((0..6).filter(|i| indexes.contains(*i)).collect::<Vec<_>>(), [0, 2, 3, 4]);
     for bad in ["nic0#", "nic0#3-1", "nic0#a", "nic0#1,", "nic0#0-70000", "nic0#1#2", "#1", "a/b#1"] {
-        assert!(bad.parse::<Numbered<crate::IfName>>().is_err(), "{bad}");
+        assert!(bad.parse::<Numbered<IfName>>().is_err(), "{bad}");
     }
 }
 

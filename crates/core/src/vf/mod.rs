@@ -7,9 +7,9 @@ mod state;
 pub mod uplink;
 
 pub use claim::{Claim, Claimed, FORMAT as CLAIM_FORMAT};
-pub use plan::{ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan};
+pub use plan::{Plug, PodBridge, ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan};
 pub use settings::{LinkState, VfSettings, VlanProto, VlanTag};
-pub use state::{NetdevState, PfSide, VfState, differences};
+pub use state::{NetdevState, PfSide, RepresentorState, VfState, differences};
 
 use crate::ids::IfName;
 use crate::nic::{PciAddr, PortKey};

@@ -1,14 +1,15 @@
 //! The plan of an interface that is a VF: the same from a network configuration (inline mode) and from the daemon.
 
-use super::{VfMode, VfRef, VfSettings};
+use super::{LinkState, VfMode, VfRef, VfSettings};
 use crate::cni::result::{CniResult, Dns, Interface, Ip, Route};
-use crate::firewall::Rules;
+use crate::firewall::{Rules, SpoofCheck};
 use crate::ids::{IfName, MacAddr};
 use crate::net::Family;
 use crate::plan::{Path, Plan, host_port_rules};
 use crate::spec::{Address, HostPort};
 use crate::step::{
-    Announce, AwaitCarrier, BindTo, BindVf, ConfigurePod, ConfigureVf, HostRoute, MoveVf, NextHop, Step,
+    Announce, AwaitCarrier, BindTo, BindVf, ConfigurePod, ConfigureVf, HostRoute, KnowMac, MoveVf,
+    Neighbours, NextHop, PlugRepresentor, Step,
 };
 use std::net::IpAddr;
 
@@ -39,8 +40,30 @@ pub struct VfSpec {
     pub host_ports: Vec<HostPort>,
     /// Link is expected: the PF has it, and the VF's is not disabled.
     pub link: bool,
-    /// It carries the pod network; none: a network of its own.
+    /// It carries the pod network by its embedded switch; none: a network of its own, or see `plug`.
     pub uplink: Option<Uplink>,
+    /// Its representor is made a port of a bridge; none: in legacy mode, or it is somebody else's affair.
+    pub plug: Option<Plug>,
+}
+
+/// A VF's representor, as a port of a bridge: what a veth pair's host end is to another pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plug {
+    /// The representor.
+    pub representor: IfName,
+    /// The bridge.
+    pub bridge: IfName,
+    /// The bridge is the pods' own, and the VF is on the pod network.
+    pub pods: Option<PodBridge>,
+}
+
+/// What a VF on the pods' bridge has as all pods there have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodBridge {
+    /// The port may send back what it received.
+    pub hairpin: bool,
+    /// PFs behind the bridge whose embedded switches must know the pod ([`crate::eswitch`]).
+    pub inform: Vec<IfName>,
 }
 
 /// How a VF carries the pod network: its embedded switch is the wire between pod and node. The pod sends all to the
@@ -76,7 +99,9 @@ impl VfSpec {
 /// The plan. A VF keeps the address it has where none is asked for: a new one takes a rebind.
 pub fn plan(spec: &VfSpec) -> Plan {
     let vf = &spec.vf;
-    let mut steps = vec![Step::ConfigureVf(ConfigureVf { vf: vf.clone(), settings: spec.settings.clone() })];
+    // A VLAN is set on the representor's port of a bridge.
+    let mut steps: Vec<Step> = plug(spec).into_iter().collect();
+    steps.push(Step::ConfigureVf(ConfigureVf { vf: vf.clone(), settings: spec.settings.clone() }));
     match (spec.mode, spec.mac()) {
         (VfMode::Vfio, _) => steps.push(Step::BindVf(BindVf { vf: vf.clone(), to: BindTo::VfioPci })),
         (VfMode::Netdev, Some(mac)) => steps.extend(netdev_steps(spec, mac)),
@@ -91,10 +116,30 @@ pub fn plan(spec: &VfSpec) -> Plan {
         steps,
         firewall: Rules {
             host_ports: host_port_rules(&spec.addresses, &spec.host_ports),
+            spoof_check: spoof_check(spec),
             ..Rules::default()
         },
         result: result(spec),
     }
+}
+
+fn plug(spec: &VfSpec) -> Option<Step> {
+    let plug = spec.plug.as_ref()?;
+    Some(Step::PlugRepresentor(PlugRepresentor {
+        vf: spec.vf.clone(),
+        representor: plug.representor.clone(),
+        bridge: plug.bridge.clone(),
+        mtu: spec.settings.mtu,
+        up: spec.settings.link_state != Some(LinkState::Disable),
+        hairpin: plug.pods.as_ref().is_some_and(|pods| pods.hairpin),
+    }))
+}
+
+/// On the pod network a VF keeps to its MAC: in switchdev mode the bridge sees to that, where in legacy mode the embedded
+/// switch does.
+fn spoof_check(spec: &VfSpec) -> Option<SpoofCheck> {
+    let plug = spec.plug.as_ref().filter(|plug| plug.pods.is_some())?;
+    Some(SpoofCheck { link: plug.representor.clone(), mac: spec.mac()? })
 }
 
 fn netdev_steps(spec: &VfSpec, mac: MacAddr) -> Vec<Step> {
@@ -109,6 +154,11 @@ fn netdev_steps(spec: &VfSpec, mac: MacAddr) -> Vec<Step> {
         settings: spec.settings.clone(),
     }));
     let ips: Vec<IpAddr> = spec.addresses.iter().map(|a| a.ip.ip()).collect();
+    if let Some(Plug { bridge, pods: Some(pods), .. }) = &spec.plug {
+        let know = |port: &IfName| Step::KnowMac(KnowMac { port: port.clone(), mac });
+        steps.extend(pods.inform.iter().map(know));
+        steps.push(Step::Neighbours(Neighbours { bridge: bridge.clone(), ips: ips.clone(), mac }));
+    }
     steps.push(Step::ConfigurePod(ConfigurePod {
         link: spec.ifname.clone(),
         mac,
@@ -119,7 +169,7 @@ fn netdev_steps(spec: &VfSpec, mac: MacAddr) -> Vec<Step> {
     }));
     if spec.link {
         steps.push(Step::AwaitCarrier(AwaitCarrier {
-            host: None,
+            host: spec.plug.as_ref().map(|plug| plug.representor.clone()),
             pod: spec.ifname.clone(),
             ips: ips.clone(),
         }));
@@ -161,3 +211,7 @@ fn result(spec: &VfSpec) -> CniResult {
         dns: spec.dns.clone(),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

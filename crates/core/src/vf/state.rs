@@ -5,15 +5,33 @@ use crate::ids::{IfName, MacAddr};
 use serde::{Deserialize, Serialize};
 
 /// The state of a VF.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VfState {
     /// The driver it was bound to.
     pub driver: Option<String>,
     /// What its PF has set.
     pub pf_side: PfSide,
+    /// The only driver that it may be bound to (`driver_override`); none: any that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver_override: Option<String>,
     /// Its netdev; none: it had none.
     pub netdev: Option<NetdevState>,
+    /// Its representor; none: its embedded switch is in legacy mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub representor: Option<RepresentorState>,
+}
+
+/// What a VF's representor was. Whether it was up is the VF's link state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepresentorState {
+    /// Name.
+    pub name: IfName,
+    /// Bytes.
+    pub mtu: u32,
+    /// The bridge or the like that it was a port of. One that was is left alone, wherever it is later.
+    pub controller: Option<IfName>,
 }
 
 /// What a PF has set for a VF (`IFLA_VF_INFO`). None: the driver does not tell.
@@ -63,6 +81,7 @@ pub struct NetdevState {
 pub fn differences(before: &VfState, now: &VfState) -> Vec<String> {
     let mut all = Differences::default();
     all.field("driver", &before.driver, &now.driver);
+    all.field("driver_override", &before.driver_override, &now.driver_override);
     let (was, is) = (&before.pf_side, &now.pf_side);
     let own = before.netdev.as_ref().map(|n| n.mac);
     if was.mac.is_some() || is.mac != own {
@@ -90,6 +109,9 @@ pub fn differences(before: &VfState, now: &VfState) -> Vec<String> {
             all.field("netdev", &name(was), &name(is));
         }
     }
+    if let Some(was) = &before.representor {
+        all.representor(was, now.representor.as_ref());
+    }
     all.0
 }
 
@@ -97,6 +119,16 @@ pub fn differences(before: &VfState, now: &VfState) -> Vec<String> {
 struct Differences(Vec<String>);
 
 impl Differences {
+    fn representor(&mut self, was: &RepresentorState, is: Option<&RepresentorState>) {
+        let Some(is) = is else {
+            return self.field("representor", &Some(&was.name), &None);
+        };
+        self.field("the representor's mtu", &was.mtu, &is.mtu);
+        if was.controller.is_none() {
+            self.field("the representor's controller", &was.controller, &is.controller);
+        }
+    }
+
     /// As JSON has the values: that is how claims show them.
     fn field<T: Serialize + PartialEq>(&mut self, name: &str, was: &T, is: &T) {
         if was != is {

@@ -15,6 +15,8 @@ fn state() -> VfState {
             allmulticast: false,
             up: false,
         }),
+        driver_override: Some("igbvf".into()),
+        representor: Some(RepresentorState { name: "pf0vf0".parse().unwrap(), mtu: 1500, controller: None }),
     }
 }
 
@@ -30,14 +32,15 @@ fn every_field_is_compared() {
     let none: [String; 0] = [];
     assert_eq!(differences(&state(), &state()), none);
     let json = serde_json::to_value(state()).unwrap();
-    let (pf, netdev) = (json["pfSide"].as_object().unwrap(), json["netdev"].as_object().unwrap());
-    for (side, fields) in [("pfSide", pf), ("netdev", netdev)] {
-        for field in fields.keys() {
+    for side in ["pfSide", "netdev", "representor"] {
+        let fields = json[side].as_object().unwrap().keys();
+        // What a representor is called now is nobody's affair.
+        for field in fields.filter(|field| (side, field.as_str()) != ("representor", "name")) {
             let mut changed = json.clone();
             let value = &mut changed[side][field];
             *value = match field.as_str() {
                 "mac" => "02:00:00:00:00:02".into(),
-                "name" | "alias" => "other".into(),
+                "name" | "alias" | "controller" => "other".into(),
                 "altnames" => Vec::<String>::new().into(),
                 "vlan" => serde_json::json!({"id": 100}),
                 "linkState" => "enable".into(),
@@ -54,14 +57,32 @@ fn every_field_is_compared() {
 fn a_difference_tells_what_is_and_what_was() {
     let lines = after(|now| {
         now.driver = None;
+        now.driver_override = Some("vfio-pci".into());
         now.pf_side.trust = Some(true);
         now.netdev.as_mut().unwrap().name = "net1".parse().unwrap();
     });
     assert_eq!(
         lines,
-        [r#"driver is null, was "igbvf""#, "trust is true, was false", r#"name is "net1", was "eth1""#]
+        [
+            r#"driver is null, was "igbvf""#,
+            r#"driver_override is "vfio-pci", was "igbvf""#,
+            "trust is true, was false",
+            r#"name is "net1", was "eth1""#
+        ]
     );
     assert_eq!(after(|now| now.netdev = None), [r#"netdev is null, was "eth1""#]);
+    assert_eq!(after(|now| now.representor = None), [r#"representor is null, was "pf0vf0""#]);
+}
+
+/// It was the operator's to plug in, and is the operator's to take out.
+#[test]
+fn a_representor_that_somebody_had_plugged_in_may_be_anywhere_later() {
+    let mut before = state();
+    before.representor.as_mut().unwrap().controller = "br7".parse().ok();
+    assert_eq!(differences(&before, &state()), [] as [String; 0]);
+    // A claim of an earlier release does not tell of it.
+    before.representor = None;
+    assert_eq!(differences(&before, &state()), [] as [String; 0]);
 }
 
 #[test]

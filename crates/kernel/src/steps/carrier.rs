@@ -23,5 +23,8 @@ pub(crate) fn wait(executor: &mut Executor, want: &AwaitCarrier) -> Result<()> {
 }
 
 fn ready(link: &Link) -> bool {
-    link.carrier && link.operational && link.forwarding.unwrap_or(true)
+    // A representor's driver may tell nothing of its link: then its state is unknown, which the kernel takes for up, and so
+    // does the bridge before it forwards (netif_oper_up, include/linux/netdevice.h).
+    let operational = link.operational || link.switch_id.is_some() && link.forwarding == Some(true);
+    link.carrier && operational && link.forwarding.unwrap_or(true)
 }

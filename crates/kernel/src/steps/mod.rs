@@ -6,6 +6,7 @@ pub(crate) mod carrier;
 pub(crate) mod host_route;
 pub(crate) mod pod;
 pub(crate) mod port;
+pub(crate) mod representor;
 pub(crate) mod shape;
 pub(crate) mod veth;
 pub(crate) mod vf;

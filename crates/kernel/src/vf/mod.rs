@@ -21,7 +21,7 @@ pub use locate::{Home, Place, bring_home, place, travel_name};
 pub(crate) use mac::offer;
 pub use mac::take_up_mac;
 pub use offramp_core::vf::differences;
-pub use port::VfPort;
+pub use port::{VfPort, is_plugged};
 pub use state::{restore, state};
 pub use switchdev::Representor;
 pub use sysfs::Pf;

@@ -6,7 +6,7 @@ use super::{Host, Representor, pf_side};
 use crate::netlink::Socket;
 use crate::{Error, Result, link};
 use offramp_core::ids::MacAddr;
-use offramp_core::vf::{PfSide, VfRef, VfSettings};
+use offramp_core::vf::{PfSide, RepresentorState, VfRef, VfSettings, VfState};
 
 /// A VF, seen from outside.
 #[derive(Debug)]
@@ -35,6 +35,22 @@ impl VfPort {
         match self {
             Self::Legacy(pf) => pf_side::read(socket, pf, vf),
             Self::Switchdev(representor) => representor.read(socket),
+        }
+    }
+
+    /// What its representor is; none in legacy mode.
+    pub(super) fn representor(&self, socket: &mut Socket) -> Result<Option<RepresentorState>> {
+        match self {
+            Self::Legacy(_) => Ok(None),
+            Self::Switchdev(representor) => representor.state(socket).map(Some),
+        }
+    }
+
+    /// Puts its representor back.
+    pub(super) fn restore_representor(&self, socket: &mut Socket, before: &VfState) -> Result<()> {
+        match (self, &before.representor) {
+            (Self::Switchdev(representor), Some(before)) => representor.restore(socket, before),
+            _ => Ok(()),
         }
     }
 
@@ -88,6 +104,13 @@ impl VfPort {
             Self::Switchdev(representor) => representor.set(socket, vf, setting),
         }
     }
+}
+
+/// Whether a VF's representor is a port of the bridge with this number, and up or not.
+pub fn is_plugged(host: &Host<'_>, vf: &VfRef, bridge: u32, up: bool) -> Result<bool> {
+    let VfPort::Switchdev(representor) = VfPort::of(host, vf)? else { return Ok(false) };
+    let now = representor.link(&mut Socket::open()?)?;
+    Ok(now.controller == Some(bridge) && now.up == up)
 }
 
 fn representor(pf: &Pf, vf: &VfRef) -> Result<Option<Representor>> {

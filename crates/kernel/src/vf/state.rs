@@ -24,12 +24,14 @@ const NAME_PAUSE: Duration = Duration::from_millis(5);
 pub fn state(host: &Host<'_>, vf: &VfRef) -> Result<VfState> {
     let driver = host.driver(vf.pci)?;
     let socket = &mut Socket::open()?;
-    let pf_side = VfPort::of(host, vf)?.read(socket, vf)?;
+    let port = VfPort::of(host, vf)?;
+    let (pf_side, representor) = (port.read(socket, vf)?, port.representor(socket)?);
+    let driver_override = host.driver_override(vf.pci)?;
     let netdev = match find(host, vf.pci, &[])? {
         Some((link, _)) => Some(netdev_state(vf, &link)?),
         None => None,
     };
-    Ok(VfState { driver, pf_side, netdev })
+    Ok(VfState { driver, pf_side, driver_override, netdev, representor })
 }
 
 fn netdev_state(vf: &VfRef, link: &Link) -> Result<NetdevState> {
@@ -58,12 +60,13 @@ pub fn restore(host: &Host<'_>, vf: &VfRef, before: &VfState) -> Result<()> {
     if host.driver(vf.pci)? != before.driver {
         driver::unbind(host, vf.pci)?;
     }
+    port.restore_representor(socket, before)?;
     port.trust(socket, vf, Some(false).filter(|_| before.pf_side.trust.is_some()))?;
     port.set_back(socket, vf, &before.pf_side, before.netdev.as_ref().map(|n| n.mac))?;
-    match &before.driver {
-        Some(driver) if host.driver(vf.pci)?.is_none() => driver::bind(host, vf.pci, driver)?,
-        Some(_) => {}
-        None => driver::driver_override(host, vf.pci, None)?,
+    if let Some(driver) = &before.driver
+        && host.driver(vf.pci)?.is_none()
+    {
+        driver::bind(host, vf.pci, driver)?;
     }
     if let Some(netdev) = &before.netdev {
         restore_names(socket, &mac::netdev_of_bound(host, vf.pci)?, netdev)?;
@@ -76,7 +79,12 @@ pub fn restore(host: &Host<'_>, vf: &VfRef, before: &VfState) -> Result<()> {
         let now = mac::netdev_of_bound(host, vf.pci)?;
         socket.batch(vec![flags(&now.name, now.index, netdev)])?;
     }
-    port.trust(socket, vf, before.pf_side.trust)
+    port.trust(socket, vf, before.pf_side.trust)?;
+    // To bind a driver is to use it.
+    if host.driver_override(vf.pci)? != before.driver_override {
+        driver::driver_override(host, vf.pci, before.driver_override.as_deref())?;
+    }
+    Ok(())
 }
 
 /// Names, alias, MTU; before the MAC, since igbvf takes up an administrative one as its MTU changes.

@@ -8,10 +8,11 @@ use crate::generic::{self, Family, c_string};
 use crate::link::{self, Link, Parent, numbered};
 use crate::message::{Message, word};
 use crate::netlink::{Request, Socket};
+use crate::steps::representor::take_out;
 use crate::switchdev::{PortName, representors};
 use crate::{Error, Result};
 use offramp_core::ids::{IfName, MacAddr};
-use offramp_core::vf::{LinkState, PfSide, VfRef};
+use offramp_core::vf::{LinkState, PfSide, RepresentorState, VfRef};
 
 // include/uapi/linux/devlink.h
 const CMD_PORT_GET: u8 = 5;
@@ -57,10 +58,35 @@ impl Representor {
         Ok(Some(Self { name, device, index, port }))
     }
 
+    /// What its netdev is now.
+    pub(crate) fn link(&self, socket: &mut Socket) -> Result<Link> {
+        let missing = || Error::Missing { what: format!("representor {}", self.name) };
+        link::find_index(socket, self.index)?.ok_or_else(missing)
+    }
+
+    /// What of its netdev is put back when the VF is released.
+    pub(super) fn state(&self, socket: &mut Socket) -> Result<RepresentorState> {
+        let Link { mtu, controller, .. } = self.link(socket)?;
+        let controller = controller.map(|index| link::find_index(socket, index)).transpose()?.flatten();
+        let controller = controller.and_then(|link| link.name.parse().ok());
+        Ok(RepresentorState { name: self.name.clone(), mtu, controller })
+    }
+
+    /// Puts it back. One that was a port of something is left where it is: that was none of our doing.
+    pub(super) fn restore(&self, socket: &mut Socket, before: &RepresentorState) -> Result<()> {
+        let now = self.link(socket)?;
+        if before.controller.is_none() && now.controller.is_some() {
+            take_out(socket, &now)?;
+        }
+        if before.mtu != now.mtu {
+            socket.batch(vec![link::set_mtu(&now.name, numbered(self.index), before.mtu)])?;
+        }
+        Ok(())
+    }
+
     /// What is set; what this mode does not know is none.
     pub(super) fn read(&self, socket: &mut Socket) -> Result<PfSide> {
-        let missing = || Error::Missing { what: format!("representor {}", self.name) };
-        let representor = link::find_index(socket, self.index)?.ok_or_else(missing)?;
+        let representor = self.link(socket)?;
         let mut side = PfSide {
             link_state: Some(if representor.up { LinkState::Auto } else { LinkState::Disable }),
             vlan: bridge_vlan::of_port(socket, &representor)?,

@@ -27,6 +27,13 @@ impl Host<'_> {
         Ok(self.device(pci)?.driver())
     }
 
+    /// The only driver that the device may be bound to; none: any that fits.
+    pub fn driver_override(&self, pci: PciAddr) -> Result<Option<String>> {
+        // driver_override_show, drivers/base/driver.c, and before it each bus, print a null pointer so.
+        let named = |text: &String| !text.is_empty() && text != "(null)";
+        Ok(self.device(pci)?.text("driver_override").filter(named))
+    }
+
     /// The device's IOMMU group.
     pub fn iommu_group(&self, pci: PciAddr) -> Result<Option<u32>> {
         Ok(self.device(pci)?.link("iommu_group").and_then(|group| group.parse().ok()))

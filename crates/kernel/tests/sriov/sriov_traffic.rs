@@ -29,6 +29,7 @@ fn steps(vf: &VfRef, n: u8, vlan: u64) -> Vec<Step> {
         link: true,
         host_ports: Vec::new(),
         uplink: None,
+        plug: None,
     })
     .steps
 }

@@ -6,7 +6,8 @@ use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::network_of;
 use offramp_core::record::{Mode, Record};
 use offramp_core::step::{
-    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, HostRoute, Shape, Step,
+    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, HostRoute, PlugRepresentor,
+    Shape, Step,
 };
 use offramp_core::vf::{ROUTE_PROTOCOL, VfSettings};
 use offramp_kernel::link::{self, Link};
@@ -33,6 +34,7 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
             Step::Gateway(g) if record.mode == Mode::Inline => gateways(record, &mut host, g)?,
             Step::MoveVf(m) => own_link(record, &mut pod, &m.name, m.mac).map(drop)?,
             Step::HostRoute(r) => way_to_pod(record, &mut host, r)?,
+            Step::PlugRepresentor(p) => representor(record, &mut host, p)?,
             Step::ConfigureVf(v) => vf(store, record, v)?,
             Step::BindVf(b) => driver(record, b)?,
             // A filter that is full has no room for it, which the daemon reports.
@@ -148,6 +150,18 @@ fn port(record: &Record, host: &mut Socket, p: &AttachPort) -> Result<(), CniErr
         return Ok(());
     }
     Err(failed(record, format!("link {} is not up as a port of bridge {}", p.link, p.bridge)))
+}
+
+fn representor(record: &Record, host: &mut Socket, p: &PlugRepresentor) -> Result<(), CniError> {
+    let bridge = bridge(record, host, &p.bridge)?;
+    if vf::is_plugged(&Host::default(), &p.vf, bridge.index, p.up)? {
+        return Ok(());
+    }
+    let state = if p.up { "up" } else { "down" };
+    Err(failed(
+        record,
+        format!("the representor of {} is not {state} as a port of bridge {}", p.vf, p.bridge),
+    ))
 }
 
 fn limits(record: &Record, host: &mut Socket, s: &Shape) -> Result<(), CniError> {
