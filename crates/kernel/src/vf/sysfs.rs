@@ -77,3 +77,47 @@ impl Host<'_> {
 fn netdev(link: &Device) -> Option<Pf> {
     Some(Pf { name: link.name().parse().ok()?, index: link.number("ifindex")? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysfs::fixture::Machine;
+
+    const VF: &str = "0000:01:10.0";
+
+    fn vf(port: u32, index: u16) -> VfRef {
+        let port = PortKey { device: "0000:01:00.0".into(), port };
+        VfRef { pci: VF.parse().unwrap(), port, pf: "renamed".parse().unwrap(), index }
+    }
+
+    /// As the inventory numbers them, whose keys plans and claims have.
+    #[test]
+    fn ports_of_one_function_without_dev_port_are_told_by_their_names() {
+        let machine = Machine::new();
+        let function = machine.pf("0000:01:00.0");
+        machine.vf(&function, 3, VF, "igbvf");
+        for (index, name, port) in [(2, "b", "p0"), (3, "a", "p1")] {
+            function.link(index, name, &[("phys_port_name", port), ("ifindex", &index.to_string())]);
+        }
+        let host = Host { sysfs: machine.sysfs(), ..Host::default() };
+        let name = |port| host.pf(&vf(port, 3)).map(|pf| pf.name.to_string()).map_err(|e| e.to_string());
+        assert_eq!((name(0), name(1)), (Ok("b".into()), Ok("a".into())));
+        assert!(name(2).unwrap_err().contains("0000:01:00.0/2"));
+        let other = host.pf(&vf(0, 2)).unwrap_err().to_string();
+        assert!(other.ends_with("there is no such VF"), "{other}");
+    }
+
+    #[test]
+    fn the_only_driver_that_it_may_have() {
+        let machine = Machine::new();
+        let function = machine.pf("0000:01:00.0");
+        let device = machine.vf(&function, 0, VF, "igbvf");
+        let host = Host { sysfs: machine.sysfs(), ..Host::default() };
+        let told = || host.driver_override(VF.parse().unwrap()).unwrap();
+        assert_eq!(told(), None, "a kernel without it");
+        for (text, driver) in [("(null)", None), ("", None), ("vfio-pci", Some("vfio-pci".to_owned()))] {
+            device.set("driver_override", text);
+            assert_eq!(told(), driver);
+        }
+    }
+}
