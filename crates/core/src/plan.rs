@@ -8,7 +8,7 @@ use crate::nic::PciAddr;
 use crate::spec::{Address, HostPort, Spec};
 use crate::step::{
     Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateVeth, Gateway, KnowMac,
-    Neighbours, Shape, Step,
+    Neighbours, Shape, Step, Undo,
 };
 use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
@@ -95,6 +95,23 @@ impl Plan {
             None => Path::Veth,
             Some(_) if self.steps.iter().any(for_userspace) => Path::VfUserspace,
             Some(_) => Path::Vf,
+        }
+    }
+
+    /// The bridge that is made, and taken back with the rest; see [`Plan::leave_bridge`].
+    pub fn own_bridge(&self) -> Option<&IfName> {
+        self.steps.iter().find_map(|s| match s.undo() {
+            Some(Undo::RemoveBridge { name, .. }) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The attachment is made: whoever made its bridge, from here on it is shared, and stays.
+    pub fn leave_bridge(&mut self) {
+        for step in &mut self.steps {
+            if let Step::EnsureBridge(bridge) = step {
+                bridge.mac = None;
+            }
         }
     }
 

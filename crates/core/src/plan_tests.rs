@@ -125,8 +125,8 @@ proptest! {
         let plan = plan(&id, &spec);
         let deleted: Vec<_> = plan.steps.iter().filter_map(Step::undo).filter_map(|u| match u {
             Undo::DeleteLink { name, mac } => Some((name.clone(), mac)),
-            Undo::ForgetNeighbours(_) | Undo::ForgetMac(_) | Undo::ReturnVf(_) | Undo::RemoveHostRoute(_) => None,
-            Undo::UnplugRepresentor(_) => None,
+            Undo::RemoveBridge { .. } | Undo::ForgetNeighbours(_) | Undo::ForgetMac(_) => None,
+            Undo::ReturnVf(_) | Undo::RemoveHostRoute(_) | Undo::UnplugRepresentor(_) => None,
         }).collect();
         let mut expected = vec![(host_ifname(&id), spec.host_mac)];
         if limited { expected.push((ifb_name(&id), MacAddr::local(3))); }

@@ -67,7 +67,8 @@ pub struct BridgeSpec {
 pub struct EnsureBridge {
     /// Its name.
     pub name: IfName,
-    /// Of a bridge that is made; none: a random one. The pods know their gateway by it.
+    /// Of a bridge that is made, by which its undo knows it; none: a random one, and it stays. The pods know their
+    /// gateway by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
     /// Bytes; none: the kernel's default.

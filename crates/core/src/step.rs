@@ -13,7 +13,7 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Step {
-    /// The bridge is there, up, and has these settings. Shared, so never undone.
+    /// The bridge is there, up, and has these settings. Shared, so undone only where it was made by an ADD that failed.
     EnsureBridge(EnsureBridge),
     /// A veth pair, its pod end made inside the pod's netns.
     CreateVeth(CreateVeth),
@@ -257,6 +257,13 @@ pub enum Undo<'a> {
         /// Its MAC.
         mac: MacAddr,
     },
+    /// Delete the bridge of this name, if it has this MAC and no port.
+    RemoveBridge {
+        /// Its name.
+        name: &'a IfName,
+        /// Its MAC.
+        mac: MacAddr,
+    },
     /// Forget these neighbours, where they still have this MAC.
     ForgetNeighbours(&'a Neighbours),
     /// Take the pod's MAC out of the PF's filter.
@@ -294,6 +301,7 @@ impl Step {
     /// What takes it back; none where nothing of the attachment's own was made.
     pub fn undo(&self) -> Option<Undo<'_>> {
         match self {
+            Self::EnsureBridge(b) => b.mac.map(|mac| Undo::RemoveBridge { name: &b.name, mac }),
             Self::CreateVeth(v) => Some(Undo::DeleteLink { name: &v.host, mac: v.host_mac }),
             Self::Shape(s) if s.bandwidth.egress.is_some() => {
                 Some(Undo::DeleteLink { name: &s.ifb, mac: s.ifb_mac })
@@ -307,7 +315,6 @@ impl Step {
             Self::ConfigureVf(_)
             | Self::BindVf(_)
             | Self::Shape(_)
-            | Self::EnsureBridge(_)
             | Self::AttachPort(_)
             | Self::Gateway(_)
             | Self::ConfigurePod(_)

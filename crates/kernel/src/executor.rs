@@ -95,6 +95,10 @@ impl<'a> Executor<'a> {
         match step.undo() {
             None => Ok(()),
             Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
+            Some(Undo::RemoveBridge { name, mac }) => match steps::bridge::has_ports(self, name)? {
+                true => Ok(()),
+                false => self.delete_link(name, mac),
+            },
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
             Some(Undo::ForgetMac(know)) => fdb::forget(&mut self.host, know),
             Some(Undo::RemoveHostRoute(route)) => steps::host_route::remove(self, route),

@@ -9,6 +9,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use offramp_core::cni::error::codes;
+use offramp_core::cni::ipam::delegate_timeout;
 use offramp_core::cni::result::CniResult;
 use offramp_core::cni::{CniError, Verb};
 use offramp_core::ids::AttachmentId;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A DHCP lease can take half a minute; the runtime gives a sandbox four.
+/// Of plugins of further networks, which may have delegates of their own; the runtime gives a sandbox four minutes.
 const DEADLINE: Duration = Duration::from_secs(90);
 /// STATUS must be answered within 500 ms: the rest is ours and the runtime's.
 const STATUS_DEADLINE: Duration = Duration::from_millis(400);
@@ -33,7 +34,7 @@ const MAX_OUTPUT: u64 = 1 << 20;
 /// A plugin and what it is called with.
 #[derive(Debug, Clone)]
 pub struct Delegate<'a> {
-    /// What it is, for messages: [`IPAM`], or the network.
+    /// What it is, for messages.
     pub role: &'a str,
     /// Its file name.
     pub plugin: &'a str,
@@ -43,12 +44,30 @@ pub struct Delegate<'a> {
     pub path: &'a [String],
     /// `CNI_ARGS`
     pub args: &'a str,
-    /// When it is killed, if that is sooner than its verb's own limit.
+    /// How long a call may take before it is killed; STATUS never takes longer than its own limit.
+    pub patience: Duration,
+    /// When it is killed, if that is sooner.
     pub until: Option<Instant>,
 }
 
-/// The role of a plugin that gives addresses.
-pub const IPAM: &str = "IPAM plugin";
+impl<'a> Delegate<'a> {
+    /// A plugin that gives addresses; its configuration says how long it may take.
+    pub fn ipam(plugin: &'a str, config: &'a Value, path: &'a [String], args: &'a str) -> Self {
+        let patience = delegate_timeout(config);
+        Self { role: "IPAM plugin", plugin, config, path, args, patience, until: None }
+    }
+
+    /// A plugin of a further network, for messages by its `role`.
+    pub fn of_network(
+        role: &'a str,
+        plugin: &'a str,
+        config: &'a Value,
+        (path, args): (&'a [String], &'a str),
+        until: Option<Instant>,
+    ) -> Self {
+        Self { role, plugin, config, path, args, patience: DEADLINE, until }
+    }
+}
 
 impl Delegate<'_> {
     /// ADD. When it fails, its DEL is called, as the specification demands.
@@ -109,7 +128,7 @@ impl Delegate<'_> {
             .spawn()
             .map_err(|e| failed(&format!("start {}", program.display()), e))?;
         offramp_kernel::crash::point("delegate.started");
-        let patience = if verb == Verb::Status { STATUS_DEADLINE } else { DEADLINE };
+        let patience = if verb == Verb::Status { STATUS_DEADLINE } else { self.patience };
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         let patience = left.map_or(patience, |left| left.min(patience));
         let status = self.wait(child, patience).map_err(|e| failed("wait for it", e))?;

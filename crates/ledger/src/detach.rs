@@ -3,7 +3,8 @@
 //! are any the record stays.
 
 use crate::addresses::Addresses;
-use crate::delegate::{Delegate, IPAM};
+use crate::delegate::Delegate;
+use crate::files::Written;
 use crate::{Store, device_info};
 use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
@@ -17,13 +18,15 @@ use offramp_kernel::{Executor, Netns, crash, link, netlink, nft};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FIREWALL_PATIENCE: Duration = Duration::from_secs(20);
+/// An ADD that uses the bridge has its port in milliseconds, or waits for a slow link: then the bridge is in use.
+const BRIDGE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Undoes what the record plans, hands its VFs to the cleaner, frees its addresses, and removes it. The caller holds the
 /// attachment's lock. A VF's link that is in a namespace which nobody can find is ended by the cleaner: no process is
 /// there that could use its addresses.
 pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<(), CniError> {
     let mut errors: Vec<CniError> = Vec::new();
-    mark(store, record);
+    let marked = mark(store, record);
     errors.extend(networks(record).err());
     crash::point("detach.marked");
     errors.extend(remove_rules(store, record).err());
@@ -35,7 +38,8 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
         Ok(claims) => {
             errors.extend(undo(store, record, patience));
             crash::point("detach.undone");
-            if !is_current(store, record) {
+            let untouched = marked.is_some_and(|marked| store.has(&record.attachment, &marked));
+            if !untouched && !is_current(store, record) {
                 return Ok(());
             }
             if errors.is_empty() {
@@ -87,17 +91,18 @@ fn networks(record: &Record) -> Result<(), CniError> {
 }
 
 /// Whoever replaces all rules by the records' must not bring back this one's; and a daemon can finish what dies
-/// half way, though the pod lives.
-pub fn mark(store: &Store, record: &mut Record) {
-    if record.state != State::Deleting {
-        record.state = State::Deleting;
-        note(store, record);
+/// half way, though the pod lives. Returns the record's file, if it was written here.
+pub fn mark(store: &Store, record: &mut Record) -> Option<Written> {
+    if record.state == State::Deleting {
+        return None;
     }
+    record.state = State::Deleting;
+    note(store, record)
 }
 
 /// Notes progress. On a full disk without: detaching is what makes room again.
-fn note(store: &Store, record: &Record) {
-    let _ = store.write(record);
+fn note(store: &Store, record: &Record) -> Option<Written> {
+    store.write_kept(record).ok()
 }
 
 /// Rules are known by addresses. Once the addresses are free they are another's, with rules that look the same:
@@ -151,6 +156,11 @@ fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
     // Whose address was given to another has the same MAC as that one: its neighbour entry is no longer this one's.
     if has_successor(record) {
         steps.retain(|s| !matches!(s, Step::Neighbours(_)));
+    }
+    // Until all is undone nobody adds to it. Who does at this moment needs it: then it stays.
+    let bridge = record.plan.own_bridge().map(|b| store.lock_bridge(b, BRIDGE_PATIENCE));
+    if matches!(bridge, Some(Err(_))) {
+        steps.retain(|s| !matches!(s, Step::EnsureBridge(_)));
     }
     let mut executor = match Executor::new(None) {
         Ok(executor) => executor.with_patience(patience).with_record_netns(record.netns.clone()),
@@ -227,7 +237,7 @@ fn free_addresses(record: &Record) -> Result<(), CniError> {
         IpamHold::Delegate { plugin, config, path, args } => {
             let netns = record.netns.path.to_string_lossy();
             let netns = if record.netns.path.exists() { netns.as_ref() } else { "" };
-            Delegate { role: IPAM, plugin, config, path, args, until: None }.del(&record.attachment, netns)
+            Delegate::ipam(plugin, config, path, args).del(&record.attachment, netns)
         }
     }
 }

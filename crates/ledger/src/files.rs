@@ -1,10 +1,10 @@
 //! Files that are whole or not there, and locks that die with their holder.
 
 use crate::{Error, Result};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,9 +38,18 @@ pub(crate) fn with_dir<T>(dir: &Path, work: impl Fn() -> std::io::Result<T>) -> 
 /// Replaces `dir/name` as a whole: a reader finds the old content or the new, also after a crash. It is written to
 /// `dir/temporary` first, which a writer that dies leaves behind.
 pub(crate) fn replace(dir: &Path, name: &str, temporary: &str, content: &[u8]) -> Result<()> {
+    replace_kept(dir, name, temporary, content).map(drop)
+}
+
+/// The same, and keeps the file open.
+pub(crate) fn replace_kept(dir: &Path, name: &str, temporary: &str, content: &[u8]) -> Result<Written> {
     let path = dir.join(name);
     let temporary = dir.join(temporary);
-    let write = || write_file(&temporary, content).and_then(|()| fs::rename(&temporary, &path));
+    let write = || {
+        let file = write_file(&temporary, content)?;
+        fs::rename(&temporary, &path)?;
+        Ok(Written(file))
+    };
     with_dir(dir, write).map_err(|source| {
         let _ = fs::remove_file(&temporary); // on a full disk it takes room
         Error::Io { what: "write", path, source }
@@ -52,7 +61,7 @@ pub(crate) fn create(dir: &Path, name: &str, temporary: &str, content: &[u8]) ->
     let path = dir.join(name);
     let temporary = dir.join(temporary);
     let made =
-        with_dir(dir, || write_file(&temporary, content).and_then(|()| fs::hard_link(&temporary, &path)));
+        with_dir(dir, || write_file(&temporary, content).and_then(|_| fs::hard_link(&temporary, &path)));
     let _ = fs::remove_file(&temporary);
     match made {
         Ok(()) => Ok(true),
@@ -61,12 +70,26 @@ pub(crate) fn create(dir: &Path, name: &str, temporary: &str, content: &[u8]) ->
     }
 }
 
-fn write_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_file(path: &Path, content: &[u8]) -> std::io::Result<File> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_data()?;
     offramp_kernel::crash::point("file.written");
-    Ok(())
+    Ok(file)
+}
+
+/// A file as it was written. While it is open no other has its inode number: what is found in its place is it, with
+/// what was written, or another.
+#[derive(Debug)]
+pub struct Written(File);
+
+impl Written {
+    /// Whether it is what is at `path`. False also if that cannot be found out.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let identity = |m: Metadata| (m.dev(), m.ino());
+        let (own, there) = (self.0.metadata().map(identity), fs::symlink_metadata(path).map(identity));
+        matches!((own, there), (Ok(own), Ok(there)) if own == there)
+    }
 }
 
 /// More is no record.
@@ -96,13 +119,28 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// Locks `dir/name`, waiting at most `patience`. `what` is named if somebody else keeps it.
 pub(crate) fn lock(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<Lock> {
+    lock_by(dir, name, what, patience, File::try_lock)
+}
+
+/// The same, beside others who share it.
+pub(crate) fn lock_shared(dir: &Path, name: &str, what: &str, patience: Duration) -> Result<Lock> {
+    lock_by(dir, name, what, patience, File::try_lock_shared)
+}
+
+fn lock_by(
+    dir: &Path,
+    name: &str,
+    what: &str,
+    patience: Duration,
+    attempt: fn(&File) -> std::result::Result<(), TryLockError>,
+) -> Result<Lock> {
     const LONGEST_PAUSE: Duration = Duration::from_millis(10);
     let path = dir.join(name);
     let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = with_dir(dir, open).map_err(Error::io("open lock", &path))?;
     let (start, mut pause) = (Instant::now(), Duration::from_micros(100));
     loop {
-        match file.try_lock() {
+        match attempt(&file) {
             Ok(()) => return Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Interrupted => {}

@@ -18,5 +18,5 @@ mod store;
 
 pub use claims::{Claims, VfLock};
 pub use error::{Error, Result};
-pub use files::Lock;
+pub use files::{Lock, Written};
 pub use store::{Listing, Store};

@@ -2,11 +2,12 @@
 
 use crate::addresses::Addresses;
 use crate::claims::Claims;
-use crate::files::{self, Lock};
+use crate::files::{self, Lock, Written};
 use crate::{Error, Result};
-use offramp_core::ids::{AttachmentId, NetworkName};
+use offramp_core::ids::{AttachmentId, IfName, NetworkName};
 use offramp_core::record::{FORMAT, Record};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -121,6 +122,18 @@ impl Store {
         files::lock(&self.root.join("locks"), "firewall", "the firewall", patience)
     }
 
+    /// Keeps a bridge while something is added to it, beside others who do the same.
+    pub fn share_bridge(&self, bridge: &IfName, patience: Duration) -> Result<Lock> {
+        let (name, what) = bridge_lock(bridge);
+        files::lock_shared(&self.root.join("locks"), &name, &what, patience)
+    }
+
+    /// Keeps everybody from adding to a bridge.
+    pub fn lock_bridge(&self, bridge: &IfName, patience: Duration) -> Result<Lock> {
+        let (name, what) = bridge_lock(bridge);
+        files::lock(&self.root.join("locks"), &name, &what, patience)
+    }
+
     /// Reads a record; none if there is none.
     pub fn read(&self, id: &AttachmentId) -> Result<Option<Record>> {
         let path = self.path(id);
@@ -136,12 +149,33 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// Whether its record tells of further networks; false if it cannot be read.
+    pub fn has_networks(&self, id: &AttachmentId) -> bool {
+        #[derive(Deserialize)]
+        struct OnlyNetworks {
+            #[serde(default)]
+            networks: Vec<IgnoredAny>,
+        }
+        let bytes = files::read(&self.path(id)).unwrap_or_default();
+        serde_json::from_slice(&bytes).is_ok_and(|only: OnlyNetworks| !only.networks.is_empty())
+    }
+
     /// Writes a record, as a whole.
     pub fn write(&self, record: &Record) -> Result<()> {
+        self.write_kept(record).map(drop)
+    }
+
+    /// The same, and keeps its file open: so [`Store::has`] can tell it from any other.
+    pub fn write_kept(&self, record: &Record) -> Result<Written> {
         let path = self.path(&record.attachment);
         let json = serde_json::to_vec(record).map_err(|e| Error::io("encode", &path)(e.into()))?;
         let id = &record.attachment;
-        files::replace(&self.attachments_dir(), &file_name(id), &self.writer.temporary(id), &json)
+        files::replace_kept(&self.attachments_dir(), &file_name(id), &self.writer.temporary(id), &json)
+    }
+
+    /// Whether this is the attachment's record still: nobody has removed it or written another.
+    pub fn has(&self, id: &AttachmentId, written: &Written) -> bool {
+        written.is_at(&self.path(id))
     }
 
     /// Removes a record, and what writers of it that died left behind; one that is not there is removed.
@@ -194,6 +228,10 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+fn bridge_lock(bridge: &IfName) -> (String, String) {
+    (format!("bridge-{bridge}"), format!("bridge {bridge}"))
 }
 
 fn file_name(id: &AttachmentId) -> String {

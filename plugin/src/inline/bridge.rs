@@ -25,7 +25,7 @@ pub fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf)
     };
     let ensure = EnsureBridge {
         name: bridge.bridge.clone(),
-        mac: None,
+        mac: Some(MacAddr::local(random::bits64()?)),
         mtu: bridge.mtu,
         vlan_filtering: bridge.vlan_filtering(),
         promisc: bridge.promisc,

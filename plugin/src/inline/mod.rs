@@ -25,11 +25,14 @@ use offramp_core::vf::{self as core_vf, VfSpec};
 use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::vf::Host;
 use offramp_kernel::{Executor, Netns, crash, nft};
-use offramp_ledger::delegate::{Delegate, IPAM};
+use offramp_ledger::delegate::Delegate;
 use offramp_ledger::{VfLock, device_info};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
+
+/// Who takes a bridge back that it made has it locked for milliseconds.
+const BRIDGE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// An interface that is wished for; its addresses are found later.
 enum Wish {
@@ -210,15 +213,22 @@ fn with_delegate(
 /// Calls to a delegated plugin with this call's configuration.
 pub fn delegate<'a>(cx: &'a Context, plugin: &'a str) -> Delegate<'a> {
     let Context { call, conf, .. } = cx;
-    Delegate { role: IPAM, plugin, config: &conf.raw, path: &call.path, args: &call.raw_args, until: None }
+    Delegate::ipam(plugin, &conf.raw, &call.path, &call.raw_args)
 }
 
 fn wire(cx: &mut Context, record: &Record, wish: &Wish, netns: &Netns, from: usize) -> Result<(), CniError> {
+    // An ADD that fails takes the bridge back that it made, unless it has ports.
+    let shared = match wish {
+        Wish::Bridge(spec, _) => Some(cx.store.share_bridge(&spec.bridge.name, BRIDGE_PATIENCE)?),
+        Wish::Vf(..) => None,
+    };
     let mut executor = Executor::new(Some(netns))?;
     if let Wish::Vf(spec, lock) = wish {
         executor = executor.with_vfs(Host::default().with_lock(spec.vf.pci, lock.as_fd()));
     }
-    cx.execute(&mut executor, &record.plan.steps[from..])
+    let outcome = cx.execute(&mut executor, &record.plan.steps[from..]);
+    drop(shared);
+    outcome
 }
 
 /// The record's plan but for its rules, which are returned. Elements of nftables have no owner: until its addresses are
@@ -246,6 +256,7 @@ fn finish(cx: &mut Context, record: &mut Record, rules: Rules) -> Result<(), Cni
         crash::point("device-info.written");
     }
     record.state = State::Ready;
+    record.plan.leave_bridge();
     cx.store.write(record)?;
     crash::point("record.ready");
     Ok(())

@@ -32,7 +32,9 @@ pub fn can_attach(cx: &Context, record: &Record) -> Result<(), CniError> {
     for d in &record.networks {
         for plugin in (0..d.plugins.len()).filter(|i| !d.is_ours(*i)) {
             let (role, args) = (role(d), String::new());
-            let found = delegate(&role, d.type_of(plugin), &Value::Null, (&cx.call.path, &args), None).find();
+            let found =
+                Delegate::of_network(&role, d.type_of(plugin), &Value::Null, (&cx.call.path, &args), None)
+                    .find();
             found?;
         }
     }
@@ -119,6 +121,9 @@ pub fn detach(cx: &Context, record: &mut Record) -> Result<(), CniError> {
 /// As [`detach`], of an attachment that may have a record or not. One that cannot be read is told of by who takes back
 /// the rest.
 pub fn detach_of(cx: &Context, id: &AttachmentId) -> Result<(), CniError> {
+    if !cx.store.has_networks(id) {
+        return Ok(());
+    }
     match cx.store.read(id) {
         Ok(Some(mut record)) => detach(cx, &mut record),
         Ok(None) | Err(_) => Ok(()),
@@ -157,16 +162,6 @@ pub fn clear_in_background(cx: &Context, leftovers: Vec<AttachmentId>) {
 
 fn role(network: &Delegation) -> String {
     format!("network {}: plugin", network.network)
-}
-
-fn delegate<'a>(
-    role: &'a str,
-    plugin: &'a str,
-    config: &'a Value,
-    (path, args): (&'a [String], &'a str),
-    until: Option<Instant>,
-) -> Delegate<'a> {
-    Delegate { role, plugin, config, path, args, until }
 }
 
 /// One plugin of one network.
@@ -215,7 +210,11 @@ impl Plugin<'_> {
         };
         let (role, config) = (role(self.network), self.network.config(self.index));
         let plugin = self.network.type_of(self.index);
-        delegate(&role, plugin, &config, (path, args), Some(self.until)).call(verb, Some(&self.id()), netns)
+        Delegate::of_network(&role, plugin, &config, (path, args), Some(self.until)).call(
+            verb,
+            Some(&self.id()),
+            netns,
+        )
     }
 
     fn id(&self) -> AttachmentId {

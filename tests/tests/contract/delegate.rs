@@ -1,7 +1,7 @@
 //! Delegated IPAM plugins: the reference ones, and one that does what a test wants of it.
 
 use crate::node_and_pod;
-use offramp_tests::{Lab, Node, Pod, assert_same, over, traffic};
+use offramp_tests::{Lab, Node, Pod, assert_same, over, traffic, until};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -276,6 +276,31 @@ fn status_does_not_wait_for_a_delegate_that_is_stuck() {
     let conf = conf(&node, json!({"type": "fake"}));
     let status = node.call("STATUS").env("CNI_PATH", fake.dir().to_str().unwrap()).config(&conf);
     status.run().failed(50, &["fake", "did not answer STATUS within 400 ms"]);
+}
+
+/// The plugin's children go with it, so that none takes an address behind the back of the DEL that follows.
+#[test]
+fn one_that_hangs_is_killed_with_its_group_when_its_time_is_up() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let fake = Fake::new(&node);
+    let conf = over(conf(&node, json!({"type": "fake"})), json!({"ipamTimeout": 1}));
+    fake.write("before-ADD", "sleep 1000 & echo $! > child; wait");
+    call(&node, "ADD", &pod, &fake, &conf).failed(11, &["fake", "ADD did not end within 1.0 s", "killed"]);
+    let child = std::fs::read_to_string(fake.dir().join("child")).unwrap();
+    let cmdline = format!("/proc/{}/cmdline", child.trim());
+    until("its child is dead", || std::fs::read(&cmdline).unwrap_or_default().is_empty());
+
+    assert_eq!(node.records(), [""; 0]);
+    // What has begun may take what its own configuration says, whatever a later call's does.
+    fake.write("before-ADD", "");
+    call(&node, "ADD", &pod, &fake, &conf).ok();
+    fake.write("before-DEL", "exec sleep 1000");
+    let patient = over(conf.clone(), json!({"ipamTimeout": 180}));
+    call(&node, "DEL", &pod, &fake, &patient).failed(11, &["fake", "DEL did not end within 1.0 s"]);
+    fake.write("before-DEL", "");
+    call(&node, "DEL", &pod, &fake, &conf).ok();
+    assert_eq!(node.records(), [""; 0]);
 }
 
 #[test]

@@ -207,16 +207,13 @@ impl ModeConf {
     fn take(f: &mut Fields, runtime_device: Option<&Value>) -> Result<Self, CniError> {
         if VfConf::is_meant(f, runtime_device) {
             let vf = VfConf::take(f, runtime_device)?;
-            return Ok(Self::Inline {
-                link: Link::Vf(Box::new(vf)),
-                ipam: Box::new(Ipam::parse(f.take("ipam")?)?),
-            });
+            return Ok(Self::Inline { link: Link::Vf(Box::new(vf)), ipam: Box::new(Ipam::take(f)?) });
         }
         if !f.has("bridge") && !f.has("ipam") {
             return Ok(Self::Node);
         }
         let bridge = BridgeConf::take(f)?;
-        let ipam = Ipam::parse(f.take("ipam")?)?;
+        let ipam = Ipam::take(f)?;
         if bridge.disable_container_interface && ipam != Ipam::None {
             return Err(CniError::config(
                 "disableContainerInterface and ipam cannot both be set: a link that is down has no addresses",

@@ -6,7 +6,16 @@ use crate::ipam::RangeError;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a delegated plugin may take for a call: beside `ipam`, whose fields are the plugin's own.
+const TIMEOUT: &str = "ipamTimeout";
+/// Of [`TIMEOUT`], in seconds. The runtime gives a sandbox four minutes.
+const TIMEOUTS: RangeInclusive<u64> = 1..=180;
+/// Seconds, where the configuration says nothing: a DHCP lease can take half a minute.
+const DEFAULT_TIMEOUT: u64 = 90;
 
 /// Who gives addresses in inline mode.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +78,28 @@ impl Ipam {
             .map_err(|e| CniError::config(format!("field \"ipam.ranges\": {e}")))?;
         Ok(Self::Own(own))
     }
+
+    /// Takes the fields of the configuration `f` that say who gives addresses. Error 7 or 2 names the field.
+    pub fn take(f: &mut Fields) -> Result<Self, CniError> {
+        let ipam = Self::parse(f.take("ipam")?)?;
+        // Of any other the field stays where it is, and is an error: nobody would heed it.
+        if matches!(ipam, Self::Delegate { .. })
+            && let Some(seconds) = f.take::<u64>(TIMEOUT)?
+            && !TIMEOUTS.contains(&seconds)
+        {
+            let (least, most) = (TIMEOUTS.start(), TIMEOUTS.end());
+            return Err(CniError::config(format!(
+                "field {TIMEOUT:?} with value {seconds}: it must be {least} to {most} seconds"
+            )));
+        }
+        Ok(ipam)
+    }
+}
+
+/// How long a delegated plugin may take for a call with this configuration, which was taken apart before.
+pub fn delegate_timeout(config: &Value) -> Duration {
+    let seconds = config.get(TIMEOUT).and_then(Value::as_u64).filter(|s| TIMEOUTS.contains(s));
+    Duration::from_secs(seconds.unwrap_or(DEFAULT_TIMEOUT))
 }
 
 /// `subnet`, `rangeStart`, `rangeEnd`, `gateway` beside `type`, as old configurations have them.

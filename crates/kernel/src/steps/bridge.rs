@@ -87,6 +87,12 @@ fn correct(socket: &mut Socket, want: &EnsureBridge, is: &Link) -> Result<()> {
     socket.batch(requests)
 }
 
+/// Whether somebody uses the bridge. Nobody is told of a port that comes in between: the caller keeps them away.
+pub(crate) fn has_ports(executor: &mut Executor, name: &IfName) -> Result<bool> {
+    let Some(bridge) = link::index_of(name)? else { return Ok(false) };
+    Ok(link::list(&mut executor.host)?.iter().any(|l| l.controller == Some(bridge)))
+}
+
 /// Puts the gateways' addresses on the bridge and has the node forward.
 pub(crate) fn gateway(executor: &mut Executor, want: &Gateway) -> Result<()> {
     let name = want.bridge.as_str();
