@@ -18,11 +18,6 @@ pub(crate) const fn half(number: u16) -> u32 {
     u16::from_be_bytes(number.to_ne_bytes()) as u32
 }
 
-/// As [`half`].
-pub(crate) const fn word(number: u32) -> u32 {
-    u32::from_be_bytes(number.to_ne_bytes())
-}
-
 pub(crate) const fn load_byte(at: u32) -> sock_filter {
     one(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, at)
 }

@@ -2,6 +2,7 @@
 //! and takes them back; what to do is decided elsewhere.
 
 pub mod addr;
+mod aside;
 pub mod channels;
 pub mod child;
 pub mod crash;

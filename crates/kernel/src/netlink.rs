@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// struct nlmsghdr (include/uapi/linux/netlink.h).
@@ -67,8 +68,10 @@ impl Request {
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
-    buffer: Vec<u8>,
 }
+
+/// What answers are received in, between two of them: whichever socket's, since each buffer is a mapping of its own.
+static SPARE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
 /// What came back for one message.
 enum Reply {
@@ -91,8 +94,8 @@ impl Socket {
 
     fn of_protocol(protocol: isize) -> Result<Self> {
         let fail = |e: std::io::Error| Error::io("open a netlink socket", &e);
-        let mut raw = RawSocket::new(protocol).map_err(fail)?;
-        raw.bind_auto().map_err(fail)?;
+        let raw = RawSocket::new(protocol).map_err(fail)?;
+        // Which also binds it (netlink_connect, net/netlink/af_netlink.c).
         raw.connect(&SocketAddr::new(0, 0)).map_err(fail)?;
         raw.set_ext_ack(true).map_err(fail)?;
         raw.set_cap_ack(true).map_err(fail)?;
@@ -100,7 +103,7 @@ impl Socket {
         raw.set_netlink_get_strict_chk(true).map_err(fail)?;
         setsockopt(&raw, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE_SECONDS, 0))
             .map_err(|e| Error::sys("set a netlink socket's time-out", e))?;
-        Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Self { raw, sequence: 0 })
     }
 
     /// Opens one inside `netns`.
@@ -266,15 +269,19 @@ impl Socket {
     }
 
     fn receive(&mut self, what: &str) -> Result<Vec<(u32, Reply)>> {
+        let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = spare().take().unwrap_or_else(|| Vec::with_capacity(BUFFER));
         loop {
-            self.buffer.clear();
-            match self.raw.recv(&mut self.buffer, 0) {
+            buffer.clear();
+            match self.raw.recv(&mut buffer, 0) {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::io(format!("{what}: wait for the kernel's answer"), &e)),
                 Ok(_) => break,
             }
         }
-        parse_replies(&self.buffer, what)
+        let replies = parse_replies(&buffer, what);
+        *spare() = Some(buffer);
+        replies
     }
 }
 
