@@ -9,6 +9,7 @@ use netlink_packet_route::link::{
     LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use offramp_core::ids::{IfName, MacAddr};
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -218,13 +219,30 @@ fn lookup(socket: &mut Socket, what: &str, message: LinkMessage) -> Result<Optio
     }
 }
 
-/// The index of a link in the calling thread's namespace; see [`index_in`].
+/// The index of a link in the calling thread's namespace, if it is there. By binding a socket to it, which looks under RCU
+/// as [`index_in`] does, but for a name that nobody has does not start `modprobe`, twice, as that ioctl would (`dev_load`,
+/// net/core/dev_ioctl.c): whoever takes something back asks for what is gone.
 pub fn index_of(name: &IfName) -> Result<Option<u32>> {
-    match nix::net::if_::if_nametoindex(name.as_str()) {
-        Ok(index) => Ok(Some(index)),
-        Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
-        Err(e) => Err(Error::sys(format!("look up link {name}"), e)),
+    let failed = |e| Error::sys(format!("look up link {name}"), e);
+    let socket =
+        socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
+    match setsockopt(&socket, sockopt::BindToDevice, &name.as_str().into()) {
+        Ok(()) => bound_index(&socket).map(Some).map_err(failed),
+        Err(Errno::ENODEV) => Ok(None),
+        Err(e) => Err(failed(e)),
     }
+}
+
+/// `SO_BINDTOIFINDEX` (socket(7), Linux 5.1).
+fn bound_index(socket: &impl AsFd) -> nix::Result<u32> {
+    let (mut index, mut len) = (0u32, size_of::<u32>() as nix::libc::socklen_t);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open, and the kernel writes at most `len` bytes, the size of `index`.
+    let got = unsafe {
+        use nix::libc::{SO_BINDTOIFINDEX, SOL_SOCKET, getsockopt};
+        getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (&raw mut index).cast(), &raw mut len)
+    };
+    Errno::result(got).map(|_| index)
 }
 
 /// The index of a link that must be there, in the socket's namespace. By ioctl: unlike RTM_GETLINK it does not wait for
