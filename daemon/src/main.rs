@@ -1,6 +1,7 @@
 //! The Offramp node daemon and its command line.
 
 mod allocator;
+mod calls;
 mod cleaner;
 mod cli;
 mod config;

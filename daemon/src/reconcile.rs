@@ -5,8 +5,10 @@ use crate::config::{Source, Standalone};
 use crate::eswitch::Eswitch;
 use crate::node::{Applied, Node};
 use crate::overlay::Overlay;
+use ipnetwork::IpNetwork;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use offramp_core::ids::IfName;
 use offramp_core::peer::Own;
 use offramp_kernel::nft;
 use std::os::fd::AsFd;
@@ -34,6 +36,20 @@ impl Waker {
     }
 }
 
+/// What a look wanted that put it right. What a later look finds amiss of the same has vanished, and is repaired; what
+/// is wanted for the first time is made, which is no repair.
+#[derive(Debug, Default)]
+pub struct Wanted<T>(Option<T>);
+
+impl<T: PartialEq> Wanted<T> {
+    /// How much of what was `amiss`, and has been put right, was a repair.
+    pub fn repairs(&mut self, now: T, amiss: u64) -> u64 {
+        let same = self.0.as_ref() == Some(&now);
+        self.0 = Some(now);
+        if same { amiss } else { 0 }
+    }
+}
+
 /// The loop's state between two looks.
 pub struct Reconcile {
     node: Arc<Node>,
@@ -45,7 +61,8 @@ pub struct Reconcile {
     peers: PeersFile,
     /// The claims of peers at the last look, by their generation, and what no peer may claim.
     claims: Option<(u64, Own)>,
-    looked: bool,
+    gateways: Wanted<Vec<IpNetwork>>,
+    vf_uplink: Wanted<Option<IfName>>,
     seen: Option<Instant>,
 }
 
@@ -71,8 +88,9 @@ impl Reconcile {
             applied: Applied::default(),
             peers: PeersFile::default(),
             claims: None,
+            gateways: Wanted::default(),
+            vf_uplink: Wanted::default(),
             seen: None,
-            looked: false,
         }
     }
 
@@ -82,17 +100,16 @@ impl Reconcile {
         self.find_place();
         self.read_peers();
         self.read_claims();
-        // What the first look makes was not broken.
-        let repairs = |n| if self.looked { n } else { 0 };
+        let gateways = node.gateways();
+        let repairs = |amiss| self.gateways.repairs(gateways, amiss);
         node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));
         node.ran("ports", node.reconcile_ports().map_err(|e| e.to_string()));
-        node.ran("vf-routes", node.reconcile_vf_routes().map_err(|e| e.to_string()));
+        node.ran("vf-routes", node.reconcile_vf_routes(&mut self.vf_uplink).map_err(|e| e.to_string()));
         node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
         // pods before the first packet leaves: a connection once masqueraded stays so.
         self.reconcile_overlay();
         self.reconcile_eswitch();
-        self.looked = true;
         node.looked();
     }
 
@@ -149,6 +166,7 @@ impl Reconcile {
             }
             if self.any_event(left.min(SEEN)) {
                 std::thread::sleep(DEBOUNCE);
+                self.node.calls.let_pass();
                 if self.drain() {
                     return;
                 }
@@ -252,5 +270,20 @@ impl Reconcile {
                 view.peers_fault = Some(format!("peers file {}: {fault}", path.display()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_for_the_first_time_is_no_repair() {
+        let mut wanted = Wanted::default();
+        assert_eq!(wanted.repairs("nic0", 6), 0);
+        assert_eq!(wanted.repairs("nic0", 0), 0);
+        assert_eq!(wanted.repairs("nic0", 2), 2, "they were there, and vanished");
+        assert_eq!(wanted.repairs("nic1", 6), 0, "another uplink");
+        assert_eq!(wanted.repairs("nic1", 1), 1);
     }
 }

@@ -102,7 +102,7 @@ fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
     let _ = has_begun.recv();
     thread("nics", move || {
         loop {
-            events.wait(watching.config.reconcile_interval);
+            events.wait(watching.config.reconcile_interval, &watching.calls);
             watching.nics.look(&watching);
         }
     })?;

@@ -32,7 +32,8 @@ pub struct Manager {
     /// Changes that hang in the kernel.
     stuck: BTreeMap<PortKey, String>,
     told: BTreeSet<String>,
-    looked: bool,
+    /// Ports that were as a rule wants them: what is changed of these was broken.
+    settled: BTreeSet<PortKey>,
 }
 
 /// Why a port is not as it should be.
@@ -70,23 +71,23 @@ impl Manager {
         }
         self.told = report.problems.iter().cloned().collect();
         node.view().nic_report = report;
-        // What the first look makes was not broken.
-        node.ran("nic-rules", outcome.map(|changes| if self.looked { changes } else { 0 }));
-        self.looked = true;
+        node.ran("nic-rules", outcome);
     }
 
-    /// The report, how many ports were changed, and what failed.
+    /// The report, how many ports had to be put right again, and what failed.
     fn look(&mut self, node: &Node) -> Result<(Report, u64, Vec<String>), String> {
         let (inventory, pools) = (node.nics.inventory(), &node.config.pools);
         let claims = node.store.claims().list().map_err(|e| e.to_string())?;
         let taken: Taken = claims.claims.iter().collect();
         let (mut report, mut changes, mut failed) = (Report::default(), 0, Vec::new());
+        self.settled.retain(|key| inventory.port(key).is_some());
         for port in &inventory.ports {
             let Some(rule) = rule_of(&node.config.nics, port) else { continue };
             match self.settle(node, rule, &inventory, &port.key, &taken) {
                 Ok(changed) => {
                     report.as_ruled += 1;
-                    changes += u64::from(changed);
+                    let first = self.settled.insert(port.key.clone());
+                    changes += u64::from(changed && !first);
                 }
                 Err(failure) => {
                     report.otherwise += 1;

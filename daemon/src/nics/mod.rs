@@ -4,6 +4,7 @@ pub mod bell;
 pub mod manage;
 mod port;
 
+use crate::calls::Calls;
 use crate::node::Node;
 use bell::Bell;
 use offramp_core::ids::PoolName;
@@ -155,14 +156,15 @@ impl NicEvents {
         Self(Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no events of NICs")).ok())
     }
 
-    /// Until a NIC may have changed, or `patience` ends.
-    pub fn wait(&mut self, patience: Duration) {
+    /// Until a NIC may have changed, or `patience` ends. What a call does to NICs is looked at after it.
+    pub fn wait(&mut self, patience: Duration, calls: &Calls) {
         let Some(monitor) = &mut self.0 else { return std::thread::sleep(patience) };
         let due = Instant::now() + patience;
         loop {
             let left = due.saturating_duration_since(Instant::now());
             if !left.is_zero() && monitor.wait(left) {
                 std::thread::sleep(DEBOUNCE);
+                calls.let_pass();
             }
             match monitor.drain() {
                 Ok(false) if !left.is_zero() => {}

@@ -21,6 +21,7 @@ pub use firewall::Applied;
 pub use status::NodeProbe;
 
 use crate::allocator::Allocator;
+use crate::calls::Calls;
 use crate::cleaner::Bench;
 use crate::config::{Config, Source};
 use crate::devices::Devices;
@@ -53,6 +54,8 @@ pub struct Node {
     pub store: Store,
     /// For Prometheus.
     pub metrics: Arc<Metrics>,
+    /// What is being served.
+    pub calls: Calls,
     /// Where VFs are cleaned.
     pub bench: Bench,
     /// The NICs.
@@ -157,6 +160,7 @@ impl Node {
             claims: Mutex::default(),
             looks: tokio::sync::watch::Sender::default(),
             published: AtomicBool::new(false),
+            calls: Calls::default(),
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
             devices: Devices::new(&config),

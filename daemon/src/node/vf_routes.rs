@@ -2,7 +2,9 @@
 //! them, and follow the PF's MAC.
 
 use super::Node;
+use crate::reconcile::Wanted;
 use offramp_core::cni::CniError;
+use offramp_core::ids::IfName;
 use offramp_core::record::{Mode, Record, State};
 use offramp_core::step::{ConfigurePod, HostRoute, Step};
 use offramp_core::vf::ROUTE_PROTOCOL;
@@ -31,12 +33,14 @@ impl Look {
 }
 
 impl Node {
-    /// Says how much was not as it should be.
-    pub fn reconcile_vf_routes(&self) -> Result<u64, CniError> {
-        let mut repairs = match self.vf_uplink() {
-            Some(link) => uplink::prepare(&self.sysctl(), &link, &self.config.bridge.name)?,
+    /// Says how much of what was there had vanished. `prepared` is the uplink that was made ready for VFs' pods.
+    pub fn reconcile_vf_routes(&self, prepared: &mut Wanted<Option<IfName>>) -> Result<u64, CniError> {
+        let uplink = self.vf_uplink();
+        let amiss = match &uplink {
+            Some(link) => uplink::prepare(&self.sysctl(), link, &self.config.bridge.name)?,
             None => 0,
         };
+        let mut repairs = prepared.repairs(uplink, amiss);
         let mut socket = Socket::open()?;
         let routes: HashSet<_> = route::hosts_of(&mut socket, ROUTE_PROTOCOL)?.into_iter().collect();
         let records = self.store.list()?.records;

@@ -26,6 +26,7 @@ const FOREIGN: Duration = Duration::from_secs(1);
 /// Serves until the caller is gone. What it prepared and did not commit is taken back.
 pub fn serve(node: &Arc<Node>, mut stream: UnixStream) {
     let mut pending = None;
+    let call = node.calls.begin();
     let outcome = stream
         .set_read_timeout(Some(IDLE))
         .and_then(|()| stream.set_write_timeout(Some(SLOW_READER)))
@@ -34,6 +35,7 @@ pub fn serve(node: &Arc<Node>, mut stream: UnixStream) {
         tracing::debug!(error = %e, "connection ended");
     }
     drop(stream);
+    drop(call);
     if let Some(id) = pending {
         tracing::info!(attachment = %id, "its plugin went away before the commit");
         if let Err(e) = node.abandon(&id) {
