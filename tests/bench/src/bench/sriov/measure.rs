@@ -1,5 +1,6 @@
 //! The measuring itself: rounds of all subjects, interleaved, first timed, then traced.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -44,7 +45,23 @@ pub fn run(options: &Options) -> Result<Report, String> {
         }
     }
     eprintln!();
-    Report::new(options.rounds, &floor, &tallies)
+    Report::new(options.rounds, &floor, options.any_call, &tallies)
+}
+
+/// What a call of the plugin for VERSION costs where this runs, ms (p50).
+pub fn any_call(plugin: &Path) -> Result<f64, String> {
+    const CALLS: usize = 100;
+    let call = Call {
+        program: plugin.to_owned(),
+        args: Vec::new(),
+        env: vec![("CNI_COMMAND", "VERSION".to_owned())],
+        stdin: br#"{"cniVersion":"1.0.0"}"#.to_vec(),
+    };
+    let mut all = Series::default();
+    for _ in 0..CALLS {
+        all.push(ms(run_process(&call)?.wall));
+    }
+    all.summary().map(|s| s.p50).ok_or_else(|| "no call was measured".to_owned())
 }
 
 fn timed(machine: &Machine, kind: Kind, round: usize, tallies: &mut [Tally; 2]) -> Result<(), String> {

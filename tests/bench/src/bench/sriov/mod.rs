@@ -13,6 +13,10 @@ use options::Options;
 /// Measures as the command line says, prints the table and writes the JSON.
 pub fn main(args: &[String]) -> Result<(), String> {
     let Some(options) = Options::parse(args)? else { return Ok(()) };
+    if options.native {
+        println!("{}", measure::any_call(&options.plugin)?);
+        return Ok(());
+    }
     let report = measure::run(&options)?;
     print!("{}", table::render(&report));
     if let Some(path) = &options.json {

@@ -15,22 +15,28 @@ pub fn render(report: &Report) -> String {
     );
     let _ = writeln!(
         text,
-        "                         | ADD                                   | DEL\n\
-         \x20                        |    p50    min |  traced  driver   rest |    p50    min |  traced  driver   rest"
+        "                         | ADD                                          | DEL\n\
+         \x20                        |    p50    min |  traced  driver   rest estim. |    p50    min |  traced  driver   rest estim."
     );
     for row in &report.subjects {
         let _ = writeln!(text, "  {:<23}|{} |{}", row.subject.title(), times(&row.add), times(&row.del));
     }
     let floor = report.floor;
     let _ = writeln!(text, "  {:<23}|{:>7.2}{:>7.2} |", "  of these, any call", floor.p50, floor.min);
+    let _ = writeln!(text, "  {:<23}|{:>7.2}        |", "  any call, not emulated", report.native_floor);
     if !report.scale.measured {
         let scale = report.scale.times;
         let _ = writeln!(
             text,
-            "  {:<23}|{:>7.2}        |                        |{:>7.2}",
+            "  {:<23}|{:>7.2}        |                               |{:>7.2}",
             "sriov-cni, as given", scale.add, scale.del
         );
     }
+    let _ = writeln!(
+        text,
+        "\nestim.: what rest would be on the machine itself, an estimate: rest x {:.2} / {:.2}",
+        report.native_floor, floor.p50
+    );
     for row in &report.subjects {
         parts(&mut text, row);
     }
@@ -39,8 +45,9 @@ pub fn render(report: &Report) -> String {
 }
 
 fn times(verb: &Verb) -> String {
-    let Verb { wall, traced, driver, rest, .. } = verb;
-    format!("{:>7.2}{:>7.2} | {:>7.2} {:>7.2}{:>7.2}", wall.p50, wall.min, traced.p50, driver.p50, rest.p50)
+    let Verb { wall, traced, driver, rest, rest_native, .. } = verb;
+    let whole = format!("{:>7.2}{:>7.2}", wall.p50, wall.min);
+    format!("{whole} | {:>7.2} {:>7.2}{:>7.2}{rest_native:>7.2}", traced.p50, driver.p50, rest.p50)
 }
 
 fn parts(text: &mut String, row: &Row) {
