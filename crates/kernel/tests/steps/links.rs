@@ -1,7 +1,20 @@
-//! Deletion that waits for the notification only.
+//! Links that come and go: looked up, and deleted.
 
-use crate::lab::{self, BRIDGE, Pod, apply, attempt, has_link, plan_of, spec, undo};
+use crate::lab::{self, BRIDGE, Pod, apply, attempt, has_link, plan_of, run, spec, undo};
 use offramp_kernel::delete::Patience;
+use offramp_kernel::link::index_of;
+
+#[test]
+fn a_link_is_known_by_its_name_and_alternative_name_while_it_is_there() {
+    lab::enter();
+    let index = |name: &str| index_of(&name.parse().unwrap()).unwrap();
+    assert_eq!(index("lo"), Some(1));
+    run("ip link add name here0 index 4711 type dummy");
+    run("ip link property add dev here0 altname also0");
+    assert_eq!((index("here0"), index("also0")), (Some(4711), Some(4711)));
+    run("ip link delete here0");
+    assert_eq!((index("here0"), index("also0")), (None, None));
+}
 
 #[test]
 fn a_link_is_gone_at_the_notification_and_its_name_is_free() {
