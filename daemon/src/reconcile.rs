@@ -78,7 +78,8 @@ impl Reconcile {
         let nft = nft::Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no nftables events")).ok();
         let overlay = Overlay::new(&node.config);
         let overlay = overlay.map_err(|e| node.ran("overlay", Err(e.to_string()))).ok();
-        let eswitch = Eswitch::new().map_err(|e| node.ran("eswitch", Err(e.to_string()))).ok();
+        let eswitch =
+            Eswitch::new(&node.config.paths.sysfs).map_err(|e| node.ran("eswitch", Err(e.to_string()))).ok();
         Self {
             node,
             waker,

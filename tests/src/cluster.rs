@@ -32,12 +32,17 @@ impl Cluster {
     /// A machine `n`NUMBER with `eth0` on the wire, at `10.99.0.`NUMBER and `fd99::`NUMBER. The API does not know it.
     pub fn machine(&self, lab: &Lab, number: u8) -> Node {
         let node = lab.node(&format!("n{number}"));
-        self.wire.ip(&format!("link add port{number} type veth peer name eth0 netns {}", node.name()));
-        self.wire.ip(&format!("link set port{number} master br0 up"));
-        node.ip("link set eth0 up");
-        node.ip(&format!("addr add 10.99.0.{number}/16 dev eth0"));
-        node.ip(&format!("addr add fd99::{number}/64 dev eth0 nodad"));
+        self.connect(&node, number, "eth0");
         node
+    }
+
+    /// Gives a machine a link on the wire, with the addresses of machine NUMBER.
+    pub fn connect(&self, node: &Node, number: u8, link: &str) {
+        self.wire.ip(&format!("link add port{number} type veth peer name {link} netns {}", node.name()));
+        self.wire.ip(&format!("link set port{number} master br0 up"));
+        node.ip(&format!("link set {link} up"));
+        node.ip(&format!("addr add 10.99.0.{number}/16 dev {link}"));
+        node.ip(&format!("addr add fd99::{number}/64 dev {link} nodad"));
     }
 
     /// A machine whose Node has `10.244.`NUMBER`.0/24` and `fd44:`NUMBER`::/64`.

@@ -8,6 +8,8 @@ use crate::{Error, Result};
 use offramp_core::ids::AttachmentId;
 use offramp_core::nic::{PciAddr, PortKey};
 use offramp_core::vf::{CLAIM_FORMAT, Claim};
+use offramp_kernel::sysfs::Sysfs;
+use offramp_kernel::vf;
 use serde::Deserialize;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,6 +20,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Clone)]
 pub struct Claims {
     root: PathBuf,
+    sysfs: Sysfs,
 }
 
 /// All claims, and the files that are none.
@@ -42,8 +45,13 @@ impl AsFd for VfLock {
 
 impl Claims {
     /// Those below the state directory `root`.
-    pub(crate) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+    pub(crate) fn at(root: &Path, sysfs: Sysfs) -> Self {
+        Self { root: root.to_owned(), sysfs }
+    }
+
+    /// Where their VFs are worked on.
+    pub(crate) fn host(&self) -> vf::Host<'static> {
+        vf::Host { sysfs: self.sysfs.clone(), ..vf::Host::default() }
     }
 
     /// Where they are.

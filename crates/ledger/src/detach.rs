@@ -163,7 +163,9 @@ fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
         steps.retain(|s| !matches!(s, Step::EnsureBridge(_)));
     }
     let mut executor = match Executor::new(None) {
-        Ok(executor) => executor.with_patience(patience).with_record_netns(record.netns.clone()),
+        Ok(executor) => {
+            executor.with_vfs(store.host()).with_patience(patience).with_record_netns(record.netns.clone())
+        }
         Err(e) => return vec![e.into()],
     };
     let mut errors: Vec<CniError> = executor.undo_while(&steps, still).into_iter().map(Into::into).collect();

@@ -8,7 +8,7 @@ use offramp_core::ids::AttachmentId;
 use offramp_core::nic::{PciAddr, Vf, VfNetdev};
 use offramp_core::record::PodRef;
 use offramp_core::vf::{Claim, VfMode, VfRef, VfState};
-use offramp_kernel::sysfs::{Sysfs, read_vf};
+use offramp_kernel::sysfs::read_vf;
 use offramp_kernel::{crash, vf};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -48,7 +48,8 @@ pub fn claim(
             if claims.read(vf.pci)?.is_some() {
                 continue;
             }
-            let host = vf::Host::default().with_lock(vf.pci, lock.as_fd());
+            let host = store.host();
+            let host = host.with_lock(vf.pci, lock.as_fd());
             let before = vf::state(&host, vf)?;
             unused(&host, vf, &before)?;
             let mode = mode(vf, &before)?;
@@ -68,7 +69,7 @@ pub fn claim(
 
 /// A VF without a claim may be in use all the same, by somebody who knows nothing of claims.
 fn unused(host: &vf::Host<'_>, vf: &VfRef, state: &VfState) -> std::result::Result<(), CniError> {
-    if let (_, Vf { netdev: VfNetdev::Elsewhere { .. }, .. }) = read_vf(&Sysfs::default(), vf.pci)? {
+    if let (_, Vf { netdev: VfNetdev::Elsewhere { .. }, .. }) = read_vf(&host.sysfs, vf.pci)? {
         let why = "its interface is in another namespace: somebody else has moved it there";
         return Err(CniError::try_again(format!("{vf} is in use: {why}")));
     }

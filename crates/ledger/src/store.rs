@@ -6,6 +6,8 @@ use crate::files::{self, Lock, Written};
 use crate::{Error, Result};
 use offramp_core::ids::{AttachmentId, IfName, NetworkName};
 use offramp_core::record::{FORMAT, Record};
+use offramp_kernel::sysfs::Sysfs;
+use offramp_kernel::vf;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::fs;
@@ -21,6 +23,7 @@ const LOCKS: u64 = 4096;
 pub struct Store {
     root: PathBuf,
     writer: Writer,
+    sysfs: Sysfs,
 }
 
 /// Who writes a record. Plugin and daemon may both be at it, where one takes the other for dead.
@@ -58,12 +61,22 @@ pub struct Listing {
 impl Store {
     /// The state below `root`, as the plugin writes it; directories are made when they are first needed.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), writer: Writer::Plugin }
+        Self { root: root.into(), writer: Writer::Plugin, sysfs: Sysfs::default() }
     }
 
     /// The state below `root`, as the daemon writes it.
     pub fn of_daemon(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), writer: Writer::Daemon }
+        Self { root: root.into(), writer: Writer::Daemon, sysfs: Sysfs::default() }
+    }
+
+    /// VFs are looked up, and worked on, in this sysfs.
+    pub fn with_sysfs(self, sysfs: Sysfs) -> Self {
+        Self { sysfs, ..self }
+    }
+
+    /// The node whose VFs are lent.
+    pub fn host(&self) -> vf::Host<'static> {
+        self.claims().host()
     }
 
     /// The state directory.
@@ -101,7 +114,7 @@ impl Store {
 
     /// The claims on VFs.
     pub fn claims(&self) -> Claims {
-        Claims::at(&self.root)
+        Claims::at(&self.root, self.sysfs.clone())
     }
 
     /// Makes the directories, so that they can be watched.

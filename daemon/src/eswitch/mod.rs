@@ -23,7 +23,7 @@ use offramp_kernel::netlink::Socket;
 use offramp_kernel::{Result, fdb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Sockets, and where the NICs are looked up.
 pub struct Eswitch {
@@ -33,10 +33,10 @@ pub struct Eswitch {
 }
 
 impl Eswitch {
-    /// In the calling thread's namespace.
-    pub fn new() -> Result<Self> {
+    /// In the calling thread's namespace, whose sysfs is there.
+    pub fn new(sysfs: &Path) -> Result<Self> {
         let monitor = fdb::Monitor::open()?;
-        Ok(Self { socket: Socket::open()?, monitor, class_net: "/sys/class/net".into() })
+        Ok(Self { socket: Socket::open()?, monitor, class_net: sysfs.join("class/net") })
     }
 
     /// Has something to be read when something happened.

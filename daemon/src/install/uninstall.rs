@@ -306,7 +306,7 @@ fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Uni
         }
     }
     // What NICs were told of the bridge.
-    Eswitch::new()?.reconcile(node)?;
+    Eswitch::new(&node.config.paths.sysfs)?.reconcile(node)?;
     Ok(())
 }
 

@@ -153,7 +153,7 @@ impl Node {
             Source::Kubernetes(_) => Arc::default(),
         };
         Self {
-            store: Store::of_daemon(&config.paths.state_dir),
+            store: Store::of_daemon(&config.paths.state_dir).with_sysfs(Sysfs::at(&config.paths.sysfs)),
             allocator: Mutex::new(Allocator::new(by_family(&ranges))),
             api: OnceLock::new(),
             ranges: Mutex::new(ranges),

@@ -13,6 +13,7 @@ mod sriov_devices;
 mod sriov_eth0;
 mod sriov_faults;
 mod sriov_inline;
+mod sriov_kubelet;
 mod sriov_lending;
 mod sriov_manage;
 mod sriov_node;

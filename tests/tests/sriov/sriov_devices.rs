@@ -6,11 +6,11 @@ use offramp_tests::kubelet::{Kubelet, PodSpec, Runtime};
 use offramp_tests::{over, until};
 use serde_json::{Value, json};
 
-const FAST: &str = "offramp.dev/fast";
+pub const FAST: &str = "offramp.dev/fast";
 const DPDK: &str = "offramp.dev/dpdk";
 
 /// The pool fast has VFs 0 and 1, dpdk VF 3.
-fn wired() -> (Wired, Kubelet, Value) {
+pub fn wired() -> (Wired, Kubelet, Value) {
     let fast = json!({"policy": {"eth0": true}, "devicePlugin": {"resourceName": FAST}});
     let dpdk = json!({"mode": "vfio", "devicePlugin": {"resourceName": DPDK}});
     let w = Wired::with_pools(json!([pool("fast", "0-1", fast), pool("dpdk", "3", dpdk)]));
@@ -20,14 +20,14 @@ fn wired() -> (Wired, Kubelet, Value) {
     (w, kubelet, json!({"paths": {"kubelet": root}}))
 }
 
-fn pcis(result: &Value) -> Vec<String> {
+pub fn pcis(result: &Value) -> Vec<String> {
     let interfaces = result["interfaces"].as_array().unwrap().iter();
     let mut all: Vec<String> = interfaces.filter_map(|i| Some(i["pciID"].as_str()?.to_owned())).collect();
     all.sort();
     all
 }
 
-fn eth0(name: &str) -> PodSpec {
+pub fn eth0(name: &str) -> PodSpec {
     PodSpec::new(name)
         .annotation("offramp.dev/offload", "required")
         .annotation("offramp.dev/pool", "fast")

@@ -35,12 +35,17 @@ impl Wired {
         Self { m, daemon }
     }
 
+    /// The daemon's configuration.
+    pub fn conf(&self) -> Value {
+        self.daemon.clone()
+    }
+
     pub fn start(&self) -> Daemon<'_> {
         self.start_with(json!({}))
     }
 
     pub fn start_with(&self, more: Value) -> Daemon<'_> {
-        self.m.node.daemon(over(self.daemon.clone(), more))
+        self.m.node.daemon(over(self.conf(), more))
     }
 
     /// A daemon with a variable in its environment, which may have ended already.

@@ -9,24 +9,25 @@ use std::os::fd::AsFd;
 /// A VF that is locked. The lock is given back when this is dropped, unless a child that hangs has it too.
 #[derive(Debug)]
 pub struct KernelDevice {
+    host: vf::Host<'static>,
     vf: VfRef,
     lock: VfLock,
 }
 
 impl KernelDevice {
-    pub(super) fn new(claim: Claim, lock: VfLock) -> Self {
-        Self { vf: claim.vf, lock }
+    pub(super) fn new(host: vf::Host<'static>, claim: Claim, lock: VfLock) -> Self {
+        Self { host, vf: claim.vf, lock }
     }
 
     fn with<T>(&self, work: impl FnOnce(&vf::Host<'_>) -> KernelResult<T>) -> Result<T, String> {
-        work(&vf::Host::default().with_lock(self.vf.pci, self.lock.as_fd())).map_err(|e| e.to_string())
+        work(&self.host.clone().with_lock(self.vf.pci, self.lock.as_fd())).map_err(|e| e.to_string())
     }
 }
 
 impl Device for KernelDevice {
     fn is_there(&mut self) -> bool {
         // What cannot be found out is taken for there: its claim must not go.
-        let gone = vf::Host::default().driver(self.vf.pci);
+        let gone = self.host.driver(self.vf.pci);
         !matches!(gone, Err(offramp_kernel::Error::Missing { .. }))
     }
 

@@ -40,12 +40,12 @@ pub enum Outcome {
 
 /// Cleans a VF if it is in quarantine. Its lock is waited for at most `patience`.
 pub fn attempt(claims: &Claims, pci: PciAddr, patience: Duration) -> Result<Outcome> {
-    attempt_with(claims, pci, patience, KernelDevice::new)
+    attempt_with(claims, pci, patience, |claim, lock| KernelDevice::new(claims.host(), claim, lock))
 }
 
 /// As [`attempt`], of a VF that the caller has locked. The lock is given back: a child that hangs goes on holding it.
 pub fn attempt_locked(claims: &Claims, pci: PciAddr, lock: VfLock) -> Result<Outcome> {
-    run(claims, pci, lock, KernelDevice::new)
+    run(claims, pci, lock, |claim, lock| KernelDevice::new(claims.host(), claim, lock))
 }
 
 fn attempt_with<D: Device>(
