@@ -88,7 +88,7 @@ fn a_network_with_a_resource_is_the_vf_that_kubelet_assigned() {
         ("pooled", json!({"cniVersion": "1.0.0", "type": "offramp", "pool": "fast"})),
         (
             "inline",
-            json!({"cniVersion": "1.0.0", "type": "offramp", "stateDir": w.m.node.state(), "ipam": {"type": "offramp", "ranges": ranges}}),
+            json!({"cniVersion": "1.1.0", "type": "offramp", "stateDir": w.m.node.state(), "ipam": {"type": "offramp", "ranges": ranges}}),
         ),
     ];
     for (name, config) in configs {
