@@ -9,7 +9,7 @@ fn a_link_is_known_by_its_name_and_alternative_name_while_it_is_there() {
     lab::enter();
     let index = |name: &str| index_of(&name.parse().unwrap()).unwrap();
     assert_eq!(index("lo"), Some(1));
-    run("ip link add name here0 index 4711 type dummy");
+    run("ip link add name here0 index 4711 type bridge");
     run("ip link property add dev here0 altname also0");
     assert_eq!((index("here0"), index("also0")), (Some(4711), Some(4711)));
     run("ip link delete here0");
