@@ -6,6 +6,8 @@ PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 export PATH CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 profile=gate
+# A fresh clone gains nothing from what the next build could use again.
+[[ -z ${CI-} ]] || export CARGO_INCREMENTAL=0
 
 say() { printf -- '-- %s\n' "$*"; }
 
