@@ -4,15 +4,17 @@
 use crate::config::{Source, Standalone};
 use crate::eswitch::Eswitch;
 use crate::node::{Applied, Node};
-use crate::overlay::Overlay;
+use crate::overlay::{Desk, Order, Scout};
 use ipnetwork::IpNetwork;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use offramp_core::ids::IfName;
+use offramp_core::overlay;
 use offramp_core::peer::Own;
 use offramp_kernel::nft;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Events come in swarms; what follows within this is one.
@@ -22,17 +24,40 @@ const SEEN: Duration = Duration::from_secs(10);
 
 /// Wakes the loop.
 #[derive(Clone)]
-pub struct Waker(Arc<EventFd>);
+pub struct Waker(Arc<Bell>);
+
+struct Bell {
+    fd: EventFd,
+    all: AtomicBool,
+}
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// What follows from the peers: they change by themselves, and nobody else has changed anything.
+    Peers,
+    /// All.
+    All,
+}
 
 impl Waker {
     /// A new one.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self(Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)))
+        let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self(Arc::new(Bell { fd, all: AtomicBool::new(false) })))
     }
 
     /// Has the loop look again.
-    pub fn wake(&self) {
-        let _ = self.0.write(1); // full is woken
+    pub fn wake(&self, due: Due) {
+        if due == Due::All {
+            self.0.all.store(true, Ordering::SeqCst);
+        }
+        let _ = self.0.fd.write(1); // full is woken
+    }
+
+    fn woken(&self) -> Option<Due> {
+        self.0.fd.read().ok()?;
+        Some(if self.0.all.swap(false, Ordering::SeqCst) { Due::All } else { Due::Peers })
     }
 }
 
@@ -55,12 +80,16 @@ pub struct Reconcile {
     node: Arc<Node>,
     waker: Waker,
     nft: Option<nft::Monitor>,
-    overlay: Option<Overlay>,
+    scout: Option<Scout>,
+    /// Where the thread that keeps the ways to the peers finds what it has to do.
+    desk: Arc<Desk>,
     eswitch: Option<Eswitch>,
     applied: Applied,
     peers: PeersFile,
     /// The claims of peers at the last look, by their generation, and what no peer may claim.
     claims: Option<(u64, Own)>,
+    /// What of the peers the firewall knows.
+    guarded: Arc<[IpNetwork]>,
     gateways: Wanted<Vec<IpNetwork>>,
     vf_uplink: Wanted<Option<IfName>>,
     seen: Option<Instant>,
@@ -74,21 +103,23 @@ struct PeersFile {
 
 impl Reconcile {
     /// For `node`, woken by `waker`.
-    pub fn new(node: Arc<Node>, waker: Waker) -> Self {
+    pub fn new(node: Arc<Node>, waker: Waker, desk: Arc<Desk>) -> Self {
         let nft = nft::Monitor::open().inspect_err(|e| tracing::warn!(error = %e, "no nftables events")).ok();
-        let overlay = Overlay::new(&node.config);
-        let overlay = overlay.map_err(|e| node.ran("overlay", Err(e.to_string()))).ok();
+        let scout = Scout::new(&node.config);
+        let scout = scout.map_err(|e| node.ran("overlay", Err(e.to_string()))).ok();
         let eswitch =
             Eswitch::new(&node.config.paths.sysfs).map_err(|e| node.ran("eswitch", Err(e.to_string()))).ok();
         Self {
             node,
             waker,
             nft,
-            overlay,
+            scout,
+            desk,
             eswitch,
             applied: Applied::default(),
             peers: PeersFile::default(),
             claims: None,
+            guarded: Arc::default(),
             gateways: Wanted::default(),
             vf_uplink: Wanted::default(),
             seen: None,
@@ -96,27 +127,47 @@ impl Reconcile {
     }
 
     /// Looks, and puts right what is not as it should be.
-    pub fn pass(&mut self) {
+    pub fn pass(&mut self, due: Due) {
         let node = self.node.clone();
-        self.find_place();
+        if due == Due::All {
+            self.find_place();
+        }
         self.read_peers();
         self.read_claims();
-        let gateways = node.gateways();
-        let repairs = |amiss| self.gateways.repairs(gateways, amiss);
-        node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));
-        node.ran("ports", node.reconcile_ports().map_err(|e| e.to_string()));
-        node.ran("vf-routes", node.reconcile_vf_routes(&mut self.vf_uplink).map_err(|e| e.to_string()));
-        node.ran("firewall", node.reconcile_firewall(&mut self.applied).map_err(|e| e.to_string()));
+        if due == Due::All {
+            let gateways = node.gateways();
+            let repairs = |amiss| self.gateways.repairs(gateways, amiss);
+            node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));
+            node.ran("ports", node.reconcile_ports().map_err(|e| e.to_string()));
+            let vf_routes = node.reconcile_vf_routes(&mut self.vf_uplink);
+            node.ran("vf-routes", vf_routes.map_err(|e| e.to_string()));
+        }
+        let remote = self.node.view().remote.clone();
+        if due == Due::All || remote != self.guarded {
+            self.reconcile_firewall();
+            self.guarded = remote;
+        }
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
         // pods before the first packet leaves: a connection once masqueraded stays so.
-        self.reconcile_overlay();
-        self.reconcile_eswitch();
-        node.looked();
+        self.order_ways(due == Due::All);
+        if due == Due::All {
+            self.reconcile_eswitch();
+            node.looked();
+        }
+    }
+
+    fn reconcile_firewall(&mut self) {
+        let Self { node, nft, applied, .. } = self;
+        let mut heed = || {
+            // What cannot be read is read later.
+            let _ = nft.as_mut().map(nft::Monitor::drain);
+        };
+        node.ran("firewall", node.reconcile_firewall(applied, &mut heed).map_err(|e| e.to_string()));
     }
 
     /// Where the node is on the underlay decides which peers can be believed, and the pods' MTU.
     fn find_place(&mut self) {
-        let place = self.overlay.as_mut().and_then(|overlay| overlay.place().ok());
+        let place = self.scout.as_mut().and_then(|scout| scout.place().ok());
         let mut view = self.node.view();
         let configured = self.node.config.bridge.mtu;
         view.pod_mtu = configured.or(place.as_ref().map_or(view.pod_mtu, |p| p.pod_mtu));
@@ -126,19 +177,16 @@ impl Reconcile {
         view.uplink = place.map(|p| p.uplink);
     }
 
-    fn reconcile_overlay(&mut self) {
+    fn order_ways(&self, look: bool) {
         // Who is not known yet need not be gone: the ways of a former daemon stay.
         if matches!(self.node.config.source, Source::Kubernetes(_)) && self.claims.is_none() {
             return;
         }
-        let Some(overlay) = &mut self.overlay else { return };
-        let (pod_mtu, peers, left_out) = {
-            let view = self.node.view();
-            (view.pod_mtu, view.peers.clone(), view.left_out.clone())
-        };
-        let outcome = overlay.reconcile(&self.node.gateways(), pod_mtu, &peers, &left_out);
-        self.node.view().overlay = Some(outcome.status);
-        self.node.ran("overlay", outcome.repairs);
+        let gateways = self.node.gateways().iter().map(IpNetwork::ip).collect();
+        let view = self.node.view();
+        let name = self.node.config.node.name.clone();
+        let node = overlay::Node { name, mac: None, gateways, pod_mtu: view.pod_mtu };
+        self.desk.leave(Order { node, peers: view.peers.clone(), look });
     }
 
     fn reconcile_eswitch(&mut self) {
@@ -150,26 +198,26 @@ impl Reconcile {
     /// Looks for ever.
     pub fn run(mut self) {
         loop {
-            self.wait();
-            self.pass();
+            let due = self.wait();
+            self.pass(due);
         }
     }
 
     /// Until something of ours may have changed, or it is time. Every pod that comes or goes makes a dozen events
     /// that are none of ours: they are read a swarm at a time, or reading them would cost more than the pod.
-    fn wait(&mut self) {
+    fn wait(&mut self) -> Due {
         let due = Instant::now() + self.node.config.reconcile_interval;
         loop {
             self.touch_seen();
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return Due::All;
             }
             if self.any_event(left.min(SEEN)) {
                 std::thread::sleep(DEBOUNCE);
                 self.node.calls.let_pass();
-                if self.drain() {
-                    return;
+                if let Some(due) = self.drain() {
+                    return due;
                 }
             }
         }
@@ -177,24 +225,24 @@ impl Reconcile {
 
     /// Waits for events, of whatever concern.
     fn any_event(&self, patience: Duration) -> bool {
-        let mut fds = vec![PollFd::new(self.waker.0.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.waker.0.fd.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.nft.as_ref().map(|m| PollFd::new(m.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.eswitch.as_ref().map(|e| PollFd::new(e.fd(), PollFlags::POLLIN)));
-        fds.extend(self.overlay.as_ref().and_then(Overlay::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(self.scout.as_ref().and_then(Scout::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         poll(&mut fds, timeout).is_ok_and(|n| n > 0)
     }
 
-    /// Reads all events; whether one is of concern. What bridges learn concerns only the switches that are told of it,
+    /// Reads all events; what is due by them, if anything. What bridges learn concerns only the switches that are told of it,
     /// not all the rest.
-    fn drain(&mut self) -> bool {
+    fn drain(&mut self) -> Option<Due> {
         if self.eswitch.as_mut().is_some_and(Eswitch::drain) {
             self.reconcile_eswitch();
         }
-        let woken = self.waker.0.read().is_ok();
+        let woken = self.waker.woken();
         let nft = self.nft.as_mut().is_some_and(|m| m.drain().unwrap_or(true));
-        let overlay = self.overlay.as_mut().is_some_and(Overlay::drain);
-        woken || nft || overlay
+        let place = self.scout.as_mut().is_some_and(Scout::drain);
+        woken.max((nft || place).then_some(Due::All))
     }
 
     fn touch_seen(&mut self) {
@@ -225,8 +273,7 @@ impl Reconcile {
             tracing::warn!("{problem}");
         }
         tracing::debug!(peers = peers.len(), left_out = left_out.len(), "the peers are others");
-        view.peers = peers;
-        view.left_out = left_out;
+        view.set_peers(peers, left_out);
     }
 
     /// A file that cannot be used leaves the last good one in force.
@@ -262,8 +309,7 @@ impl Reconcile {
                 for problem in &left_out {
                     tracing::warn!("{problem}");
                 }
-                view.peers = peers;
-                view.left_out = left_out;
+                view.set_peers(peers.into_iter().map(Arc::new).collect(), left_out);
                 view.peers_fault = None;
             }
             Err(fault) => {

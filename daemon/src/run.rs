@@ -6,7 +6,8 @@ use crate::metrics::Metrics;
 use crate::nics::NicEvents;
 use crate::node::{Node, NodeProbe};
 use crate::reclaim::Reclaim;
-use crate::reconcile::{Reconcile, Waker};
+use crate::overlay::{Desk, Ways};
+use crate::reconcile::{Due, Reconcile, Waker};
 use crate::watch::{self, Api};
 use crate::{devices, server};
 use offramp_core::cni::CniError;
@@ -79,9 +80,18 @@ pub fn run(config: Config) -> Result<(), RunError> {
 /// The loops. The first look comes before the first call is served: an ADD finds the bridge.
 fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
     let waker = Waker::new().map_err(|e| RunError::Thread("reconcile", e))?;
-    let mut reconcile = Reconcile::new(node.clone(), waker.clone());
-    reconcile.pass();
+    let desk = Arc::new(Desk::new().map_err(|e| RunError::Thread("overlay", e))?);
+    let mut reconcile = Reconcile::new(node.clone(), waker.clone(), desk.clone());
+    reconcile.pass(Due::All);
     thread("reconcile", move || reconcile.run())?;
+    match Ways::new(&node.config) {
+        Ok(ways) => {
+            let node = node.clone();
+            // Of its own: thousands of peers take seconds, and pods are not to wait for their repairs.
+            thread("overlay", move || ways.run(&desk, &node))?;
+        }
+        Err(e) => node.ran("overlay", Err(e.to_string())),
+    }
     if let Source::Standalone(Standalone { peers_file: Some(path), .. }) = &node.config.source {
         let (path, waker) = (path.clone(), waker.clone());
         thread("peers", move || watch::peers_file::run(&path, &waker))?;

@@ -85,6 +85,34 @@ pub fn overlaps(a: IpNetwork, b: IpNetwork) -> bool {
     a.is_ipv4() == b.is_ipv4() && (a.contains(b.network()) || b.contains(a.network()))
 }
 
+/// The fewest networks that hold the same addresses, in order. A cluster's thousands of podCIDRs are cut from a few
+/// networks, and these are what is left of them.
+pub fn aggregate(nets: impl IntoIterator<Item = IpNetwork>) -> Vec<IpNetwork> {
+    let mut all: Vec<IpNetwork> = nets.into_iter().map(network_of).collect();
+    all.sort_unstable();
+    let mut fewest: Vec<IpNetwork> = Vec::new();
+    // In their order a network comes right before those inside of it.
+    for net in all {
+        if fewest.last().is_some_and(|wider| wider.contains(net.ip())) {
+            continue;
+        }
+        fewest.push(net);
+        while let [.., a, b] = fewest[..]
+            && let Some(whole) = whole(a, b)
+        {
+            fewest.truncate(fewest.len() - 2);
+            fewest.push(whole);
+        }
+    }
+    fewest
+}
+
+/// The network of which these two are the halves.
+fn whole(a: IpNetwork, b: IpNetwork) -> Option<IpNetwork> {
+    let whole = a.with_prefix(a.prefix().checked_sub(1)?);
+    (a.prefix() == b.prefix() && whole.network() == a.ip() && whole.contains(b.ip())).then_some(whole)
+}
+
 /// Changes the prefix length of a network known to fit.
 pub trait WithPrefix {
     /// The same address with another prefix length; a length that is too long becomes the host prefix.
@@ -100,6 +128,19 @@ impl WithPrefix for IpNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_aggregate_holds_the_same_addresses() {
+        let nets = |list: &[&str]| list.iter().map(|n| n.parse().unwrap()).collect::<Vec<IpNetwork>>();
+        let fewest = |list: &[&str]| aggregate(nets(list));
+        assert_eq!(fewest(&["10.0.1.7/24", "10.0.0.0/24", "10.0.0.64/26"]), nets(&["10.0.0.0/23"]));
+        // Neighbours that are no halves of one network, and a hole.
+        let apart = ["10.0.1.0/24", "10.0.2.0/24", "10.0.8.0/22", "fd00::/64", "fd00:0:0:2::/64"];
+        assert_eq!(fewest(&apart), nets(&apart));
+        assert_eq!(fewest(&["0.0.0.0/1", "128.0.0.0/1", "::/0"]), nets(&["0.0.0.0/0", "::/0"]));
+        let cluster = (0..4096u32).map(|n| format!("10.{}.{}.0/24", 240 + (n >> 8), n & 255).parse().unwrap());
+        assert_eq!(aggregate(cluster), nets(&["10.240.0.0/12"]));
+    }
 
     #[test]
     fn one_path_for_both_families() {

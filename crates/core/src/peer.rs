@@ -3,11 +3,14 @@
 
 use crate::ids::{MacAddr, NodeName};
 use crate::net::{network_of, overlaps};
+use crate::overlay::tunnel_mac;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 /// Another node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,13 @@ pub struct Peer {
     /// The MAC of its tunnel device; none: derived from its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
+}
+
+impl Peer {
+    /// The MAC of its tunnel device.
+    pub fn tunnel_mac(&self) -> MacAddr {
+        self.mac.unwrap_or_else(|| tunnel_mac(&self.name))
+    }
 }
 
 /// What this node has, which no peer may claim.
@@ -56,23 +66,48 @@ impl fmt::Display for Problem {
 
 /// The peers that can be believed together, and the others with the reason. Where two claim the same, the
 /// earlier one has it. This node itself may be in the list and is skipped, so that all nodes can share one list.
-pub fn accept(own: &Own, peers: Vec<Peer>) -> (Vec<Peer>, Vec<Problem>) {
+///
+/// What one of them needs in the kernel is no other one's then: the ways to each can be computed and changed alone.
+pub fn accept<P: Borrow<Peer>>(own: &Own, peers: Vec<P>) -> (Vec<P>, Vec<Problem>) {
+    let (good, problems) = judge(own, &peers);
+    let accepted = peers.into_iter().zip(good).filter(|(_, good)| *good).map(|(peer, _)| peer).collect();
+    (accepted, problems)
+}
+
+/// Of each in turn whether it can be believed.
+fn judge<P: Borrow<Peer>>(own: &Own, peers: &[P]) -> (Vec<bool>, Vec<Problem>) {
     let mut taken = Taken::by(own);
-    let mut accepted: Vec<Peer> = Vec::with_capacity(peers.len());
     let mut problems = Vec::new();
-    for peer in peers.into_iter().filter(|p| p.name != own.name) {
-        let fault = fault_alone(&peer).map(|why| (why, None)).or_else(|| taken.clash(&peer));
-        match fault {
+    let mut good = vec![false; peers.len()];
+    for (peer, good) in peers.iter().map(Borrow::borrow).zip(&mut good).filter(|(p, _)| p.name != own.name) {
+        match fault_alone(peer).map(|why| (why, None)).or_else(|| taken.clash(peer)) {
             None => {
-                taken.add(&peer);
-                accepted.push(peer);
+                taken.add(peer);
+                *good = true;
             }
             Some((reason, against)) => {
                 problems.push(Problem { peer: peer.name.to_string(), reason, against });
             }
         }
     }
-    (accepted, problems)
+    (good, problems)
+}
+
+/// Peers that many look at, and that most changes leave as they are.
+pub type Peers = Arc<[Arc<Peer>]>;
+
+/// Who of `before` is gone or was another, and who of `now` is new or is another.
+pub fn difference(before: &[Arc<Peer>], now: &[Arc<Peer>]) -> (Vec<Arc<Peer>>, Vec<Arc<Peer>>) {
+    let mut gone: HashMap<&NodeName, &Arc<Peer>> = before.iter().map(|peer| (&peer.name, peer)).collect();
+    let is_known = |was: &Arc<Peer>, peer: &Arc<Peer>| Arc::ptr_eq(was, peer) || was == peer;
+    let mut new = Vec::new();
+    for peer in now {
+        match gone.get(&peer.name) {
+            Some(was) if is_known(was, peer) => drop(gone.remove(&peer.name)),
+            _ => new.push(peer.clone()),
+        }
+    }
+    (gone.into_values().cloned().collect(), new)
 }
 
 /// What is wrong with a peer whoever else there is.
@@ -107,10 +142,10 @@ fn fault_alone(peer: &Peer) -> Option<String> {
 struct Taken<'a> {
     own: &'a Own,
     /// By their first addresses; none: this node's.
-    nets: BTreeMap<IpAddr, (IpNetwork, Option<NodeName>)>,
-    addresses: BTreeMap<IpAddr, Option<NodeName>>,
-    macs: HashMap<MacAddr, NodeName>,
-    names: HashSet<NodeName>,
+    nets: BTreeMap<IpAddr, (IpNetwork, Option<&'a NodeName>)>,
+    addresses: BTreeMap<IpAddr, Option<&'a NodeName>>,
+    macs: HashMap<MacAddr, Option<&'a NodeName>>,
+    names: HashSet<&'a NodeName>,
 }
 
 /// Why a peer is left out, and the peer whose podCIDR it claims.
@@ -120,23 +155,24 @@ impl<'a> Taken<'a> {
     fn by(own: &'a Own) -> Self {
         let nets = own.pod_cidrs.iter().map(|net| (net.network(), (*net, None))).collect();
         let addresses = own.addresses.iter().map(|ip| (*ip, None)).collect();
-        Self { own, nets, addresses, macs: HashMap::new(), names: HashSet::new() }
+        Self { own, nets, addresses, macs: [(tunnel_mac(&own.name), None)].into(), names: HashSet::new() }
     }
 
-    fn add(&mut self, peer: &Peer) {
-        let name = || Some(peer.name.clone());
-        self.nets.extend(peer.pod_cidrs.iter().map(|net| (net.network(), (*net, name()))));
-        self.addresses.extend(peer.endpoints.iter().map(|ip| (*ip, name())));
-        self.macs.extend(peer.mac.map(|mac| (mac, peer.name.clone())));
-        self.names.insert(peer.name.clone());
+    fn add(&mut self, peer: &'a Peer) {
+        let name = Some(&peer.name);
+        self.nets.extend(peer.pod_cidrs.iter().map(|net| (net.network(), (*net, name))));
+        self.addresses.extend(peer.endpoints.iter().map(|ip| (*ip, name)));
+        self.macs.insert(peer.tunnel_mac(), name);
+        self.names.insert(&peer.name);
     }
 
     fn clash(&self, peer: &Peer) -> Option<Clash> {
         if self.names.contains(&peer.name) {
             return Some(("another peer has the same name".into(), None));
         }
-        if let Some((mac, owner)) = peer.mac.and_then(|mac| Some((mac, self.macs.get(&mac)?))) {
-            return Some((format!("its MAC {mac} is that of peer {owner}"), None));
+        let mac = peer.tunnel_mac();
+        if let Some(owner) = self.macs.get(&mac) {
+            return Some((format!("its MAC {mac} is that of {}", self.describe(*owner)), None));
         }
         for net in &peer.pod_cidrs {
             if let Some((theirs, owner)) =
@@ -148,10 +184,7 @@ impl<'a> Taken<'a> {
         }
         for ip in &peer.endpoints {
             if let Some(owner) = self.addresses.get(ip) {
-                return Some((
-                    format!("its endpoint {ip} is that of {}", self.describe(owner.as_ref())),
-                    None,
-                ));
+                return Some((format!("its endpoint {ip} is that of {}", self.describe(*owner)), None));
             }
             if let Some((theirs, owner)) = self.nets_until(*ip).filter(|(n, _)| n.contains(*ip)) {
                 let why =
@@ -161,16 +194,15 @@ impl<'a> Taken<'a> {
         }
         for net in &peer.pod_cidrs {
             if let Some((ip, owner)) = self.addresses.range(net.network()..=net.broadcast()).next() {
-                let why = format!("its podCIDR {net} holds {ip} of {}", self.describe(owner.as_ref()));
-                return Some((why, None));
+                return Some((format!("its podCIDR {net} holds {ip} of {}", self.describe(*owner)), None));
             }
         }
         None
     }
 
     /// The last network that begins at `ip` or before it.
-    fn nets_until(&self, ip: IpAddr) -> Option<(IpNetwork, Option<&NodeName>)> {
-        self.nets.range(..=ip).next_back().map(|(_, (net, owner))| (*net, owner.as_ref()))
+    fn nets_until(&self, ip: IpAddr) -> Option<(IpNetwork, Option<&'a NodeName>)> {
+        self.nets.range(..=ip).next_back().map(|(_, (net, owner))| (*net, *owner))
     }
 
     fn describe(&self, owner: Option<&NodeName>) -> String {
@@ -204,7 +236,10 @@ pub fn is_pod_network(net: IpNetwork) -> bool {
         "fe80::/10",
         "ff00::/8",
     ];
-    SPECIAL.iter().filter_map(|s| s.parse().ok()).all(|special| !overlaps(net, special))
+    // Each of thousands of podCIDRs is asked about at each change.
+    static PARSED: LazyLock<Vec<IpNetwork>> =
+        LazyLock::new(|| SPECIAL.iter().filter_map(|s| s.parse().ok()).collect());
+    !PARSED.iter().any(|special| overlaps(net, *special))
 }
 
 #[cfg(test)]

@@ -204,14 +204,37 @@ impl Socket {
 
     /// Dumps; begins again when the kernel says that the dump was interrupted by a change.
     pub fn dump(&mut self, what: &str, message: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>> {
-        self.dump_raw(what, message.clone())?.iter().map(|m| decode(what, m)).collect()
+        self.dump_map(what, message.clone(), Some)
+    }
+
+    /// As [`Socket::dump`], of which `take` says what to keep: of thousands of messages only some are in memory at a time.
+    pub fn dump_map<T>(
+        &mut self,
+        what: &str,
+        message: impl Into<Message>,
+        take: impl Fn(RouteNetlinkMessage) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        self.dump_whole(what, &message.into(), |m| decode(what, &m).map(&take))
     }
 
     /// As [`Socket::dump`], not decoded.
     pub fn dump_raw(&mut self, what: &str, message: impl Into<Message>) -> Result<Vec<Message>> {
-        let message = message.into();
+        self.dump_whole(what, &message.into(), |m| Ok(Some(m)))
+    }
+
+    fn dump_whole<T>(
+        &mut self,
+        what: &str,
+        message: &Message,
+        take: impl Fn(Message) -> Result<Option<T>>,
+    ) -> Result<Vec<T>> {
         for _ in 0..MAX_DUMPS {
-            if let Some(all) = self.dump_once(what, &message)? {
+            let mut all = Vec::new();
+            let whole = self.dump_once(what, message, &mut |m| {
+                all.extend(take(m)?);
+                Ok(())
+            })?;
+            if whole {
                 return Ok(all);
             }
         }
@@ -221,20 +244,26 @@ impl Socket {
         ))
     }
 
-    fn dump_once(&mut self, what: &str, message: &Message) -> Result<Option<Vec<Message>>> {
+    /// Whether no change interrupted it.
+    fn dump_once(
+        &mut self,
+        what: &str,
+        message: &Message,
+        take: &mut dyn FnMut(Message) -> Result<()>,
+    ) -> Result<bool> {
         let mut bytes = Vec::with_capacity(128);
         let sequence = self.encode(message, NLM_F_DUMP, &mut bytes);
         self.send(&bytes, what)?;
-        let (mut all, mut torn) = (Vec::new(), false);
+        let mut torn = false;
         loop {
             for (seq, reply) in self.receive(what)? {
                 match reply {
                     _ if seq != sequence => {}
                     Reply::Message { message, interrupted } => {
                         torn |= interrupted;
-                        all.push(message);
+                        take(message)?;
                     }
-                    Reply::Done { interrupted } => return Ok((!torn && !interrupted).then_some(all)),
+                    Reply::Done { interrupted } => return Ok(!torn && !interrupted),
                     Reply::Failed { errno, extack } => {
                         return Err(Error::Refused { what: what.to_owned(), errno, extack });
                     }
@@ -242,6 +271,13 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// By which the kernel names this socket as the origin of a change.
+    pub fn port(&self) -> Result<u32> {
+        let mut address = SocketAddr::new(0, 0);
+        self.raw.get_address(&mut address).map_err(|e| Error::io("ask for a netlink socket's port", &e))?;
+        Ok(address.port_number())
     }
 
     /// Header (struct nlmsghdr) and message, padded; returns its sequence number.

@@ -7,11 +7,13 @@ use crate::config::{Cni, Config, OverlayMode};
 use crate::eswitch::Eswitch;
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::overlay::Overlay;
+use crate::overlay::{Order, Ways};
 use crate::reclaim::Reclaim;
 use crate::watch::Removal;
 use nix::sys::signal::{SigSet, Signal};
 use offramp_core::cni::CniError;
+use offramp_core::overlay;
+use offramp_core::peer::Peers;
 use offramp_core::record::Record;
 use offramp_kernel::delete::{self, Patience};
 use offramp_kernel::netlink::Socket;
@@ -288,7 +290,10 @@ fn quarantined(node: &Node) -> Result<Vec<String>, CniError> {
 fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), UninstallError> {
     let mut config = node.config.clone();
     config.overlay.mode = OverlayMode::None;
-    let outcome = Overlay::new(&config)?.reconcile(&[], None, &[], &[]);
+    let name = node.config.node.name.clone();
+    let nobody = overlay::Node { name, mac: None, gateways: Vec::new(), pod_mtu: None };
+    let mut order = Order { node: nobody, peers: Peers::default(), look: true };
+    let outcome = Ways::new(&config)?.execute(&mut order);
     outcome.repairs.map_err(CniError::internal)?;
     nft::drop_tables()?;
     tell("removed the ways to other nodes and the nftables tables");

@@ -7,6 +7,7 @@ use offramp_core::overlay::tunnel_mac;
 use offramp_core::peer::{Own, Peer, Problem, accept};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// After so long a Node is asked again what podCIDRs it has: it may have been made anew.
@@ -16,9 +17,24 @@ const VERDICT: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Itself as a peer.
-    pub peer: Peer,
+    #[serde(with = "shared")]
+    pub peer: Arc<Peer>,
     /// When it first said something, as RFC 3339 in UTC: the API server's word, not its own.
     pub created: String,
+}
+
+/// Of what many look at the one copy; on disk it is plain.
+mod shared {
+    use super::{Arc, Peer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(peer: &Arc<Peer>, to: S) -> Result<S::Ok, S::Error> {
+        Peer::serialize(peer, to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Peer>, D::Error> {
+        Peer::deserialize(from).map(Arc::new)
+    }
 }
 
 /// What all say.
@@ -62,8 +78,12 @@ impl Claims {
         let changed = match claim {
             Ok(claim) => {
                 let was_faulty = self.faults.remove(name).is_some();
-                let before = self.all.insert(claim.peer.name.clone(), claim.clone());
-                was_faulty || before.as_ref() != Some(&claim)
+                // Who says the same again stays the same one, by which it is told from those that changed.
+                let is_new = self.all.get(&claim.peer.name) != Some(&claim);
+                if is_new {
+                    self.all.insert(claim.peer.name.clone(), claim);
+                }
+                was_faulty || is_new
             }
             Err(fault) => {
                 let had = name.parse().is_ok_and(|name: NodeName| self.all.remove(&name).is_some());
@@ -107,7 +127,7 @@ impl Claims {
     /// The peers that can be believed, and the others. Of two with one podCIDR the one has it whose Node has it
     /// ([`Claims::judge`]), else who was there first; likewise who was there first has an endpoint. A MAC belongs to
     /// the node that it is derived from.
-    pub fn accept(&self, own: &Own) -> (Vec<Peer>, Vec<Problem>) {
+    pub fn accept(&self, own: &Own) -> (Vec<Arc<Peer>>, Vec<Problem>) {
         let (mut good, mut problems) = (Vec::with_capacity(self.all.len()), Vec::new());
         for claim in self.all.values() {
             match self.verdict(claim).and_then(|v| v.denied.clone()) {
@@ -120,7 +140,7 @@ impl Claims {
         }
         good.sort_by_cached_key(|claim| {
             let foreign_mac = claim.peer.mac.is_some_and(|mac| mac != tunnel_mac(&claim.peer.name));
-            (foreign_mac, claim.created.clone(), claim.peer.name.clone())
+            (foreign_mac, claim.created.as_str(), &claim.peer.name)
         });
         let (peers, clashes) = accept(own, good.into_iter().map(|claim| claim.peer.clone()).collect());
         problems.extend(clashes);
@@ -176,7 +196,7 @@ mod tests {
             pod_cidrs: vec![net.parse().unwrap()],
             mac: None,
         };
-        Claim { peer, created: created.into() }
+        Claim { peer: peer.into(), created: created.into() }
     }
 
     fn own() -> Own {
@@ -239,7 +259,7 @@ mod tests {
         let victim: NodeName = "n3".parse().unwrap();
         for (name, created) in [("n2", "2026-01-01T00:00:00Z"), ("n3", "2026-01-02T00:00:00Z")] {
             let mut claim = claim(name, created, &format!("10.{}.0.0/24", &name[1..]));
-            claim.peer.mac = Some(tunnel_mac(&victim));
+            Arc::make_mut(&mut claim.peer).mac = Some(tunnel_mac(&victim));
             set(&mut claims, claim);
         }
         assert_eq!(names(&claims), (vec!["n3".into()], vec!["n2".into()]));

@@ -33,14 +33,14 @@ impl Node {
         NodeRules { pod_subnets, no_masquerade, pod_links: pod_links.into_iter().collect() }
     }
 
-    /// Where the cluster's pods are.
+    /// Where the cluster's pods are: this node's own networks, and the fewest that hold those of others.
     pub(super) fn cluster_cidrs(&self) -> Vec<IpNetwork> {
         match &self.config.cluster_cidrs {
             Some(cidrs) => cidrs.clone(),
             None => {
                 let ranges = self.ranges();
                 let own = ranges.iter().map(|r| r.subnet);
-                own.chain(self.view().peers.iter().flat_map(|p| p.pod_cidrs.clone())).collect()
+                own.chain(self.view().remote.iter().copied()).collect()
             }
         }
     }
@@ -51,9 +51,13 @@ impl Node {
         self.view().uplink.as_ref().map(|u| u.name.clone()).filter(|_| allowed)
     }
 
-    /// Compares the tables with what they should hold, and replaces them at once if they differ. Says how many
-    /// were not as they were left.
-    pub fn reconcile_firewall(&self, applied: &mut Applied) -> Result<u64, CniError> {
+    /// Compares the tables with what they should hold, and replaces them at once if they differ; then `heed` is called,
+    /// to pass over what is told of that. Says how many were not as they were left.
+    pub fn reconcile_firewall(
+        &self,
+        applied: &mut Applied,
+        heed: &mut dyn FnMut(),
+    ) -> Result<u64, CniError> {
         let lock = self.store.lock_firewall(PATIENCE)?;
         // Under the lock: what a plugin removes from now on, it removes after us.
         let listing = self.store.list()?;
@@ -73,6 +77,7 @@ impl Node {
         // After the rules, which keep pods from the node's own loopback services.
         nft::enable_route_localnet(&self.sysctl(), &self.config.bridge.name)?;
         self.metrics.nft(start.elapsed());
+        heed();
         *applied = Applied { script, listing: Some(Listing::read()?) };
         Ok(u64::from(unchanged))
     }

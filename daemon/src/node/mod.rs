@@ -31,11 +31,12 @@ use crate::nics::NicWatch;
 use crate::pods::{Outbox, Pods};
 use crate::status::Health;
 use crate::watch::Api;
+use ipnetwork::IpNetwork;
 use offramp_core::cni::CniError;
 use offramp_core::ids::{AttachmentId, IfName, Mtu};
 use offramp_core::ipam::Range;
-use offramp_core::net::Family;
-use offramp_core::peer::{Own, Peer, Problem};
+use offramp_core::net::{Family, aggregate};
+use offramp_core::peer::{Own, Peer, Peers, Problem};
 use offramp_kernel::sysctl::Sysctl;
 use offramp_kernel::sysfs::Sysfs;
 use offramp_ledger::Store;
@@ -90,7 +91,9 @@ pub struct View {
     /// The last run of each loop.
     pub loops: BTreeMap<&'static str, Run>,
     /// The other nodes.
-    pub peers: Vec<Peer>,
+    pub peers: Peers,
+    /// Where their pods are, in the fewest networks.
+    pub remote: Arc<[IpNetwork]>,
     /// Those left out, and why.
     pub left_out: Vec<Problem>,
     /// Attachments that are dead, but for networks that only a plugin can take back.
@@ -108,7 +111,7 @@ pub struct View {
     /// How the watches of the API stand.
     pub watches: BTreeMap<&'static str, watches::Watch>,
     /// What the overlay last said.
-    pub overlay: Option<crate::status::OverlayStatus>,
+    pub overlay: Option<Arc<crate::overlay::Seen>>,
     /// The underlay, as it was last found.
     pub uplink: Option<crate::status::LinkStatus>,
     /// This node's addresses on it.
@@ -129,6 +132,15 @@ pub struct View {
     pub unreadable_claims: Vec<String>,
     /// Whether ports are as the configuration wants them, and pools as they should be.
     pub nic_report: crate::nics::manage::Report,
+}
+
+impl View {
+    /// The other nodes are these.
+    pub fn set_peers(&mut self, peers: Vec<Arc<Peer>>, left_out: Vec<Problem>) {
+        self.remote = aggregate(peers.iter().flat_map(|p| p.pod_cidrs.iter().copied())).into();
+        self.peers = peers.into();
+        self.left_out = left_out;
+    }
 }
 
 /// Whether whoever asks still waits for the answer.

@@ -31,6 +31,7 @@ impl Node {
         let problems = short.chain(outside).chain(self.problems()).collect();
         let (pools, vfs) = self.vfs();
         let watches = self.watches();
+        let overlay = self.overlay();
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -38,7 +39,6 @@ impl Node {
             repairs: run.repairs,
             health: run.health.clone(),
         });
-        let mode = format!("{:?}", self.config.overlay.mode).to_lowercase();
         Status {
             node: NodeStatus {
                 name: self.config.node.name.clone(),
@@ -55,7 +55,7 @@ impl Node {
                 health: view.loops.get("bridge").map_or(Health::Ok, |run| run.health.clone()),
             },
             ranges,
-            overlay: view.overlay.clone().unwrap_or(OverlayStatus { mode, device: None, peers: Vec::new() }),
+            overlay,
             silent: view.silent.clone(),
             attachments,
             pools,
@@ -65,6 +65,16 @@ impl Node {
             watches,
             problems,
         }
+    }
+
+    fn overlay(&self) -> OverlayStatus {
+        let (seen, left_out) = {
+            let view = self.view();
+            (view.overlay.clone(), view.left_out.clone())
+        };
+        let mode = || format!("{:?}", self.config.overlay.mode).to_lowercase();
+        let nothing = || OverlayStatus { mode: mode(), device: None, peers: Vec::new() };
+        seen.map_or_else(nothing, |seen| seen.status(&left_out))
     }
 
     /// Asks the API which nodes say nothing of themselves, for [`Node::status`]. If it does not answer, what it last

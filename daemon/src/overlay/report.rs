@@ -1,12 +1,14 @@
 //! A look's report as the command line shows it.
 
 use crate::status::{DeviceStatus, Health, OverlayStatus, PeerPath, PeerStatus};
-use offramp_core::ids::NodeName;
-use offramp_core::overlay::{Mode, Path, PeerPath as Way, Settings};
-use offramp_core::peer::{Peer, Problem};
+use ipnetwork::IpNetwork;
+use offramp_core::overlay::{Mode, Node, Path, Settings, Underlay, paths};
+use offramp_core::peer::{Peer, Peers, Problem};
 use offramp_kernel::overlay::Report;
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+/// A podCIDR, and how it is reached.
+type Way = (IpNetwork, Path);
 
 /// What could not be done: the first fault, and how many more there are.
 pub fn fault(report: &Report) -> Option<String> {
@@ -17,46 +19,78 @@ pub fn fault(report: &Report) -> Option<String> {
     })
 }
 
-/// The ways as they are.
-pub fn status(settings: &Settings, report: &Report, peers: &[Peer], left_out: &[Problem]) -> OverlayStatus {
-    // Of thousands of peers each has a few ways.
-    let mut ways: HashMap<&NodeName, Vec<&Way>> = HashMap::with_capacity(peers.len());
-    for way in &report.paths {
-        ways.entry(&way.peer).or_default().push(way);
-    }
-    let all = peers.iter().map(|peer| one(peer, ways.get(&peer.name).into_iter().flatten().copied()));
-    let refused = left_out.iter().map(|problem| PeerStatus {
-        name: problem.peer.clone(),
-        endpoint: None,
-        pod_cidrs: Vec::new(),
-        path: None,
-        health: Health::Failed { reason: problem.reason.clone() },
-    });
-    let mode = match settings.mode {
-        Mode::Auto => "auto",
-        Mode::Vxlan => "vxlan",
-        Mode::Direct => "direct",
-        Mode::None => "none",
-    };
-    OverlayStatus { mode: mode.into(), device: device(settings, report), peers: all.chain(refused).collect() }
+/// What is needed to tell how each peer is reached. To hold that itself for thousands of peers is not worth it: hardly
+/// anybody asks.
+#[derive(Debug)]
+pub struct Seen {
+    settings: Settings,
+    node: Node,
+    /// Or why there is none.
+    underlay: Result<Underlay, String>,
+    tunnel: bool,
+    peers: Peers,
 }
 
-fn device(settings: &Settings, report: &Report) -> Option<DeviceStatus> {
-    let underlay = report.underlay.as_ref().filter(|_| report.tunnel.is_some())?;
-    Some(DeviceStatus {
-        name: settings.device.clone(),
-        vni: settings.vni.get(),
-        port: settings.port,
-        mtu: underlay.tunnel_mtu(settings),
-        local: underlay.address(underlay.family(settings))?,
-    })
+impl Seen {
+    /// As a look has left it.
+    pub fn new(settings: &Settings, node: &Node, report: &Report, peers: Peers) -> Self {
+        let why = || report.errors.first().map_or_else(|| "no uplink was found".to_owned(), ToString::to_string);
+        Self {
+            settings: settings.clone(),
+            node: node.clone(),
+            underlay: report.underlay.clone().ok_or_else(why),
+            tunnel: report.tunnel.is_some(),
+            peers,
+        }
+    }
+
+    /// The ways, for the command line.
+    pub fn status(&self, left_out: &[Problem]) -> OverlayStatus {
+        let all = self.peers.iter().map(|peer| one(peer, &self.ways(peer)));
+        let refused = left_out.iter().map(|problem| PeerStatus {
+            name: problem.peer.clone(),
+            endpoint: None,
+            pod_cidrs: Vec::new(),
+            path: None,
+            health: Health::Failed { reason: problem.reason.clone() },
+        });
+        let mode = match self.settings.mode {
+            Mode::Auto => "auto",
+            Mode::Vxlan => "vxlan",
+            Mode::Direct => "direct",
+            Mode::None => "none",
+        };
+        OverlayStatus { mode: mode.into(), device: self.device(), peers: all.chain(refused).collect() }
+    }
+
+    fn ways(&self, peer: &Peer) -> Vec<Way> {
+        match &self.underlay {
+            Ok(underlay) => paths(&self.settings, &self.node, underlay, peer),
+            Err(_) if self.settings.mode == Mode::None => Vec::new(),
+            Err(why) => {
+                let path = Path::Unreachable { reason: why.clone() };
+                peer.pod_cidrs.iter().map(|pod_cidr| (*pod_cidr, path.clone())).collect()
+            }
+        }
+    }
+
+    fn device(&self) -> Option<DeviceStatus> {
+        let underlay = self.underlay.as_ref().ok().filter(|_| self.tunnel)?;
+        Some(DeviceStatus {
+            name: self.settings.device.clone(),
+            vni: self.settings.vni.get(),
+            port: self.settings.port,
+            mtu: underlay.tunnel_mtu(&self.settings),
+            local: underlay.address(underlay.family(&self.settings))?,
+        })
+    }
 }
 
 /// A peer some of whose pods cannot be reached is shown as failed, with the way to the others.
-fn one<'a>(peer: &Peer, ways: impl IntoIterator<Item = &'a Way>) -> PeerStatus {
+fn one(peer: &Peer, ways: &[Way]) -> PeerStatus {
     let mut way: Option<(PeerPath, IpAddr)> = None;
     let mut health = Health::Ok;
-    for Way { pod_cidr, path, .. } in ways.into_iter().filter(|w| w.peer == peer.name) {
+    for (pod_cidr, path) in ways {
         match path {
             Path::Vxlan { endpoint } => way = way.or(Some((PeerPath::Vxlan, *endpoint))),
             Path::Direct { endpoint } => way = way.or(Some((PeerPath::Direct, *endpoint))),
@@ -81,7 +115,7 @@ mod tests {
     use offramp_kernel::Error;
 
     fn way(path: Path) -> Way {
-        Way { peer: "n2".parse().unwrap(), pod_cidr: "10.244.2.0/24".parse().unwrap(), path }
+        ("10.244.2.0/24".parse().unwrap(), path)
     }
 
     fn peer() -> Peer {
@@ -100,7 +134,6 @@ mod tests {
             way(Path::Direct { endpoint }),
             way(Path::Unreachable { reason: "why".into() }),
             way(Path::Unreachable { reason: "why else".into() }),
-            Way { peer: "n3".parse().unwrap(), ..way(Path::Vxlan { endpoint }) },
         ];
         let shown = one(&peer(), &ways);
         assert_eq!((shown.path, shown.endpoint), (Some(PeerPath::Direct), Some(endpoint)));

@@ -4,7 +4,7 @@ use super::api::Api;
 use super::condition;
 use super::follow::{Followed, config, follow};
 use crate::node::{Node, Told};
-use crate::reconcile::Waker;
+use crate::reconcile::{Due, Waker};
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::Node as ApiNode;
 use kube::runtime::watcher::Event;
@@ -59,7 +59,7 @@ fn take(node: &Node, waker: &Waker, object: &ApiNode) -> Result<(), String> {
     let told = Told { uid: object.metadata.uid.clone().unwrap_or_default(), pod_cidrs, gone: false };
     node.view().said_unavailable = Some(condition::said(object));
     if node.told(&told)? {
-        waker.wake();
+        waker.wake(Due::All);
     }
     if none { Err("it has no podCIDR (yet)".into()) } else { Ok(()) }
 }

@@ -6,7 +6,7 @@ use super::follow::{Followed, config, follow};
 use super::publish::Said;
 use super::resource::OfframpNode;
 use crate::node::{Claims, Node};
-use crate::reconcile::Waker;
+use crate::reconcile::{Due, Waker};
 use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::Node as ApiNode;
 use kube::runtime::watcher::Event;
@@ -37,7 +37,7 @@ pub async fn run(api: Api, node: Arc<Node>, waker: Waker, said: Arc<Said>) {
             node.set_published(false);
         }
         if take(&mut node.claims(), &mut list, event) {
-            waker.wake();
+            waker.wake(Due::Peers);
         }
     })
     .await;
@@ -98,7 +98,7 @@ async fn judge(api: Api, node: Arc<Node>, waker: Waker) {
                 Ok(object) => {
                     let has = object.as_ref().map(pod_cidrs);
                     node.claims().judge(&name, has.as_deref());
-                    waker.wake();
+                    waker.wake(Due::Peers);
                 }
                 Err(e) => {
                     tracing::warn!(node = %name, error = %e, "cannot ask for the podCIDRs of a Node");

@@ -1,7 +1,7 @@
 //! Wakes the reconcile loop when the peers file changes. The directory is watched, not the file: editors and
 //! ConfigMaps put a new file, or a new link, in its place.
 
-use crate::reconcile::Waker;
+use crate::reconcile::{Due, Waker};
 use inotify::{Inotify, WatchMask};
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub fn run(path: &Path, waker: &Waker) {
             tracing::warn!(path = %path.display(), error = %e, "cannot watch the peers file");
         }
         std::thread::sleep(Duration::from_secs(10));
-        waker.wake();
+        waker.wake(Due::Peers);
     }
 }
 
@@ -26,12 +26,12 @@ fn watch(path: &Path, waker: &Waker) -> std::io::Result<()> {
         | WatchMask::DELETE
         | WatchMask::DELETE_SELF;
     inotify.watches().add(dir, mask)?;
-    waker.wake();
+    waker.wake(Due::Peers);
     let mut buffer = [0; 4096];
     loop {
         let gone =
             inotify.read_events_blocking(&mut buffer)?.any(|e| e.mask.contains(inotify::EventMask::IGNORED));
-        waker.wake();
+        waker.wake(Due::Peers);
         if gone {
             return Ok(()); // the directory was replaced
         }

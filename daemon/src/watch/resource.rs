@@ -5,12 +5,12 @@
 //! hand and not with the list.
 
 use crate::node::Claim;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use kube::core::ClusterResourceScope;
 use offramp_core::peer::Peer;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -23,10 +23,26 @@ const KIND: &str = "OfframpNode";
 /// As read.
 #[derive(Debug, Clone, Deserialize)]
 pub struct OfframpNode {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "slim")]
     pub metadata: ObjectMeta,
     #[serde(default)]
     spec: Value,
+}
+
+/// Of the metadata what is used here or by the watcher: of thousands of nodes the rest, above all who manages which
+/// field, would be more than all that they say.
+fn slim<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Slim {
+        name: Option<String>,
+        resource_version: Option<String>,
+        creation_timestamp: Option<Time>,
+        owner_references: Option<Vec<OwnerReference>>,
+    }
+    let Slim { name, resource_version, creation_timestamp, owner_references } = Slim::deserialize(from)?;
+    let rest = ObjectMeta::default();
+    Ok(ObjectMeta { name, resource_version, creation_timestamp, owner_references, ..rest })
 }
 
 /// As written.
@@ -144,7 +160,7 @@ impl OfframpNode {
             mac: spec.mac.as_deref().map(|mac| parse("spec.mac", mac)).transpose()?,
         };
         let created = self.metadata.creation_timestamp.as_ref();
-        Ok(Claim { peer, created: created.map(|t| t.0.to_string()).unwrap_or_default() })
+        Ok(Claim { peer: peer.into(), created: created.map(|t| t.0.to_string()).unwrap_or_default() })
     }
 }
 

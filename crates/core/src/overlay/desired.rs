@@ -2,28 +2,39 @@
 
 use super::device::Device;
 use super::state::MAIN_TABLE;
-use super::{Desired, Dev, Mode, Node, Path, PeerPath, Route, Settings, Underlay, tunnel_mac};
+use super::{Desired, Dev, Mode, Node, Path, Route, Settings, Underlay, tunnel_mac};
 use crate::ids::MacAddr;
 use crate::net::Family;
 use crate::peer::Peer;
 use ipnetwork::IpNetwork;
+use std::borrow::Borrow;
 use std::net::IpAddr;
 
 /// What the kernel should have, so that pods and the node reach the peers' pods. The peers were checked against
-/// each other ([`crate::peer::accept`]); should two still claim the same, the earlier one has it.
-pub fn desired(settings: &Settings, node: &Node, underlay: &Underlay, peers: &[Peer]) -> Desired {
-    let mut desired = Desired { device: device(settings, node, underlay), ..Desired::default() };
-    if settings.mode == Mode::None {
-        return desired;
-    }
-    let builder = Builder { settings, node, underlay };
-    for peer in peers {
-        for pod_cidr in &peer.pod_cidrs {
-            let path = builder.path(&mut desired, peer, *pod_cidr);
-            desired.paths.push(PeerPath { peer: peer.name.clone(), pod_cidr: *pod_cidr, path });
+/// each other ([`crate::peer::accept`]), so that what is computed for some of them is part of what is for all; should
+/// two still claim the same, the earlier one has it.
+pub fn desired<P: Borrow<Peer>>(settings: &Settings, node: &Node, underlay: &Underlay, peers: &[P]) -> Desired {
+    let builder = Builder::new(settings, node, underlay);
+    let mut desired = Desired { device: builder.device.clone(), ..Desired::default() };
+    for peer in peers.iter().map(Borrow::borrow) {
+        for needs in peer.pod_cidrs.iter().filter_map(|pod_cidr| builder.way(peer, *pod_cidr).ok()) {
+            needs.enter(&mut desired);
         }
     }
     desired
+}
+
+/// How each podCIDR of a peer is reached; nothing where that is somebody else's affair.
+pub fn paths(settings: &Settings, node: &Node, underlay: &Underlay, peer: &Peer) -> Vec<(IpNetwork, Path)> {
+    if settings.mode == Mode::None {
+        return Vec::new();
+    }
+    let builder = Builder::new(settings, node, underlay);
+    let path = |pod_cidr| match builder.way(peer, pod_cidr) {
+        Ok(way) => way.path,
+        Err(reason) => Path::Unreachable { reason },
+    };
+    peer.pod_cidrs.iter().map(|pod_cidr| (*pod_cidr, path(*pod_cidr))).collect()
 }
 
 /// The VXLAN device; none if nothing is tunnelled, or this node has no address to tunnel from.
@@ -44,18 +55,55 @@ struct Builder<'a> {
     settings: &'a Settings,
     node: &'a Node,
     underlay: &'a Underlay,
+    device: Option<Device>,
 }
 
-impl Builder<'_> {
-    /// Chooses the path to one podCIDR and enters what it needs.
-    fn path(&self, desired: &mut Desired, peer: &Peer, pod_cidr: IpNetwork) -> Path {
-        let direct = self.direct_endpoint(peer, Family::of(pod_cidr.ip()));
-        let result = match (self.settings.mode, direct) {
-            (Mode::Auto | Mode::Direct, Some(endpoint)) => self.direct(desired, pod_cidr, endpoint),
-            (Mode::Auto | Mode::Vxlan, _) => self.tunnel(desired, peer, pod_cidr),
-            (Mode::Direct | Mode::None, _) => Err(self.not_on_link(peer, pod_cidr)),
+/// The path to one podCIDR, and what it needs.
+struct Way {
+    path: Path,
+    route: Route,
+    /// By the tunnel: the MAC of the next hop.
+    mac: Option<MacAddr>,
+}
+
+impl Way {
+    fn enter(self, desired: &mut Desired) {
+        let Self { path, route, mac } = self;
+        let is_taken = |mac| {
+            let other = desired.fdb.get(mac);
+            matches!((other, &path), (Some(has), Path::Vxlan { endpoint }) if has != endpoint)
         };
-        result.unwrap_or_else(|reason| Path::Unreachable { reason })
+        if desired.routes.contains_key(&route.dst) || mac.as_ref().is_some_and(is_taken) {
+            return;
+        }
+        if let (Some(mac), Some(hop), Path::Vxlan { endpoint }) = (mac, route.next_hop, path) {
+            desired.neighbours.insert(hop, mac);
+            desired.fdb.insert(mac, endpoint);
+        }
+        desired.routes.insert(route.dst, route);
+    }
+}
+
+impl<'a> Builder<'a> {
+    fn new(settings: &'a Settings, node: &'a Node, underlay: &'a Underlay) -> Self {
+        Self { settings, node, underlay, device: device(settings, node, underlay) }
+    }
+
+    /// Chooses the path to one podCIDR; the error says why there is none.
+    fn way(&self, peer: &Peer, pod_cidr: IpNetwork) -> Result<Way, String> {
+        let direct = || self.direct_endpoint(peer, Family::of(pod_cidr.ip()));
+        match self.settings.mode {
+            Mode::None => Err("mode none: it is somebody else's affair".into()),
+            Mode::Vxlan => self.tunnel(peer, pod_cidr),
+            Mode::Auto => match direct() {
+                Some(endpoint) => Ok(self.direct(pod_cidr, endpoint)),
+                None => self.tunnel(peer, pod_cidr),
+            },
+            Mode::Direct => {
+                let endpoint = direct().ok_or_else(|| self.not_on_link(peer, pod_cidr))?;
+                Ok(self.direct(pod_cidr, endpoint))
+            }
+        }
     }
 
     /// The peer's address that routes of `family` can lead to. IPv4 may have an IPv6 next hop (RFC 5549), but
@@ -76,22 +124,19 @@ impl Builder<'_> {
         )
     }
 
-    fn direct(&self, desired: &mut Desired, pod_cidr: IpNetwork, endpoint: IpAddr) -> Result<Path, String> {
+    fn direct(&self, pod_cidr: IpNetwork, endpoint: IpAddr) -> Way {
         let route = self.route(pod_cidr, Dev::Uplink, endpoint, self.underlay.mtu);
-        enter(desired, route)?;
-        Ok(Path::Direct { endpoint })
+        Way { path: Path::Direct { endpoint }, route, mac: None }
     }
 
     /// A route to a next hop that is neighbour to the peer's tunnel MAC, which the forwarding database sends to
     /// the peer: no packet ever has to ask for an address.
-    fn tunnel(&self, desired: &mut Desired, peer: &Peer, pod_cidr: IpNetwork) -> Result<Path, String> {
+    fn tunnel(&self, peer: &Peer, pod_cidr: IpNetwork) -> Result<Way, String> {
         let family = self.underlay.family(self.settings);
-        if desired.device.is_none() {
-            return Err(format!(
-                "this node has no {family} address on {} to tunnel from",
-                self.underlay.name
-            ));
-        }
+        let device = self.device.as_ref();
+        let own = device.ok_or_else(|| {
+            format!("this node has no {family} address on {} to tunnel from", self.underlay.name)
+        })?;
         let endpoint =
             peer.endpoints.iter().copied().find(|ip| Family::of(*ip) == family).ok_or_else(|| {
                 format!(
@@ -99,27 +144,14 @@ impl Builder<'_> {
                     list(&peer.endpoints)
                 )
             })?;
-        let mac = peer.mac.unwrap_or_else(|| tunnel_mac(&peer.name));
-        self.claim_mac(desired, mac, endpoint)?;
+        let mac = peer.tunnel_mac();
+        if own.mac == mac {
+            return Err(format!("its tunnel MAC {mac} is this node's"));
+        }
         let next_hop = next_hop(pod_cidr, mac);
         let mut route = self.route(pod_cidr, Dev::Tunnel, next_hop, self.underlay.tunnel_mtu(self.settings));
         route.onlink = next_hop.is_ipv4();
-        enter(desired, route)?;
-        desired.neighbours.insert(next_hop, mac);
-        desired.fdb.insert(mac, endpoint);
-        Ok(Path::Vxlan { endpoint })
-    }
-
-    fn claim_mac(&self, desired: &Desired, mac: MacAddr, endpoint: IpAddr) -> Result<(), String> {
-        match desired.fdb.get(&mac) {
-            Some(other) if *other != endpoint => {
-                Err(format!("its tunnel MAC {mac} is that of the peer at {other}"))
-            }
-            _ if desired.device.as_ref().is_some_and(|own| own.mac == mac) => {
-                Err(format!("its tunnel MAC {mac} is this node's"))
-            }
-            _ => Ok(()),
-        }
+        Ok(Way { path: Path::Vxlan { endpoint }, route, mac: Some(mac) })
     }
 
     fn route(&self, dst: IpNetwork, dev: Dev, next_hop: IpAddr, path_mtu: u32) -> Route {
@@ -145,14 +177,6 @@ fn next_hop(pod_cidr: IpNetwork, mac: MacAddr) -> IpAddr {
         IpNetwork::V4(net) => net.network().into(),
         IpNetwork::V6(_) => mac.link_local().into(),
     }
-}
-
-fn enter(desired: &mut Desired, route: Route) -> Result<(), String> {
-    if desired.routes.contains_key(&route.dst) {
-        return Err(format!("an earlier peer has podCIDR {} too", route.dst));
-    }
-    desired.routes.insert(route.dst, route);
-    Ok(())
 }
 
 fn list(ips: &[IpAddr]) -> String {

@@ -7,9 +7,9 @@ pub mod device;
 mod diff;
 pub mod state;
 
-pub use desired::desired;
+pub use desired::{desired, paths};
 pub use diff::{Change, diff};
-pub use state::{Actual, Desired, Dev, Fdb, Path, PeerPath, Route};
+pub use state::{Actual, Desired, Dev, Fdb, Path, Route};
 
 use crate::ids::{IfName, MacAddr, Mtu, NodeName, Vni};
 use crate::net::Family;

@@ -1,7 +1,7 @@
 //! What the kernel has, and what it should have.
 
 use super::device::Device;
-use crate::ids::{MacAddr, NodeName};
+use crate::ids::MacAddr;
 use crate::net::Family;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -90,21 +90,19 @@ pub struct Desired {
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
     /// The VXLAN device's forwarding database.
     pub fdb: BTreeMap<MacAddr, IpAddr>,
-    /// How each podCIDR of each peer is reached.
-    pub paths: Vec<PeerPath>,
 }
 
-/// How one podCIDR of a peer is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PeerPath {
-    /// The peer.
-    pub peer: NodeName,
-    /// Its pods' subnet.
-    #[serde(rename = "podCIDR")]
-    pub pod_cidr: IpNetwork,
-    /// How.
-    pub path: Path,
+impl From<Desired> for Actual {
+    /// The tables as they are where all was done.
+    fn from(desired: Desired) -> Self {
+        let Desired { routes, neighbours, fdb, .. } = desired;
+        let entry = |(mac, endpoint): (MacAddr, IpAddr)| Fdb { mac: mac.octets(), endpoint: Some(endpoint) };
+        Self {
+            routes: routes.into_values().collect(),
+            neighbours: neighbours.into_iter().map(|(ip, mac)| (ip, Some(mac))).collect(),
+            fdb: fdb.into_iter().map(entry).collect(),
+        }
+    }
 }
 
 /// A way to a peer's pods.

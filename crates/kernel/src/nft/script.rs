@@ -3,8 +3,8 @@
 use super::NftError;
 use super::element::{Element, Table};
 use offramp_core::firewall::{NodeRules, Rules};
-use offramp_core::net::{Family, network_of};
-use std::collections::{BTreeMap, BTreeSet};
+use offramp_core::net::{Family, aggregate};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The name of both tables.
@@ -93,20 +93,15 @@ pub(super) fn drop(table: Table) -> String {
     format!("add table {table}\ndelete table {table}\n")
 }
 
-/// The node's own sets. Networks only overlap by one holding the other, which the kernel refuses: the wider stays.
+/// The node's own sets: of networks that overlap, which the kernel refuses, and of the thousands of a large cluster, the
+/// fewest that hold the same addresses.
 fn node_sets(node: &NodeRules) -> impl Iterator<Item = (String, Vec<String>)> {
     let NodeRules { pod_subnets, no_masquerade, .. } = node;
     [("pod_subnets", pod_subnets), ("no_masquerade", no_masquerade)].into_iter().flat_map(|(set, nets)| {
-        let nets: BTreeSet<_> = nets.iter().copied().map(network_of).collect();
+        let fewest = aggregate(nets.iter().copied());
         Family::ALL.map(|family| {
-            // In their order a network comes right before those inside of it. There are thousands, of a large cluster.
-            let mut widest: Vec<ipnetwork::IpNetwork> = Vec::new();
-            for net in nets.iter().filter(|n| Family::of(n.ip()) == family) {
-                if !widest.last().is_some_and(|wider| wider.contains(net.ip())) {
-                    widest.push(*net);
-                }
-            }
-            (super::element::per_family(set, family), widest.iter().map(ToString::to_string).collect())
+            let of_family = fewest.iter().filter(|n| Family::of(n.ip()) == family);
+            (super::element::per_family(set, family), of_family.map(ToString::to_string).collect())
         })
     })
 }

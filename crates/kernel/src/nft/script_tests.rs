@@ -108,15 +108,13 @@ fn replace_deletes_both_tables_and_groups_the_elements() {
         r#"add table inet offramp
 delete table inet offramp
 {}add element inet offramp pod_subnets4 {{
-	10.0.0.0/24,
-	10.0.1.0/24
+	10.0.0.0/23
 }}
 add element inet offramp pod_subnets6 {{
 	fd00::/64
 }}
 add element inet offramp no_masquerade4 {{
-	10.0.0.0/16,
-	10.1.0.0/16
+	10.0.0.0/15
 }}
 add element inet offramp no_masquerade6 {{
 	fd00::/48

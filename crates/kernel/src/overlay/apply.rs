@@ -1,7 +1,7 @@
 //! Changes as requests, in batches.
 
-use super::Report;
-use crate::netlink::{Request, Socket};
+use super::{Report, Tools};
+use crate::netlink::Request;
 use crate::{Error, neigh, route};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{
@@ -49,24 +49,36 @@ impl Links {
     }
 }
 
-/// Applies all changes and goes on past failures.
-pub fn all(socket: &mut Socket, device: &str, links: &Links, changes: Vec<Change>, report: &mut Report) {
-    let requests = changes.iter().filter_map(|c| Some((c, request(c, device, links)?))).collect::<Vec<_>>();
-    let mut requests = requests.into_iter().peekable();
-    while requests.peek().is_some() {
-        let (changes, batch): (Vec<_>, Vec<_>) = requests.by_ref().take(BATCH).unzip();
+/// The requests for changes, in batches that are sent at once; without those that need a device that could not be made.
+pub fn batches<'a>(
+    device: &'a str,
+    links: &'a Links,
+    changes: &'a [Change],
+) -> impl Iterator<Item = Vec<(&'a Change, Request)>> {
+    changes.chunks(BATCH).map(move |changes| {
+        let with_request = |change| Some((change, request(change, device, links)?));
+        changes.iter().filter_map(with_request).collect()
+    })
+}
+
+/// Applies all changes and goes on past failures. The monitor hears of each batch before the next: all of them would
+/// not fit in its socket.
+pub fn all(tools: &mut Tools<'_>, device: &str, links: &Links, changes: &[Change], report: &mut Report) {
+    for batch in batches(device, links, changes).filter(|batch| !batch.is_empty()) {
+        let (changes, requests): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         report.batches += 1;
-        match socket.batch_each(batch) {
+        match tools.socket.batch_each(requests) {
             Ok(outcomes) => {
                 for (change, outcome) in changes.into_iter().zip(outcomes) {
                     match outcome {
-                        Ok(()) => report.changes.push(change.to_string()),
+                        Ok(()) => report.changes.note(change),
                         Err(e) => report.errors.push(explain(change, e)),
                     }
                 }
             }
             Err(e) => report.errors.push(e),
         }
+        tools.monitor.iter_mut().for_each(|monitor| monitor.listen());
     }
 }
 

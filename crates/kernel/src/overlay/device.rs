@@ -1,5 +1,6 @@
 //! The VXLAN device: reading it, making it, putting it right.
 
+use super::Changes;
 use crate::link::{self, Link, data_of, info, named, numbered};
 use crate::message;
 use crate::netlink::{Request, Socket};
@@ -26,7 +27,7 @@ pub fn delete(socket: &mut Socket, name: &IfName, index: u32) -> Result<()> {
 }
 
 /// Makes the device what it should be; answers its number and enters what was done.
-pub fn ensure(socket: &mut Socket, device: &Device, changes: &mut Vec<String>) -> Result<u32> {
+pub fn ensure(socket: &mut Socket, device: &Device, changes: &mut Changes) -> Result<u32> {
     let found = find(socket, &device.name)?;
     let requests = match (device.fix(found.as_ref()), &found) {
         (Fix::Adjust(settings), Some(found)) if settings.is_empty() => return Ok(found.index),
@@ -34,7 +35,7 @@ pub fn ensure(socket: &mut Socket, device: &Device, changes: &mut Vec<String>) -
             settings.into_iter().map(|setting| adjust(device, found.index, setting)).collect()
         }
         (Fix::Recreate(why), Some(found)) => {
-            changes.push(format!("make vxlan {} anew, since {why}", device.name));
+            changes.note(&format_args!("make vxlan {} anew, since {why}", device.name));
             let mut requests = vec![delete_request(&device.name, found.index)];
             requests.extend(create(device));
             requests
@@ -47,7 +48,7 @@ pub fn ensure(socket: &mut Socket, device: &Device, changes: &mut Vec<String>) -
     };
     let done: Vec<_> = requests.iter().map(|request| request.what.clone()).collect();
     socket.batch(requests)?;
-    changes.extend(done);
+    done.iter().for_each(|what| changes.note(what));
     Ok(link::require(socket, &device.name)?.index)
 }
 

@@ -3,6 +3,7 @@
 use super::apply::Links;
 use crate::Result;
 use crate::addr::family;
+use crate::message;
 use crate::netlink::Socket;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -33,7 +34,6 @@ fn routes(socket: &mut Socket, links: &Links, of: Family) -> Result<Vec<Route>> 
     let mut message = RouteMessage::default();
     message.header.address_family = family(of);
     message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
-    let replies = socket.dump("list the overlay's routes", &RouteNetlinkMessage::GetRoute(message))?;
     let ours = |m: RouteNetlinkMessage| match m {
         // A kernel without IPv6 answers for others.
         RouteNetlinkMessage::NewRoute(r)
@@ -44,7 +44,7 @@ fn routes(socket: &mut Socket, links: &Links, of: Family) -> Result<Vec<Route>> 
         }
         _ => None,
     };
-    Ok(replies.into_iter().filter_map(ours).collect())
+    socket.dump_map("list the overlay's routes", message::get_route(message), ours)
 }
 
 fn route(message: RouteMessage, links: &Links, of: Family) -> Route {
@@ -93,27 +93,32 @@ fn mtu(metric: &RouteMetric) -> Option<u32> {
     if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None }
 }
 
-fn dump(socket: &mut Socket, what: &str, of: AddressFamily, link: u32) -> Result<Vec<NeighbourMessage>> {
+fn dump<T>(
+    socket: &mut Socket,
+    what: &str,
+    of: AddressFamily,
+    link: u32,
+    take: impl Fn(&NeighbourMessage) -> Option<T>,
+) -> Result<Vec<T>> {
     let mut message = NeighbourMessage::default();
     message.header.family = of;
     // The header's index is refused by strict checking (valid_neigh_dump_req, net/core/neighbour.c).
     message.attributes.push(NeighbourAttribute::IfIndex(link));
-    let replies = socket.dump(what, &RouteNetlinkMessage::GetNeighbour(message))?;
-    let ours = |m| match m {
-        RouteNetlinkMessage::NewNeighbour(n) if n.header.ifindex == link => Some(n),
+    socket.dump_map(what, message::get_neighbour(message), |m| match m {
+        RouteNetlinkMessage::NewNeighbour(n) if n.header.ifindex == link => take(&n),
         _ => None,
-    };
-    Ok(replies.into_iter().filter_map(ours).collect())
+    })
 }
 
 /// The permanent ones: the others are the kernel's own.
 fn neighbours(socket: &mut Socket, tunnel: u32) -> Result<Vec<(IpAddr, Option<MacAddr>)>> {
-    let all = dump(socket, "list the tunnel's neighbours", AddressFamily::Unspec, tunnel)?;
-    let permanent = all.into_iter().filter(|n| n.header.state == NeighbourState::Permanent);
-    Ok(permanent.filter_map(|n| neighbour(&n)).collect())
+    dump(socket, "list the tunnel's neighbours", AddressFamily::Unspec, tunnel, |n| {
+        neighbour(n).filter(|_| n.header.state == NeighbourState::Permanent)
+    })
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Option<MacAddr>)> {
+/// A neighbour's address and MAC; none: it has no address.
+pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Option<MacAddr>)> {
     let ip = message.attributes.iter().find_map(|a| match a {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => Some(IpAddr::from(*a)),
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => Some(IpAddr::from(*a)),
@@ -130,9 +135,12 @@ fn mac(message: &NeighbourMessage) -> Option<[u8; 6]> {
 }
 
 fn fdb(socket: &mut Socket, tunnel: u32) -> Result<Vec<Fdb>> {
-    let all = dump(socket, "list the tunnel's forwarding entries", AddressFamily::Bridge, tunnel)?;
-    let entry = |n: &NeighbourMessage| Some(Fdb { mac: mac(n)?, endpoint: endpoint(n) });
-    Ok(all.iter().filter_map(entry).collect())
+    dump(socket, "list the tunnel's forwarding entries", AddressFamily::Bridge, tunnel, entry)
+}
+
+/// A forwarding entry; none: it has no MAC.
+pub(super) fn entry(message: &NeighbourMessage) -> Option<Fdb> {
+    Some(Fdb { mac: mac(message)?, endpoint: endpoint(message) })
 }
 
 /// Where an entry leads, if it is permanent and says nothing but an address.

@@ -1,23 +1,29 @@
 //! Hearing of changes. The kernel tells everything that happens in the namespace; what is of interest is told
 //! from the rest by the first bytes of a message, since a busy node has thousands a second. What we change
-//! ourselves is heard too: the look that follows finds nothing to do, changes nothing, and is the last.
+//! ourselves is heard too, and known by its origin or, where the kernel does not tell that, by being as it should.
 
+use super::tables;
 use crate::link::{IFLA_IFNAME, Link, attributes, data_of, text};
 use crate::{Error, Result, filter};
 use netlink_packet_core::Parseable;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{InfoBond, InfoData, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourMessage, NeighbourState};
 use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::libc::{AF_BRIDGE, sock_filter};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
-use offramp_core::overlay::ROUTE_PROTOCOL;
+use offramp_core::ids::MacAddr;
+use offramp_core::overlay::{Desired, Fdb, ROUTE_PROTOCOL};
 use offramp_core::vf::ROUTE_PROTOCOL as VF_ROUTES;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// Groups of include/uapi/linux/rtnetlink.h (enum rtnetlink_groups): links, neighbours, and the addresses and
 /// routes of both families.
 const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+const WAYS: [u32; 3] = [3, 7, 11];
 /// Message types of the same file: RTM_NEW*, the deletion is the next.
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
@@ -34,7 +40,7 @@ const LINK_HEADER: usize = 16;
 pub struct Interest {
     /// Links of these names coming, going and changing: the tunnel, the uplink, the bridge.
     pub names: Vec<String>,
-    /// The number of the link whose neighbours and forwarding entries matter: the tunnel.
+    /// The number of the link whose neighbours and forwarding entries matter, if they are not as they should: the tunnel.
     pub tunnel: Option<u32>,
     /// The numbers of the links whose addresses matter: the uplink, the bridge.
     pub addressed: Vec<u32>,
@@ -43,6 +49,10 @@ pub struct Interest {
     pub uplink: Option<u32>,
     /// The uplink is told by the default route.
     pub default_route: bool,
+    /// Whether the overlay's routes matter.
+    pub routes: bool,
+    /// The port of the socket whose changes of routes are our own.
+    pub own: Option<u32>,
 }
 
 /// A link as far as it matters: a bridge tells of itself at each pod, and mostly it has not changed.
@@ -62,22 +72,73 @@ pub struct Monitor {
     buffer: Vec<u8>,
     interest: Interest,
     known: BTreeMap<u32, Digest>,
+    expected: Expected,
+    /// What was heard, and nobody told yet.
+    heard: bool,
+}
+
+/// The entries of the tunnel that should be.
+#[derive(Default)]
+struct Expected {
+    neighbours: BTreeMap<IpAddr, MacAddr>,
+    fdb: BTreeMap<[u8; 6], IpAddr>,
 }
 
 impl Monitor {
     /// Opens one in the calling thread's namespace. It hears from now on, so: first this, then a look at all.
     pub fn open() -> Result<Self> {
+        Self::of(&GROUPS)
+    }
+
+    /// As [`Monitor::open`], of neighbours and routes alone.
+    pub fn open_of_ways() -> Result<Self> {
+        Self::of(&WAYS)
+    }
+
+    fn of(groups: &[u32]) -> Result<Self> {
         let fail = |e: std::io::Error| Error::io("open a netlink monitor", &e);
         let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(fail)?;
         filter::attach(raw.as_fd(), &but_of_bridges()).map_err(fail)?;
         raw.bind(&SocketAddr::new(0, 0)).map_err(fail)?;
-        for group in GROUPS {
-            raw.add_membership(group).map_err(fail)?;
+        for group in groups {
+            raw.add_membership(*group).map_err(fail)?;
         }
         raw.set_non_blocking(true).map_err(fail)?;
         // Only root may go over the system's bound; others have its default.
         let _ = setsockopt(&raw, sockopt::RcvBufForce, &RECEIVE_BUFFER);
-        Ok(Self { raw, buffer: vec![0; 32 << 10], interest: Interest::default(), known: BTreeMap::new() })
+        Ok(Self {
+            raw,
+            buffer: vec![0; 32 << 10],
+            interest: Interest::default(),
+            known: BTreeMap::new(),
+            expected: Expected::default(),
+            heard: false,
+        })
+    }
+
+    /// The tunnel's entries are about to be made these.
+    pub(super) fn expect(&mut self, wanted: Desired) {
+        let Desired { neighbours, fdb, .. } = wanted;
+        let fdb = fdb.into_iter().map(|(mac, endpoint)| (mac.octets(), endpoint)).collect();
+        self.expected = Expected { neighbours, fdb };
+    }
+
+    /// These of the tunnel's entries are about to be made those.
+    pub(super) fn expect_change(&mut self, had: &Desired, wanted: &Desired) {
+        let Expected { neighbours, fdb } = &mut self.expected;
+        for ip in had.neighbours.keys() {
+            neighbours.remove(ip);
+        }
+        for mac in had.fdb.keys() {
+            fdb.remove(&mac.octets());
+        }
+        neighbours.extend(wanted.neighbours.iter().map(|(ip, mac)| (*ip, *mac)));
+        fdb.extend(wanted.fdb.iter().map(|(mac, endpoint)| (mac.octets(), *endpoint)));
+    }
+
+    /// Hears what was done by now, for [`Monitor::drain`] to tell. What cannot be read may be anything.
+    pub(super) fn listen(&mut self) {
+        self.heard |= self.read().unwrap_or(true);
     }
 
     /// Says what matters from now on.
@@ -87,6 +148,11 @@ impl Monitor {
 
     /// Reads all that is there; whether something that matters may have changed.
     pub fn drain(&mut self) -> Result<bool> {
+        let read = self.read()?;
+        Ok(std::mem::take(&mut self.heard) | read)
+    }
+
+    fn read(&mut self) -> Result<bool> {
         let mut changed = false;
         loop {
             match recv(self.raw.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC) {
@@ -118,26 +184,34 @@ impl Monitor {
 
     fn one_matters(&mut self, message: &[u8]) -> bool {
         let kind = u16::from_ne_bytes([message[4], message[5]]);
+        let origin = u32::from_ne_bytes([message[12], message[13], message[14], message[15]]);
         let body = &message[HEADER..];
         // The even number makes, the next one deletes.
         match kind & !1 {
             NEW_LINK => self.link_matters(kind, body),
             // struct ifaddrmsg and struct ndmsg both have the link's number at byte 4.
             NEW_ADDRESS => index(body).is_some_and(|i| self.interest.addressed.contains(&i)),
-            NEW_NEIGHBOUR => index(body).is_some_and(|i| self.neighbour_matters(kind, i)),
-            // struct rtmsg: byte 1 is the destination's prefix length, byte 5 the protocol.
-            NEW_ROUTE => {
-                body.get(5).is_some_and(|p| [ROUTE_PROTOCOL, VF_ROUTES].contains(p))
-                    || (self.interest.default_route && body.get(1) == Some(&0))
-            }
+            NEW_NEIGHBOUR => index(body).is_some_and(|i| self.neighbour_matters(kind, i, body)),
+            NEW_ROUTE => self.route_matters(body, origin),
             _ => false,
         }
     }
 
+    /// struct rtmsg: byte 1 is the destination's prefix length, byte 5 the protocol.
+    fn route_matters(&self, body: &[u8], origin: u32) -> bool {
+        let Interest { routes, own, default_route, names, .. } = &self.interest;
+        match body.get(5) {
+            Some(&ROUTE_PROTOCOL) => *routes && *own != Some(origin),
+            Some(&VF_ROUTES) => !names.is_empty(),
+            _ => *default_route && body.get(1) == Some(&0),
+        }
+    }
+
     /// On the uplink entries are confirmed all the time; those of VF pods are permanent, and somebody may remove one.
-    fn neighbour_matters(&self, kind: u16, link: u32) -> bool {
+    fn neighbour_matters(&self, kind: u16, link: u32, body: &[u8]) -> bool {
         let removed = kind != NEW_NEIGHBOUR;
-        self.interest.tunnel == Some(link) || (removed && self.interest.uplink == Some(link))
+        let of_tunnel = self.interest.tunnel == Some(link) && !self.expected.is_so(removed, body);
+        of_tunnel || (removed && self.interest.uplink == Some(link))
     }
 
     /// Every link of the node tells of itself here: only those that are followed are decoded in full.
@@ -160,6 +234,23 @@ impl Monitor {
         let changed = self.known.get(&index) != Some(&digest);
         self.known.insert(index, digest);
         changed
+    }
+}
+
+impl Expected {
+    /// Whether what is told of an entry of the tunnel is as it should be.
+    fn is_so(&self, removed: bool, body: &[u8]) -> bool {
+        let Ok(message) = NeighbourMessage::parse(body) else { return false };
+        if message.header.family == AddressFamily::Bridge {
+            let Some(Fdb { mac, endpoint }) = tables::entry(&message) else { return false };
+            let should = self.fdb.get(&mac);
+            return if removed { should.is_none() } else { should.is_some() && should == endpoint.as_ref() };
+        }
+        let Some((ip, mac)) = tables::neighbour(&message) else { return false };
+        let should = self.neighbours.get(&ip);
+        // The others are the kernel's own, or about to go.
+        let is_permanent = message.header.state == NeighbourState::Permanent;
+        if removed || !is_permanent { should.is_none() } else { should.is_some() && should == mac.as_ref() }
     }
 }
 

@@ -11,7 +11,7 @@ use offramp_core::ids::{Mtu, Vni};
 use offramp_core::overlay::{Mode, Node, Settings, VXLAN_PORT};
 use offramp_core::peer::Peer;
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::overlay::{Choice, Report, reconcile};
+use offramp_kernel::overlay::{Choice, Monitor, Report, Tools, follow, reconcile};
 use offramp_kernel::sysctl::Sysctl;
 use std::fs::File;
 use std::process::Command;
@@ -100,16 +100,30 @@ impl Lab {
 
     /// One look of node `n`, whatever comes of it.
     pub fn look(&self, n: u8, peers: &[Peer]) -> Report {
-        let (settings, node) = (self.settings(), self.node(n));
+        self.look_heard(n, peers, None)
+    }
+
+    /// The same, of which a monitor is to know.
+    pub fn look_heard(&self, n: u8, peers: &[Peer], monitor: Option<&mut Monitor>) -> Report {
+        self.with(n, monitor, |tools| {
+            reconcile(tools, &self.settings(), &self.node(n), &Choice::default(), peers)
+        })
+    }
+
+    /// What follows a look of node `n` when peers go and others come.
+    pub fn follow(&self, n: u8, last: &Report, (gone, new): (&[Peer], &[Peer])) -> Report {
+        self.with(n, None, |tools| follow(tools, &self.settings(), &self.node(n), last, (gone, new)))
+    }
+
+    fn with<T: Send>(
+        &self,
+        n: u8,
+        monitor: Option<&mut Monitor>,
+        work: impl FnOnce(&mut Tools<'_>) -> T + Send,
+    ) -> T {
         inside(&format!("n{n}"), || {
-            reconcile(
-                &mut Socket::open().unwrap(),
-                &settings,
-                &node,
-                &Choice::default(),
-                &Sysctl::default(),
-                peers,
-            )
+            let (mut socket, sysctl) = (Socket::open().unwrap(), Sysctl::default());
+            work(&mut Tools { socket: &mut socket, sysctl: &sysctl, monitor })
         })
     }
 
@@ -119,7 +133,7 @@ impl Lab {
         assert!(first.errors.is_empty(), "n{n}: {:?}", first.errors);
         let second = self.look(n, peers);
         assert!(second.errors.is_empty(), "n{n}: {:?}", second.errors);
-        assert_eq!(second.changes, Vec::<String>::new(), "n{n}: a second look finds nothing to do");
+        assert_eq!(second.changes.first, Vec::<String>::new(), "n{n}: a second look finds nothing to do");
         first
     }
 

@@ -2,6 +2,7 @@
 
 use crate::lab::*;
 use offramp_core::net::Family;
+use offramp_core::overlay::paths;
 use offramp_core::overlay::Mode;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -53,8 +54,9 @@ fn direct_routes_on_one_subnet() {
     let lab = Lab::new(Mode::Direct);
     for n in 1..=2 {
         let report = lab.settle(n, &peers_of(n));
-        let far: Vec<_> =
-            report.paths.iter().filter(|p| p.peer.as_str() == "n3").map(|p| p.path.to_string()).collect();
+        let underlay = report.underlay.unwrap();
+        let far = paths(&lab.settings(), &lab.node(n), &underlay, &peer(3));
+        let far: Vec<_> = far.iter().map(|(_, path)| path.to_string()).collect();
         assert!(far.iter().all(|p| p.starts_with("unreachable: mode direct")) && far.len() == 2, "{far:?}");
     }
     all_reach(&[1, 2]);

@@ -92,7 +92,7 @@ fn one_look_restores_a_tunnel() {
         broken_by(command);
         heal_underlay();
         let report = lab.settle(1, &peers_of(1));
-        assert!(!report.changes.is_empty() || command.contains("eth0"), "{command}: nothing was noticed");
+        assert!(report.changes.count > 0 || command.contains("eth0"), "{command}: nothing was noticed");
         assert_eq!(state(1), good, "{command}");
     }
     all_reach(&[1, 2, 3]);
@@ -241,6 +241,5 @@ fn without_an_uplink_everything_stays() {
         report.errors[0].to_string(),
         "the uplink: there is no default route to tell it by, and node.uplink does not name it"
     );
-    assert_eq!(report.paths.len(), 4);
     assert_eq!(state(1), good);
 }

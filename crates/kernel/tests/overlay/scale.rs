@@ -26,15 +26,22 @@ fn a_thousand_peers_take_few_messages() {
     let all = peers(1000);
     let report = lab.settle(1, &all);
     // Per peer two routes, two neighbours and a forwarding entry.
-    assert_eq!(report.changes.len() - 3, 5 * all.len(), "and three for the device");
+    assert_eq!(report.changes.count - 3, 5 * all.len(), "and three for the device");
     assert!(report.batches <= 25, "{}", report.batches);
     assert_eq!(ip("-n n1 route show proto 213").lines().count(), 1000);
     assert_eq!(ip("-n n1 -6 route show proto 213").lines().count(), 1000);
     assert_eq!(run(&format!("bridge -n n1 fdb show dev {DEVICE}")).lines().count(), 1000);
     // One more is one more.
     let report = lab.settle(1, &peers(1001));
-    assert_eq!((report.changes.len(), report.batches), (5, 1));
+    assert_eq!((report.changes.count, report.batches), (5, 1));
+    // A peer that moves is one message, and nothing is read for it.
+    let moved = Peer { endpoints: vec!["10.97.9.9".parse().unwrap()], ..all[4].clone() };
+    let report = lab.follow(1, &report, (&all[4..5], std::slice::from_ref(&moved)));
+    assert_eq!((report.changes.count, report.batches), (1, 1), "{report:?}");
+    let mut now = peers(1001);
+    now[4] = moved;
+    lab.settle(1, &now);
     let report = lab.settle(1, &all[..10]);
-    assert_eq!(report.changes.len(), 5 * 991);
+    assert_eq!(report.changes.count, 5 * 991 + 1);
     assert_eq!(ip("-n n1 route show proto 213").lines().count(), 10);
 }
