@@ -5,6 +5,7 @@ use crate::lab::Lab;
 use crate::netns::Netns;
 use crate::node::{Node, over};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 
 /// The wire between the nodes is a bridge in a namespace of its own, where the API server is too, at `10.99.0.254`.
 pub struct Cluster {
@@ -17,11 +18,20 @@ pub struct Cluster {
 impl Cluster {
     /// Without nodes.
     pub fn new(lab: &Lab) -> Self {
+        Self::with(lab, Api::start)
+    }
+
+    /// Without nodes, and with an API server that speaks TLS as real ones do.
+    pub fn secure(lab: &Lab) -> Self {
+        Self::with(lab, Api::start_secure)
+    }
+
+    fn with(lab: &Lab, start: fn(&Netns, SocketAddr) -> Api) -> Self {
         let wire = lab.netns("wire");
         wire.ip("link add br0 type bridge mcast_snooping 0");
         wire.ip("addr add 10.99.0.254/16 dev br0");
         wire.ip("link set br0 up");
-        let api = Api::start(&wire, "10.99.0.254:8080".parse().unwrap());
+        let api = start(&wire, "10.99.0.254:8080".parse().unwrap());
         let kubeconfig = tempfile::Builder::new().prefix("kubeconfig").tempdir_in("/run").unwrap();
         api.kubeconfig(kubeconfig.path());
         // No test passes by what the manifests do not allow.

@@ -99,6 +99,12 @@ pub fn ping(from: &Netns, to: &str) -> bool {
     status.status.success()
 }
 
+/// Whether an ICMP echo is answered before long. The first ones may be lost: of ways that are being made.
+pub fn reaches(from: &Netns, to: &str) -> bool {
+    let status = from.command("ping").args(["-n", "-q", "-c1", "-i0.1", "-w10", to]).output().unwrap();
+    status.status.success()
+}
+
 /// Whether one ICMP echo stays without answer.
 pub fn ping_fails(from: &Netns, to: &str) -> bool {
     let status = from.command("ping").args(["-n", "-q", "-c1", "-W1", to]).output().unwrap();

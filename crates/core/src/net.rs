@@ -138,7 +138,8 @@ mod tests {
         let apart = ["10.0.1.0/24", "10.0.2.0/24", "10.0.8.0/22", "fd00::/64", "fd00:0:0:2::/64"];
         assert_eq!(fewest(&apart), nets(&apart));
         assert_eq!(fewest(&["0.0.0.0/1", "128.0.0.0/1", "::/0"]), nets(&["0.0.0.0/0", "::/0"]));
-        let cluster = (0..4096u32).map(|n| format!("10.{}.{}.0/24", 240 + (n >> 8), n & 255).parse().unwrap());
+        let cluster =
+            (0..4096u32).map(|n| format!("10.{}.{}.0/24", 240 + (n >> 8), n & 255).parse().unwrap());
         assert_eq!(aggregate(cluster), nets(&["10.240.0.0/12"]));
     }
 

@@ -53,11 +53,7 @@ impl Node {
 
     /// Compares the tables with what they should hold, and replaces them at once if they differ; then `heed` is called,
     /// to pass over what is told of that. Says how many were not as they were left.
-    pub fn reconcile_firewall(
-        &self,
-        applied: &mut Applied,
-        heed: &mut dyn FnMut(),
-    ) -> Result<u64, CniError> {
+    pub fn reconcile_firewall(&self, applied: &mut Applied, heed: &mut dyn FnMut()) -> Result<u64, CniError> {
         let lock = self.store.lock_firewall(PATIENCE)?;
         // Under the lock: what a plugin removes from now on, it removes after us.
         let listing = self.store.list()?;

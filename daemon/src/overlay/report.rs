@@ -34,7 +34,8 @@ pub struct Seen {
 impl Seen {
     /// As a look has left it.
     pub fn new(settings: &Settings, node: &Node, report: &Report, peers: Peers) -> Self {
-        let why = || report.errors.first().map_or_else(|| "no uplink was found".to_owned(), ToString::to_string);
+        let why =
+            || report.errors.first().map_or_else(|| "no uplink was found".to_owned(), ToString::to_string);
         Self {
             settings: settings.clone(),
             node: node.clone(),

@@ -50,10 +50,8 @@ impl Scout {
         self.follow(underlay.as_ref().ok());
         let underlay = underlay?;
         let name: std::result::Result<IfName, _> = underlay.name.parse();
-        let name = name.map_err(|e| Error::Unfit {
-            what: format!("link {}", underlay.index),
-            why: e.to_string(),
-        })?;
+        let name =
+            name.map_err(|e| Error::Unfit { what: format!("link {}", underlay.index), why: e.to_string() })?;
         Ok(Place {
             uplink: LinkStatus { name, mtu: underlay.mtu },
             addresses: underlay.addresses.iter().map(IpNetwork::ip).collect(),

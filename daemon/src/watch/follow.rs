@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// All nodes start at once when a cluster's power comes back.
+/// All nodes start at once when a cluster's power comes back, and list all that there is.
 const START: Duration = Duration::from_millis(500);
 /// So often everything is listed anew, whatever the watch has told: for what no event has.
 const RESYNC: Duration = Duration::from_hours(4);
@@ -35,6 +35,8 @@ pub struct Followed<K> {
     pub config: watcher::Config,
     /// Whether a cluster that does not have the kind is as it should be.
     pub optional: bool,
+    /// Whether all nodes ask for the same: then they start at different times.
+    pub of_all: bool,
 }
 
 /// What is listed and watched. Lists are the newest state, never a cache's of some time ago: what is not in one is gone.
@@ -49,7 +51,9 @@ where
 {
     let mut standing = Standing { node, name: followed.name, complete: false, faulty: true };
     node.watch_begins(followed.name);
-    tokio::time::sleep(jittered(START, random())).await;
+    if followed.of_all {
+        tokio::time::sleep(jittered(START, random())).await;
+    }
     let (mut backoff, mut renewals) = (Backoff::default(), api.renewals());
     loop {
         let mut events = pin!(watcher((followed.api)(api.client()), followed.config.clone()));

@@ -21,6 +21,7 @@ pub async fn run(api: Api, node: Arc<Node>) {
         api: |client| kube::Api::<DynamicObject>::all_with(client, &kind()),
         config: config(),
         optional: true,
+        of_all: true,
     };
     follow(&api, &node, followed, |event| {
         let known = &node.definitions;

@@ -22,6 +22,7 @@ pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
         api: kube::Api::<ApiNode>::all,
         config: config().fields(&format!("metadata.name={name}")),
         optional: false,
+        of_all: false,
     };
     let mut listed = false;
     follow(&api, &node, followed, |event| {

@@ -30,6 +30,7 @@ pub async fn run(api: Api, node: Arc<Node>, waker: Waker, said: Arc<Said>) {
         api: kube::Api::<OfframpNode>::all,
         config: config(),
         optional: false,
+        of_all: true,
     };
     let mut list = HashSet::new();
     follow(&api, &node, followed, |event| {

@@ -26,6 +26,7 @@ pub async fn run(api: Api, node: Arc<Node>) {
         api: kube::Api::<Meta>::all,
         config: config().fields(&format!("spec.nodeName={}", node.config.node.name)),
         optional: false,
+        of_all: false,
     };
     follow(&api, &node, followed, |event| {
         let pods = &node.pods;

@@ -23,6 +23,7 @@ mod serve;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod verbs;
 mod watch;
 
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use store::Store;
+use tls::Identity;
 
 /// How a watch from a version that is no longer known is refused. The real server does both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub enum Gone {
 pub struct Api {
     shared: Arc<serve::Shared>,
     address: SocketAddr,
+    /// The CA's certificate, in PEM; none: plain HTTP.
+    authority: Option<String>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -61,14 +65,24 @@ impl Api {
         netns.inside(|| Self::start_here(address))
     }
 
+    /// Serves HTTPS at `address` in a namespace that has it, by a certificate of a CA made up for it.
+    pub fn start_secure(netns: &Netns, address: SocketAddr) -> Self {
+        netns.inside(|| Self::start_as(address, Some(Identity::new(address.ip()))))
+    }
+
     /// Serves plain HTTP at `address` in the calling thread's namespace; port 0 is any.
     pub fn start_here(address: SocketAddr) -> Self {
+        Self::start_as(address, None)
+    }
+
+    fn start_as(address: SocketAddr, identity: Option<Identity>) -> Self {
+        let (authority, tls) = identity.map(|i| (i.authority, i.acceptor)).unzip();
         let shared = Arc::new(serve::Shared::default());
         let (told, tell) = std::sync::mpsc::channel();
         let serving = shared.clone();
-        let thread = std::thread::spawn(move || serve::run(&serving, address, &told));
+        let thread = std::thread::spawn(move || serve::run(&serving, address, tls, &told));
         let address = tell.recv().expect("the server's thread").unwrap_or_else(|e| panic!("{address}: {e}"));
-        Self { shared, address, thread: Some(thread) }
+        Self { shared, address, authority, thread: Some(thread) }
     }
 
     /// Where it serves.
@@ -79,9 +93,17 @@ impl Api {
     /// Writes a kubeconfig for it into `dir`.
     pub fn kubeconfig(&self, dir: &Path) -> PathBuf {
         let path = dir.join("kubeconfig");
+        let cluster = match &self.authority {
+            None => json!({"server": format!("http://{}", self.address)}),
+            Some(pem) => {
+                let ca = dir.join("ca.pem");
+                std::fs::write(&ca, pem).unwrap();
+                json!({"server": format!("https://{}", self.address), "certificate-authority": ca})
+            }
+        };
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             "users": [{"name": "test", "user": {}}],
         });

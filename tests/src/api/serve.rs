@@ -16,8 +16,10 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -76,6 +78,7 @@ impl Shared {
 pub fn run(
     shared: &Arc<Shared>,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
     told: &std::sync::mpsc::Sender<std::io::Result<SocketAddr>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -91,7 +94,7 @@ pub fn run(
                 _ = stopped.wait_for(|stopped| *stopped) => return,
                 Ok((stream, _)) = listener.accept() => {
                     if !shared.outage.load(Ordering::SeqCst) {
-                        tokio::spawn(connection(shared.clone(), stream));
+                        tokio::spawn(accept(shared.clone(), stream, tls.clone()));
                     }
                 }
             }
@@ -99,9 +102,21 @@ pub fn run(
     });
 }
 
-/// Until either end closes it, or it is cut.
-async fn connection(shared: Arc<Shared>, stream: TcpStream) {
+async fn accept(shared: Arc<Shared>, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
+    match tls {
+        None => connection(shared, stream).await,
+        // Who does not want to speak it, or with us, has closed.
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                connection(shared, stream).await;
+            }
+        }
+    }
+}
+
+/// Until either end closes it, or it is cut.
+async fn connection(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut cuts = shared.cuts.subscribe();
     let service = service_fn(move |request| respond(shared.clone(), request));
     let mut http = hyper::server::conn::http1::Builder::new();

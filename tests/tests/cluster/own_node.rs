@@ -24,7 +24,9 @@ fn pods_wait_for_the_podcidr_and_a_restart_without_the_api_goes_on() {
     until("it can serve", || node.status(&conf).code == Some(0));
     add(&node, &pod).ok();
     assert_eq!(pod.ips().len(), 2);
-    until("the gateway answers", || traffic::ping(&pod, "10.244.1.1") && traffic::ping(&pod, "fd44:1::1"));
+    until("the gateway answers", || {
+        traffic::reaches(&pod, "10.244.1.1") && traffic::reaches(&pod, "fd44:1::1")
+    });
     until("nothing is wrong", || problems(&daemon) == "[]");
 
     daemon.kill();

@@ -17,7 +17,7 @@ pub(super) fn pod(lab: &Lab, node: &Node, name: &str) -> Pod {
 }
 
 pub(super) fn reaches(from: &Netns, to: &Pod) -> bool {
-    [false, true].iter().all(|v6| traffic::ping(from, &to.address(*v6)))
+    [false, true].iter().all(|v6| traffic::reaches(from, &to.address(*v6)))
 }
 
 pub(super) fn routes(node: &Node) -> String {

@@ -13,7 +13,12 @@ use std::net::IpAddr;
 /// What the kernel should have, so that pods and the node reach the peers' pods. The peers were checked against
 /// each other ([`crate::peer::accept`]), so that what is computed for some of them is part of what is for all; should
 /// two still claim the same, the earlier one has it.
-pub fn desired<P: Borrow<Peer>>(settings: &Settings, node: &Node, underlay: &Underlay, peers: &[P]) -> Desired {
+pub fn desired<P: Borrow<Peer>>(
+    settings: &Settings,
+    node: &Node,
+    underlay: &Underlay,
+    peers: &[P],
+) -> Desired {
     let builder = Builder::new(settings, node, underlay);
     let mut desired = Desired { device: builder.device.clone(), ..Desired::default() };
     for peer in peers.iter().map(Borrow::borrow) {

@@ -19,9 +19,7 @@ use crate::sysctl::Sysctl;
 use crate::{Error, Result};
 use offramp_core::ids::IfName;
 use offramp_core::net::Family;
-use offramp_core::overlay::{
-    Actual, Desired, Dev, Mode, Node, Settings, desired, device::Device, diff,
-};
+use offramp_core::overlay::{Actual, Desired, Dev, Mode, Node, Settings, desired, device::Device, diff};
 use offramp_core::peer::Peer;
 use std::borrow::Borrow;
 
@@ -76,8 +74,7 @@ pub fn follow<P: Borrow<Peer>>(
     last: &Report,
     (gone, new): (&[P], &[P]),
 ) -> Report {
-    let mut report =
-        Report { underlay: last.underlay.clone(), tunnel: last.tunnel, ..Report::default() };
+    let mut report = Report { underlay: last.underlay.clone(), tunnel: last.tunnel, ..Report::default() };
     let Some(underlay) = &last.underlay else { return report };
     let (had, wanted) = (desired(settings, node, underlay, gone), desired(settings, node, underlay, new));
     if let Err(e) = enable_v6(tools.sysctl, &settings.device, &wanted, &mut report.changes) {
@@ -95,12 +92,7 @@ fn links(report: &Report) -> Links {
     Links { tunnel: report.tunnel, uplink: report.underlay.as_ref().map(|u| u.index) }
 }
 
-fn put_right(
-    tools: &mut Tools<'_>,
-    settings: &Settings,
-    wanted: Desired,
-    report: &mut Report,
-) -> Result<()> {
+fn put_right(tools: &mut Tools<'_>, settings: &Settings, wanted: Desired, report: &mut Report) -> Result<()> {
     report.tunnel = match &wanted.device {
         Some(device) => ensure_device(tools, device, &wanted, report),
         None => device::index_of(tools.socket, &settings.device)?,

@@ -99,7 +99,9 @@ fn what_is_done_by_ourselves_does_not_matter() {
         heard(&mut tools);
         let (two, three) = (peer(2), peer(3));
         let moved = Peer { endpoints: vec!["10.99.0.22".parse().unwrap()], ..two.clone() };
-        for (gone, new) in [(vec![&two], vec![&moved]), (vec![&moved, &three], vec![]), (vec![], vec![&two, &three])] {
+        for (gone, new) in
+            [(vec![&two], vec![&moved]), (vec![&moved, &three], vec![]), (vec![], vec![&two, &three])]
+        {
             let report = follow(&mut tools, &settings, &node, &last, (&gone, &new));
             assert!(report.errors.is_empty() && report.changes.count > 0, "{report:?}");
             assert!(!heard(&mut tools), "{:?}", report.changes);

@@ -2,8 +2,8 @@
 
 use crate::lab::*;
 use offramp_core::net::Family;
-use offramp_core::overlay::paths;
 use offramp_core::overlay::Mode;
+use offramp_core::overlay::paths;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
