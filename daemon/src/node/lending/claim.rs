@@ -1,0 +1,110 @@
+//! Claiming what was chosen: all of it, or nothing.
+
+use super::{Loan, Loans, NoPath};
+use crate::node::{Node, now};
+use offramp_core::cni::CniError;
+use offramp_core::ids::IfName;
+use offramp_core::lend::{Choice, Eth0, Lent, Refusal};
+use offramp_core::nic::PciAddr;
+use offramp_core::vf::uplink::UplinkPath;
+use offramp_core::vf::{Claim, RepresentorState, VfMode, VfRef, VfState};
+use offramp_core::wire::Prepare;
+use offramp_kernel::link;
+use offramp_kernel::netlink::Socket;
+use offramp_ledger::Error;
+use offramp_ledger::lending::{self, Borrower};
+use std::time::Duration;
+
+/// Why a VF was not had.
+pub(super) enum Miss {
+    /// There is none.
+    Refused(Refusal),
+    /// It was chosen, and could not be claimed.
+    Lost(PciAddr, CniError),
+    /// Something else.
+    Other(CniError),
+}
+
+impl<E: Into<CniError>> From<E> for Miss {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl Node {
+    /// All, or none.
+    pub(super) fn claim_all(
+        &self,
+        ask: &Prepare,
+        choice: Choice,
+        path: Result<UplinkPath, NoPath>,
+    ) -> Result<Loans, Miss> {
+        let mut done: Vec<VfRef> = Vec::new();
+        let mut claim = |lent: Lent, bridge: Option<&IfName>| -> Result<Loan, Miss> {
+            let pci = lent.vf.pci;
+            let loan = self.claim(ask, lent, bridge).map_err(|e| Miss::Lost(pci, e))?;
+            done.push(loan.lent.vf.clone());
+            Ok(loan)
+        };
+        let all = || -> Result<Loans, Miss> {
+            let (eth0, reason) = match choice.eth0 {
+                Eth0::Veth { reason } => (None, reason),
+                Eth0::Vf(lent) => {
+                    let reason = format!("{} of pool {}", lent.vf, lent.pool);
+                    let loan = claim(*lent, Some(&self.config.bridge.name))?;
+                    let way = loan.way(path).map_err(|e| Miss::Lost(loan.lent.vf.pci, e))?;
+                    (Some((loan, way)), reason)
+                }
+            };
+            let others = choice.others.into_iter();
+            let others =
+                others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
+            Ok(Loans { eth0, reason, others })
+        };
+        let outcome = all();
+        if outcome.is_err() {
+            self.give_back(ask, &done);
+        }
+        outcome
+    }
+
+    /// The bridge that its pool has for representors.
+    fn bridge_of(&self, lent: &Lent) -> Option<&IfName> {
+        self.config.pools.iter().find(|pool| pool.name == lent.pool)?.bridge.as_ref()
+    }
+
+    /// In switchdev mode the VF's representor is to be a port of `bridge`.
+    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>) -> Result<Loan, CniError> {
+        let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
+        let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
+        let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev, &state.representor) {
+            (VfMode::Netdev, None, _) => {
+                Err(CniError::try_again(format!("{vf} has no interface on the node now")))
+            }
+            (_, _, Some(RepresentorState { name, controller: Some(controller), .. })) if bridge.is_some() => {
+                Err(CniError::try_again(format!("{vf}: its representor {name} is a port of {controller}")))
+            }
+            (mode, ..) => Ok(mode),
+        };
+        let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
+        let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
+        let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
+        let Claim { before, .. } = claim;
+        let plug = before.representor.as_ref().map(|r| r.name.clone()).zip(bridge.cloned());
+        Ok(Loan { lent, before, carrier, plug })
+    }
+
+    /// Nothing was done to them. What fails here is found by the cleaner: a claim without a record is nobody's.
+    pub(in crate::node) fn give_back<'a>(&self, ask: &Prepare, vfs: impl IntoIterator<Item = &'a VfRef>) {
+        for vf in vfs {
+            if let Err(e) = lending::unclaim(&self.store, vf.pci, &ask.attachment) {
+                tracing::warn!(%vf, error = %e, "cannot give it back yet, the cleaner will");
+            }
+        }
+    }
+}
+
+pub(super) fn promised_twice(claim: Claim) -> CniError {
+    let why = "kubelet has promised it to this pod too: the pod gets it when it is free";
+    CniError::from(Error::Claimed(Box::new(claim))).with_details(why)
+}

@@ -1,0 +1,194 @@
+//! Which VFs a pod gets: chosen by what it asks for, claimed, and planned. What is claimed here and not planned is
+//! given back untouched.
+
+mod claim;
+mod judge;
+mod loans;
+
+pub use loans::{Loan, Loans, eth0_routes};
+
+use super::promised::Promise;
+use super::{Caller, Node};
+use claim::{Miss, promised_twice};
+use judge::{check_addresses, check_macs};
+use offramp_core::cni::CniError;
+use offramp_core::cni::error::codes;
+use offramp_core::lend::{Choice, Hints, Holding, LendRequest, OnUplink, Refusal, Taken, Want, choose_eth0};
+use offramp_core::nic::{Inventory, PciAddr};
+use offramp_core::vf::Claim;
+use offramp_core::vf::uplink::{UplinkPath, resolve};
+use offramp_core::wire::Prepare;
+use offramp_core::wish::{Offload, Wishes};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::sysfs;
+use offramp_kernel::uplink::node_links;
+use offramp_ledger::Error;
+use offramp_ledger::claims::Claimed;
+use std::sync::{MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+/// Another may claim what was chosen, since inline plugins ask nobody; so often in a row, they want all there is.
+const ATTEMPTS: usize = 8;
+
+/// How long another choice, or whoever makes VFs, is waited for.
+const CHOOSING_PATIENCE: Duration = Duration::from_secs(15);
+
+impl Node {
+    /// Chooses and claims. The caller holds the attachment's lock.
+    pub(super) fn lend(&self, ask: &Prepare, wishes: &Wishes, caller: Caller) -> Result<Loans, CniError> {
+        if wishes.offload == Offload::None && wishes.interfaces.is_empty() {
+            return Ok(Loans { eth0: None, reason: "no offload was asked for".into(), others: Vec::new() });
+        }
+        check_addresses(self, wishes)?;
+        let promise = self.promise(ask).without(&wishes.handed);
+        // Others are not kept from choosing meanwhile.
+        let held = self.await_holders(&promise, caller);
+        let loans = self.choose_and_claim(ask, wishes, &promise, held)?;
+        self.tell_unused(ask, &promise, loans.all().map(|loan| &loan.lent));
+        Ok(loans)
+    }
+
+    /// `held` is in the way of what kubelet has promised.
+    fn choose_and_claim(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        promise: &Promise,
+        held: Option<Claim>,
+    ) -> Result<Loans, CniError> {
+        // One choice at a time: the next sees what this one claims.
+        let _one = self.choosing()?;
+        // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
+        if let Ok(loans) = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &[]) {
+            if loans.eth0.is_some() || wishes.offload == Offload::None {
+                return Ok(loans);
+            }
+            self.give_back(ask, loans.vfs());
+        }
+        let mut lost = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let now = sysfs::read(&self.sysfs(), &[])?;
+            match self.lend_of(ask, wishes, promise, &now, &lost) {
+                Ok(loans) => return Ok(loans),
+                Err(Miss::Lost(lent, e)) if e.code == codes::TRY_AGAIN => lost.push((lent, e.msg)),
+                Err(Miss::Lost(_, e) | Miss::Other(e)) => return Err(e),
+                Err(Miss::Refused(refusal)) => {
+                    self.metrics.refused(&refusal);
+                    if let Some(claim) = held.filter(|_| refusal.waiting_helps) {
+                        return Err(promised_twice(claim));
+                    }
+                    return Err(refusal.into_error(wishes.offload, &ask.attachment.ifname));
+                }
+            }
+        }
+        Err(CniError::try_again(format!("others claimed {} VFs in a row", lost.len())))
+    }
+
+    /// Whoever makes VFs has this for as long as the driver takes; a plugin does not wait that long.
+    fn choosing(&self) -> Result<MutexGuard<'_, ()>, CniError> {
+        let deadline = Instant::now() + CHOOSING_PATIENCE;
+        loop {
+            match self.lending.try_lock() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(CniError::try_again("VFs are being made or lent, and that takes long"));
+                }
+            }
+        }
+    }
+
+    /// Of what this inventory has, without those that were `lost` to others just now.
+    fn lend_of(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        promise: &Promise,
+        inventory: &Inventory,
+        lost: &[(PciAddr, String)],
+    ) -> Result<Loans, Miss> {
+        let path = self.uplink_path(inventory);
+        let mut taken = self.taken()?;
+        for (pci, why) in lost {
+            taken.insert(*pci, Holding::unclear(why));
+        }
+        check_macs(ask, wishes, inventory, path.as_ref().ok())?;
+        let hints = hints(ask, promise, path.as_ref());
+        let choice = self.choose(ask, wishes, (inventory, &taken), &hints).map_err(Miss::Refused)?;
+        self.claim_all(ask, choice, path)
+    }
+
+    fn choose(
+        &self,
+        ask: &Prepare,
+        wishes: &Wishes,
+        (inventory, taken): (&Inventory, &Taken),
+        hints: &Hints,
+    ) -> Result<Choice, Refusal> {
+        let namespace = ask.pod.as_ref().map(|p| p.namespace.clone());
+        let others = LendRequest::further(namespace, wishes);
+        let mut eth0 = Want::eth0(ask.attachment.ifname.clone(), wishes);
+        // What the runtime says may come from the pod's author: the policy judges it.
+        eth0.settings.mac = ask.mac;
+        eth0.egress = ask.bandwidth.egress.map(|rate| mbits(rate.bytes_per_second));
+        choose_eth0(wishes.offload, &eth0, &others, &self.config.pools, inventory, taken, hints)
+    }
+
+    /// Who has which VF. One whose claim cannot be read is somebody's.
+    pub(crate) fn taken(&self) -> Result<Taken, CniError> {
+        Ok(taken(&self.store.claims().list()?))
+    }
+
+    /// By which link, and from which ports' VFs, the pod network can be reached; or why by none.
+    pub(super) fn uplink_path(&self, inventory: &Inventory) -> Result<UplinkPath, NoPath> {
+        let passing = |why: String| NoPath { why, passing: true };
+        let uplink = self.view().uplink.as_ref().map(|u| u.name.clone());
+        // A link that is down has no routes, by which it would be found.
+        let uplink = uplink.ok_or_else(|| passing("the node's uplink is not known, or is down".into()))?;
+        let links =
+            Socket::open().and_then(|mut s| node_links(&mut s)).map_err(|e| passing(e.to_string()))?;
+        resolve(&uplink, &links, inventory, &crate::eswitch::synced(self))
+            .map_err(|why| NoPath { why, passing: false })
+    }
+}
+
+/// Why the pod network cannot be reached by a VF.
+#[derive(Debug)]
+pub struct NoPath {
+    /// Why.
+    pub why: String,
+    /// It may be otherwise soon.
+    passing: bool,
+}
+
+/// Who has which VF, by the claims. One that cannot be read is somebody's.
+pub(super) fn taken(claimed: &Claimed) -> Taken {
+    let mut taken: Taken = claimed.claims.iter().collect();
+    for error in &claimed.unreadable {
+        let Error::Unreadable { path, .. } = error else { continue };
+        let Some(pci) = path.file_name().and_then(|n| n.to_str()?.parse().ok()) else { continue };
+        taken.insert(pci, Holding::unclear("its claim cannot be read"));
+    }
+    taken
+}
+
+/// What is known besides pools and claims.
+fn hints(ask: &Prepare, promise: &Promise, path: Result<&UplinkPath, &NoPath>) -> Hints {
+    let no_eth0 =
+        ask.bandwidth.ingress.map(|_| "a VF cannot limit what it receives (ingress bandwidth)".to_owned());
+    let uplink = match path {
+        Ok(path) => OnUplink::These(path.ports.iter().cloned().collect()),
+        Err(NoPath { why, passing: true }) => OnUplink::NoneYet(why.clone()),
+        Err(NoPath { why, passing: false }) => OnUplink::None(why.clone()),
+    };
+    let bonds = path.ok().and_then(|p| p.bond.clone()).into_iter().collect();
+    Hints { numa: promise.numa.clone(), uplink, no_eth0, bonds, assigned: promise.assigned.clone() }
+}
+
+/// Mbit/s that are at least so many bytes a second.
+fn mbits(bytes_per_second: u64) -> u32 {
+    u32::try_from(bytes_per_second.saturating_mul(8).div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
