@@ -99,20 +99,31 @@ impl Plan {
     }
 
     /// The bridge that is made, and taken back with the rest; see [`Plan::leave_bridge`].
-    pub fn own_bridge(&self) -> Option<&IfName> {
+    pub fn own_bridge(&self) -> Option<(&IfName, MacAddr)> {
         self.steps.iter().find_map(|s| match s.undo() {
-            Some(Undo::RemoveBridge { name, .. }) => Some(name),
+            Some(Undo::RemoveBridge { name, mac }) => Some((name, mac)),
             _ => None,
         })
     }
 
-    /// The attachment is made: whoever made its bridge, from here on it is shared, and stays.
-    pub fn leave_bridge(&mut self) {
-        for step in &mut self.steps {
-            if let Step::EnsureBridge(bridge) = step {
-                bridge.mac = None;
-            }
+    /// The attachment is made: whoever made its bridge, from here on it is shared, and stays. Answers by which MAC it
+    /// was its own.
+    pub fn leave_bridge(&mut self) -> Option<MacAddr> {
+        self.bridge_mac().and_then(Option::take)
+    }
+
+    /// It is its own after all.
+    pub fn own_bridge_by(&mut self, mac: Option<MacAddr>) {
+        if let Some(of) = self.bridge_mac() {
+            *of = mac;
         }
+    }
+
+    fn bridge_mac(&mut self) -> Option<&mut Option<MacAddr>> {
+        self.steps.iter_mut().find_map(|step| match step {
+            Step::EnsureBridge(bridge) => Some(&mut bridge.mac),
+            _ => None,
+        })
     }
 
     /// The host end and its MAC.

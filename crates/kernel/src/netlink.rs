@@ -254,16 +254,17 @@ impl Socket {
         let mut bytes = Vec::with_capacity(128);
         let sequence = self.encode(message, NLM_F_DUMP, &mut bytes);
         self.send(&bytes, what)?;
-        let mut torn = false;
+        let (mut torn, mut taken) = (false, Ok(()));
         loop {
             for (seq, reply) in self.receive(what)? {
                 match reply {
                     _ if seq != sequence => {}
                     Reply::Message { message, interrupted } => {
                         torn |= interrupted;
-                        take(message)?;
+                        // All is read nevertheless: until then the kernel begins no other dump on this socket.
+                        taken = taken.and_then(|()| take(message));
                     }
-                    Reply::Done { interrupted } => return Ok(!torn && !interrupted),
+                    Reply::Done { interrupted } => return taken.map(|()| !torn && !interrupted),
                     Reply::Failed { errno, extack } => {
                         return Err(Error::Refused { what: what.to_owned(), errno, extack });
                     }

@@ -5,7 +5,7 @@
 use crate::addresses::Addresses;
 use crate::delegate::Delegate;
 use crate::files::Written;
-use crate::{Store, device_info};
+use crate::{Error, Lock, Store, device_info};
 use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
@@ -157,9 +157,11 @@ fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
     if has_successor(record) {
         steps.retain(|s| !matches!(s, Step::Neighbours(_)));
     }
-    // Until all is undone nobody adds to it. Who does at this moment needs it: then it stays.
-    let bridge = record.plan.own_bridge().map(|b| store.lock_bridge(b, BRIDGE_PATIENCE));
-    if matches!(bridge, Some(Err(_))) {
+    let bridge = match lock_own_bridge(store, record) {
+        Ok(lock) => lock,
+        Err(e) => return vec![e],
+    };
+    if bridge.is_none() {
         steps.retain(|s| !matches!(s, Step::EnsureBridge(_)));
     }
     let mut executor = match Executor::new(None) {
@@ -173,6 +175,21 @@ fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
         errors.extend(still_there(record).err());
     }
     errors
+}
+
+/// The bridge that this attachment made, until all is undone: nobody adds to it meanwhile. None: it made none, or
+/// somebody adds to it at this moment and needs it.
+fn lock_own_bridge(store: &Store, record: &Record) -> Result<Option<Lock>, CniError> {
+    let Some((name, mac)) = record.plan.own_bridge() else { return Ok(None) };
+    let found = netlink::Socket::open().and_then(|mut socket| link::find(&mut socket, name))?;
+    if !found.is_some_and(|bridge| bridge.has_mac(mac)) {
+        return Ok(None);
+    }
+    match store.lock_bridge(name, BRIDGE_PATIENCE) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Error::Locked { .. }) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// One whose claim cannot be read is left: the record stays, since giving it back fails too.

@@ -7,6 +7,7 @@ use offramp_core::lend::{Device, devices};
 use offramp_core::nic::{Inventory, PciAddr};
 use offramp_core::pool::Pool;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// By pool.
@@ -35,7 +36,11 @@ impl Devices {
             Ok(taken) => taken,
             Err(error) => return tracing::warn!(%error, "kubelet is not told of its devices' health"),
         };
-        let inventory = node.nics.inventory();
+        let Some(inventory) = node.nics.seen().or_else(|| node.config.pools.is_empty().then(Arc::default))
+        else {
+            // The runtime's file names VFs that containers need who start anew.
+            return tracing::warn!("kubelet is told of no devices: NICs were not seen yet");
+        };
         let strangers = self.strangers().of(&claims);
         let found = devices(&node.config.pools, &inventory, &taken, &strangers);
         // Before kubelet can assign one.
@@ -43,14 +48,11 @@ impl Devices {
         if node.config.pools.iter().any(|p| p.cdi) || published.is_err() {
             node.ran("cdi", published.map(|()| 0));
         }
-        let nobodys: BTreeSet<PciAddr> = self
-            .told
-            .borrow()
-            .values()
-            .flatten()
-            .map(|d| d.pci)
-            .filter(|pci| self.strangers().is_nobodys(*pci) && taken.get(*pci).is_none())
-            .collect();
+        let is_found = |pci: &PciAddr| found.values().flatten().any(|d| d.pci == *pci);
+        let gone: BTreeSet<PciAddr> = self.told.borrow().values().flatten().map(|d| d.pci).collect();
+        let gone = gone.into_iter().filter(|pci| !is_found(pci)).collect();
+        let mut nobodys = self.strangers().nobodys_of(gone);
+        nobodys.retain(|pci| taken.get(*pci).is_none());
         self.told.send_if_modified(|told| {
             let now = with_vanished(told, found, &nobodys);
             log_changes(told, &now);

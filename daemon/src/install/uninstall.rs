@@ -12,6 +12,7 @@ use crate::reclaim::Reclaim;
 use crate::watch::Removal;
 use nix::sys::signal::{SigSet, Signal};
 use offramp_core::cni::CniError;
+use offramp_core::ids::AttachmentId;
 use offramp_core::overlay;
 use offramp_core::peer::Peers;
 use offramp_core::record::Record;
@@ -19,6 +20,7 @@ use offramp_kernel::delete::{self, Patience};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::{link, nft};
 use offramp_ledger::clean;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -219,19 +221,24 @@ fn cut_off(
     if let Some(cni) = cni {
         remove_conflist(cni, false, tell)?;
     }
-    let mut left = Vec::new();
-    let listing = node.store.list().map_err(CniError::from)?;
-    for record in &listing.records {
-        let id = &record.attachment;
-        let taken_back = node.store.lock(id, CALL_PATIENCE).map_err(CniError::from);
-        match taken_back.and_then(|_lock| node.release(id, &|| true)) {
-            Ok(()) => tell(&format!("cut off: {}", who(record))),
-            Err(e) => left.push(format!("{}: {e}", who(record))),
+    let mut left: BTreeMap<AttachmentId, String> = BTreeMap::new();
+    // A call that was under way may have left its record since.
+    loop {
+        let listing = node.store.list().map_err(CniError::from)?;
+        let fresh: Vec<_> = listing.records.iter().filter(|r| !left.contains_key(&r.attachment)).collect();
+        if fresh.is_empty() {
+            let unreadable = listing.unreadable.iter().map(ToString::to_string);
+            return Ok(left.into_values().chain(unreadable).chain(quarantined(node)?).collect());
+        }
+        for record in fresh {
+            let id = &record.attachment;
+            let taken_back = node.store.lock(id, CALL_PATIENCE).map_err(CniError::from);
+            match taken_back.and_then(|_lock| node.release(id, &|| true)) {
+                Ok(()) => tell(&format!("cut off: {}", who(record))),
+                Err(e) => drop(left.insert(id.clone(), format!("{}: {e}", who(record)))),
+            }
         }
     }
-    left.extend(listing.unreadable.iter().map(ToString::to_string));
-    left.extend(quarantined(node)?);
-    Ok(left)
 }
 
 /// Pods and containers that have an interface of ours.

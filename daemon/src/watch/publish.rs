@@ -43,20 +43,26 @@ pub async fn run(api: Api, node: Arc<Node>, said: Arc<Said>) {
     let parameters = PatchParams::apply(MANAGER).force();
     let mut looks = node.looks();
     let (mut backoff, mut repairs) = (Backoff::default(), Backoff::default());
+    // The API has taken what was said last.
+    let mut confirmed = false;
     loop {
         looks.mark_unchanged();
         let wanted = wanted(&node);
         // Deleted or changed by somebody, or deleted with a Node of this name.
         let there = node.is_published();
         if let Some(wanted) = wanted.filter(|w| !there || !said.is(w)) {
-            let again = said.is(&wanted);
+            let again = confirmed && said.is(&wanted);
             let nodes = kube::Api::<OfframpNode>::all(api.client());
             // What the watch tells from now on is compared with it.
             said.set(wanted.clone());
             node.set_published(true);
             match api.soon(nodes.patch(&name, &parameters, &Patch::Apply(&wanted))).await {
-                Ok(_) => node.cluster_fault(FAULT, None),
+                Ok(_) => {
+                    confirmed = true;
+                    node.cluster_fault(FAULT, None);
+                }
                 Err(e) => {
+                    confirmed = false;
                     node.set_published(false);
                     let why = format!("Kubernetes API, publish OfframpNode {name}: {e}");
                     node.cluster_fault(FAULT, Some(why));

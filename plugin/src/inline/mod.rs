@@ -256,8 +256,11 @@ fn finish(cx: &mut Context, record: &mut Record, rules: Rules) -> Result<(), Cni
         crash::point("device-info.written");
     }
     record.state = State::Ready;
-    record.plan.leave_bridge();
-    cx.store.write(record)?;
+    let own = record.plan.leave_bridge();
+    if let Err(e) = cx.store.write(record) {
+        record.plan.own_bridge_by(own);
+        return Err(e.into());
+    }
     crash::point("record.ready");
     Ok(())
 }

@@ -57,6 +57,10 @@ pub struct Strangers {
     confirmed: BTreeMap<PciAddr, AttachmentId>,
     /// What pods have, by the last two lists that count.
     assigned: [Option<BTreeSet<String>>; 2],
+    /// How many lists have counted.
+    lists: u64,
+    /// Devices that are gone, and how many lists had counted when that was seen.
+    gone: BTreeMap<PciAddr, u64>,
 }
 
 impl Strangers {
@@ -68,6 +72,8 @@ impl Strangers {
             suspects: BTreeSet::new(),
             confirmed: BTreeMap::new(),
             assigned: [None, None],
+            lists: 0,
+            gone: BTreeMap::new(),
         }
     }
 
@@ -75,7 +81,8 @@ impl Strangers {
     /// row lack it, both of a kubelet that was started a while ago.
     pub fn listed(&mut self, now: Instant, kubelet: u128, list: &[PodDevices], claims: &[Claim]) {
         if self.kubelet.is_none_or(|(known, _)| known != kubelet) {
-            *self = Self { kubelet: Some((kubelet, now)), ..Self::new(self.settling) };
+            let (lists, gone) = (self.lists, std::mem::take(&mut self.gone));
+            *self = Self { kubelet: Some((kubelet, now)), lists, gone, ..Self::new(self.settling) };
         }
         let settled = self.kubelet.is_some_and(|(_, since)| now.duration_since(since) >= self.settling);
         if !settled {
@@ -83,6 +90,7 @@ impl Strangers {
         }
         let assigned = list.iter().flat_map(|pod| &pod.devices).map(|d| d.id.clone()).collect();
         self.assigned = [self.assigned[1].take(), Some(assigned)];
+        self.lists += 1;
         let lent = claims.iter().filter(|claim| !claim.in_quarantine());
         let unknown: Vec<&Claim> = lent.filter(|claim| !knows(list, claim)).collect();
         let suspect = |claim: &&Claim| (claim.vf.pci, claim.holder.to_string());
@@ -97,10 +105,19 @@ impl Strangers {
         claims.iter().filter(still).map(|claim| claim.vf.pci).collect()
     }
 
-    /// Whether no pod has a device, by two lists in a row.
-    pub fn is_nobodys(&self, pci: PciAddr) -> bool {
+    /// Which of the devices that are `gone` no pod has, by two lists in a row, both made since they are: until then kubelet
+    /// may have assigned one.
+    pub fn nobodys_of(&mut self, gone: BTreeSet<PciAddr>) -> BTreeSet<PciAddr> {
+        let since = |pci: &PciAddr| self.gone.get(pci).copied().unwrap_or(self.lists);
+        self.gone = gone.iter().map(|pci| (*pci, since(pci))).collect();
+        let old = gone.into_iter().filter(|pci| self.lists >= self.gone.get(pci).unwrap_or(&self.lists) + 2);
+        old.filter(|pci| !self.has_a_pod(*pci)).collect()
+    }
+
+    /// By either of the last two lists, or for want of them.
+    fn has_a_pod(&self, pci: PciAddr) -> bool {
         let id = pci.to_string();
-        self.assigned.iter().all(|list| list.as_ref().is_some_and(|ids| !ids.contains(&id)))
+        self.assigned.iter().any(|list| list.as_ref().is_none_or(|ids| ids.contains(&id)))
     }
 }
 

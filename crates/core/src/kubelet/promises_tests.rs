@@ -78,16 +78,22 @@ fn vfs_are_told_from_what_other_plugins_have() {
 }
 
 #[test]
-fn what_no_pod_has_by_two_lists_is_nobodys() {
-    let start = Instant::now();
+fn what_is_gone_is_nobodys_by_two_lists_since_then() {
+    let (start, gone) = (Instant::now(), BTreeSet::from([pci(1, 0), pci(1, 1)]));
     let mut strangers = Strangers::new(Duration::ZERO);
     let mut list = |seconds, kubelet, pods: &[PodDevices]| {
         strangers.listed(start + Duration::from_secs(seconds), kubelet, pods, &[]);
-        (strangers.is_nobodys(pci(1, 0)), strangers.is_nobodys(pci(1, 1)))
+        strangers.nobodys_of(gone.clone()).into_iter().collect::<Vec<_>>()
     };
-    assert_eq!(list(0, 1, &[pod("web", &[1])]), (false, false), "one list is none");
-    assert_eq!(list(10, 1, &[pod("web", &[1])]), (true, false));
-    assert_eq!(list(20, 1, &[]), (true, false));
-    assert_eq!(list(30, 1, &[]), (true, true));
-    assert_eq!(list(40, 2, &[]), (false, false), "another kubelet's");
+    let web = [pod("web", &[1])];
+    assert_eq!(list(0, 1, &web), [], "it may have gone after the list");
+    assert_eq!(list(10, 1, &web), [], "one list is none");
+    assert_eq!(list(20, 1, &web), [pci(1, 0)]);
+    assert_eq!(list(30, 1, &[]), [pci(1, 0)]);
+    assert_eq!(list(40, 1, &[]), [pci(1, 0), pci(1, 1)]);
+    assert_eq!(list(50, 2, &[]), [], "another kubelet's");
+    assert_eq!(list(60, 2, &[]), [pci(1, 0), pci(1, 1)]);
+    // What has come back and goes again is gone since then.
+    assert_eq!(strangers.nobodys_of(BTreeSet::new()), BTreeSet::new());
+    assert_eq!(strangers.nobodys_of(BTreeSet::from([pci(1, 0)])), BTreeSet::new());
 }
