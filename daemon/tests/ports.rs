@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Long enough for a machine under load: only a failing test waits for it.
@@ -20,19 +20,21 @@ impl Drop for Daemon {
     }
 }
 
-fn start(dir: &Path) -> Daemon {
+fn start(dir: &Path, sysfs: &Path) -> Daemon {
     let config = dir.join("offrampd.yaml");
     let text = format!(
         "cluster: {{source: standalone, podCIDRs: [10.244.1.0/24]}}\n\
          overlay: {{mode: none}}\n\
-         paths: {{stateDir: {}}}\n\
+         paths: {{stateDir: {0}, sysfs: {1}}}\n\
          http: {{address: none}}\n\
          reconcile: {{interval: 24h}}\n",
-        dir.display()
+        dir.display(),
+        sysfs.display()
     );
     std::fs::write(&config, text).unwrap();
+    let log = std::fs::File::create(dir.join("log")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_offrampd"));
-    Daemon(command.args(["run", "--config"]).arg(&config).stderr(Stdio::null()).spawn().unwrap())
+    Daemon(command.args(["run", "--config"]).arg(&config).stderr(log).spawn().unwrap())
 }
 
 fn ip(arguments: &str) -> (bool, String) {
@@ -84,7 +86,7 @@ fn record(host: &str, pod: &str) -> Value {
 fn pods_come_back_when_the_bridge_is_deleted() {
     assert!(std::env::var_os("OFFRAMP_LAB").is_some(), "this test changes the network: run it by hack/lab");
     let dir = tempfile::tempdir().unwrap();
-    let _daemon = start(dir.path());
+    let _daemon = start(dir.path(), Path::new("/sys"));
     let gateway = || ip("address show dev offramp0").1.contains("10.244.1.1/24");
     until("the daemon makes the bridge", || gateway() && dir.path().join("offrampd.sock").exists());
     made("netns add pod");
@@ -104,4 +106,28 @@ fn pods_come_back_when_the_bridge_is_deleted() {
     until("the node knows the pod, unasked", known);
     until("the pod reaches its gateway again", ping);
     assert_eq!(link("offramp0")["address"], mac, "pods know the gateway by its MAC");
+}
+
+/// What hinders a representor is told, of the VF that the configured sysfs has.
+#[test]
+fn a_representor_is_looked_up_where_the_configuration_says() {
+    assert!(std::env::var_os("OFFRAMP_LAB").is_some(), "this test changes the network: run it by hack/lab");
+    let dir = tempfile::tempdir().unwrap();
+    let sysfs = dir.path().join("sys");
+    let port = sysfs.join("bus/pci/devices/0000:7e:00.0");
+    std::fs::create_dir_all(&port).unwrap();
+    std::os::unix::fs::symlink("../0000:7e:10.7", port.join("virtfn0")).unwrap();
+    made("netns add lent");
+    let mut record = record("veth-lent", "lent");
+    record["plan"]["steps"] = json!([{
+        "step": "plug-representor", "representor": "pf0vf0", "bridge": "offramp0", "mtu": null, "up": true,
+        "hairpin": false,
+        "vf": {"pci": "0000:7e:10.0", "port": {"device": "0000:7e:00.0", "port": 0}, "pf": "pf0", "index": 0},
+    }]);
+    let file = dir.path().join("attachments/lent@eth0.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, record.to_string()).unwrap();
+    let _daemon = start(dir.path(), &sysfs);
+    let log = || std::fs::read_to_string(dir.path().join("log")).unwrap();
+    until("the VF is told to be another", || log().contains("it is 0000:7e:10.7 now"));
 }

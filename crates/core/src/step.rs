@@ -4,7 +4,7 @@
 use crate::cni::result::Route;
 use crate::ids::{IfName, MacAddr, Mtu};
 use crate::spec::{Address, Bandwidth, EnsureBridge, PortSpec};
-use crate::vf::{VfRef, VfSettings};
+use crate::vf::{VfRef, VfSettings, VlanTag};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -187,6 +187,9 @@ pub struct PlugRepresentor {
     pub bridge: IfName,
     /// Of the representor, in bytes; none: as it is.
     pub mtu: Option<Mtu>,
+    /// The port's only VLAN, in which it is before it is up; none: what the bridge puts a new port in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<VlanTag>,
     /// The representor is up, and with it the VF's link.
     pub up: bool,
     /// The port may send back what it received, if the driver lets a bridge do so.

@@ -8,7 +8,9 @@ use offramp_core::nic::PortKey;
 use offramp_core::plan::{Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, NetnsRef, PodRef, Record, State};
 use offramp_core::spec::{Address, Bandwidth, BridgeSpec, HostPort, PortSpec, Protocol, Rate, Spec};
-use offramp_core::vf::{self, Claim, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState, VlanTag};
+use offramp_core::vf::{
+    self, Claim, Plug, PodBridge, Uplink, VfMode, VfRef, VfSettings, VfSpec, VfState, VlanTag,
+};
 use offramp_core::{AttachmentId, MacAddr, Mtu};
 use serde_json::json;
 
@@ -125,6 +127,35 @@ pub fn with_vfs() -> Record {
         attachment: id,
         ..record()
     }
+}
+
+/// The same pod in switchdev mode, before it had net2: eth0's representor is on the pods' bridge, net1's on `br-telco`.
+pub fn with_plugged() -> Record {
+    let vfs = with_vfs();
+    let plugged = |index: u16, ifname: &str, bridge: &str, pods: Option<PodBridge>| VfSpec {
+        ifname: ifname.parse().unwrap(),
+        sandbox: "/run/netns/cni-2".into(),
+        vf: vf(index),
+        mode: VfMode::Netdev,
+        settings: VfSettings::default(),
+        present_mac: Some(MacAddr::local(u64::from(index))),
+        present_mtu: Some(1500),
+        addresses: Vec::new(),
+        routes: Vec::new(),
+        dns: Dns::default(),
+        host_ports: Vec::new(),
+        link: true,
+        uplink: None,
+        plug: Some(Plug {
+            representor: format!("pf0vf{index}").parse().unwrap(),
+            bridge: bridge.parse().unwrap(),
+            pods,
+        }),
+    };
+    let inform = vec!["ens2f0".parse().unwrap()];
+    let eth0 = plugged(3, "eth0", "offramp0", Some(PodBridge { hairpin: true, inform }));
+    let net1 = plugged(4, "net1", "br-telco", None);
+    Record { plan: vf::plan(&net1).and(vf::plan(&eth0)), ..vfs }
 }
 
 fn vf(index: u16) -> VfRef {

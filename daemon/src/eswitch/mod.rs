@@ -56,7 +56,7 @@ impl Eswitch {
         let links = link::list(&mut self.socket)?;
         let bridges = self.bridges(&synced(node), &links)?;
         self.monitor.follow(interest(&synced(node), &links, &bridges));
-        let wanted = desired(&bridges, &pods(&records));
+        let wanted = desired(&bridges, &pods(&records, &node.config.bridge.name));
         let mut filters = Filters { socket: &mut self.socket, store: &node.store, links: &links };
         let outcome = filters.settle(&wanted, &recorded(&records))?;
         inform(node, &bridges, &outcome.foreign)?;
@@ -103,13 +103,10 @@ fn interest(names: &BTreeSet<IfName>, links: &[Link], bridges: &[Bridge]) -> fdb
     }
 }
 
-/// Our pods that are ports of bridges.
-fn pods(records: &[Record]) -> Vec<Pod> {
+/// Our pods that are ports of bridges: by veth pairs, or on `ours` by VFs' representors. Another bridge's VFs it learns.
+fn pods(records: &[Record], ours: &IfName) -> Vec<Pod> {
     let pod = |record: &Record| {
-        let steps = || record.plan.steps.iter();
-        let bridge =
-            steps().find_map(|s| if let Step::AttachPort(p) = s { Some(&p.bridge) } else { None })?;
-        let mac = steps().find_map(|s| if let Step::CreateVeth(v) = s { Some(v.pod_mac) } else { None })?;
+        let (bridge, mac) = veth(record).or_else(|| Some((ours, represented(record, ours)?)))?;
         let attachment = &record.attachment;
         let name = record
             .pod
@@ -118,6 +115,27 @@ fn pods(records: &[Record]) -> Vec<Pod> {
         Some(Pod { bridge: bridge.clone(), mac, created: record.created, name })
     };
     records.iter().filter(|r| r.state != State::Deleting).filter_map(pod).collect()
+}
+
+fn veth(record: &Record) -> Option<(&IfName, MacAddr)> {
+    let steps = || record.plan.steps.iter();
+    let bridge = steps().find_map(|s| if let Step::AttachPort(p) = s { Some(&p.bridge) } else { None })?;
+    let mac = steps().find_map(|s| if let Step::CreateVeth(v) = s { Some(v.pod_mac) } else { None })?;
+    Some((bridge, mac))
+}
+
+/// The address of the VF whose representor is a port of this bridge.
+fn represented(record: &Record, bridge: &IfName) -> Option<MacAddr> {
+    let steps = || record.plan.steps.iter();
+    let plugged = |s: &Step| match s {
+        Step::PlugRepresentor(p) if p.bridge == *bridge => Some(p.vf.pci),
+        _ => None,
+    };
+    let vf = steps().find_map(plugged)?;
+    steps().find_map(|s| match s {
+        Step::MoveVf(moved) if moved.vf.pci == vf => Some(moved.mac),
+        _ => None,
+    })
 }
 
 /// What ADDs have put into the filters.
@@ -150,4 +168,27 @@ fn inform(
     }
     let gone = |name: &IfName| !bridges.iter().any(|b| b.name == *name);
     node.store.informed_bridges()?.iter().filter(|n| gone(n)).try_for_each(|n| node.store.forget_informed(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{self, with_plugged};
+
+    #[test]
+    fn pods_are_known_by_veth_pairs_and_by_representors_on_our_bridge() {
+        let ours: IfName = "offramp0".parse().unwrap();
+        let deleting = Record { state: State::Deleting, ..with_plugged() };
+        let records = [fixture::record(), with_plugged(), deleting, fixture::with_vfs()];
+        let pods = pods(&records, &ours);
+        let told: Vec<_> = pods.iter().map(|p| (p.bridge.as_str(), p.mac, p.name.as_str())).collect();
+        let expected = [
+            ("offramp0", MacAddr::local(2), "default/web-0 eth0"),
+            ("offramp0", MacAddr::local(3), "telco/dpu-0 eth0"),
+        ];
+        assert_eq!(told, expected);
+        let kept: BTreeSet<MacAddr> = pods.iter().map(|p| p.mac).collect();
+        let known = recorded(&[with_plugged()]);
+        assert!(!known.is_empty() && known.values().all(|macs| macs.is_subset(&kept)), "{known:?}");
+    }
 }

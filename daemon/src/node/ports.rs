@@ -4,31 +4,42 @@ use super::Node;
 use offramp_core::cni::CniError;
 use offramp_core::ids::{AttachmentId, IfName, MacAddr};
 use offramp_core::record::{Mode, Record, State};
-use offramp_core::step::{ConfigureVf, Step};
-use offramp_core::vf::VfRef;
+use offramp_core::step::{PlugRepresentor, Step};
 use offramp_kernel::Executor;
 use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
+use offramp_kernel::vf::{self, Host, VfPort};
 use offramp_ledger::detach::joined;
 use std::time::Duration;
 
 /// A link that should be a port of a bridge.
-struct Port<'a> {
-    link: &'a IfName,
-    /// By which a veth pair's host end is known; a representor is nobody else's.
-    mac: Option<MacAddr>,
-    bridge: &'a IfName,
-    up: bool,
+enum Port<'a> {
+    /// A veth pair's host end, known by its name and MAC.
+    Veth { link: &'a IfName, mac: MacAddr, bridge: &'a IfName },
+    /// Known by its VF, whatever it is called.
+    Representor(&'a PlugRepresentor),
 }
 
 impl Port<'_> {
-    /// Whether it is there and no port. Where the bridge is gone nothing can be done.
-    fn is_loose(&self, links: &[Link]) -> bool {
-        let bridge = links.iter().find(|l| l.name == self.bridge.as_str());
-        let is_link = |l: &&Link| l.name == self.link.as_str() && self.mac.is_none_or(|mac| l.has_mac(mac));
-        match (bridge, links.iter().find(is_link)) {
-            (Some(bridge), Some(link)) => link.controller != Some(bridge.index) || link.up != self.up,
-            _ => false,
+    /// By what it is named to people, and its bridge.
+    fn names(&self) -> (&IfName, &IfName) {
+        match self {
+            Self::Veth { link, bridge, .. } => (link, bridge),
+            Self::Representor(plug) => (&plug.representor, &plug.bridge),
+        }
+    }
+
+    /// Whether it is not as it should be. Where the bridge is gone nothing can be done; nor without a veth pair, but whoever
+    /// plugs a representor in tells what hinders it.
+    fn is_loose(&self, host: &Host<'_>, links: &[Link]) -> bool {
+        let (_, bridge) = self.names();
+        let Some(bridge) = links.iter().find(|l| l.name == bridge.as_str()) else { return false };
+        match self {
+            Self::Veth { link, mac, .. } => {
+                let found = links.iter().find(|l| l.name == link.as_str() && l.has_mac(*mac));
+                found.is_some_and(|l| l.controller != Some(bridge.index) || !l.up)
+            }
+            Self::Representor(plug) => !vf::is_plugged(host, bridge.index, plug).unwrap_or(false),
         }
     }
 }
@@ -41,40 +52,60 @@ impl Node {
             return Ok(0);
         }
         let links = link::list(&mut Socket::open()?)?;
+        let host = self.store.host();
         let (mut plugged, mut errors) = (0, Vec::new());
-        for record in records.iter().filter(|r| ports(r).any(|port| port.is_loose(&links))) {
-            match self.plug(&record.attachment) {
-                Ok(done) => plugged += u64::from(done),
-                Err(e) => errors.push(e.context(&record.attachment)),
+        for record in &records {
+            if ports(record).any(|port| port.is_loose(&host, &links)) {
+                match self.plug(&record.attachment) {
+                    Ok(done) => plugged += u64::from(done),
+                    Err(e) => errors.push(e.context(&record.attachment)),
+                }
             }
+            let unchecked = unchecked(record, &host).map(CniError::kernel);
+            errors.extend(unchecked.map(|e| e.context(&record.attachment)));
         }
         joined(errors).map_or(Ok(plugged), Err)
     }
 
     /// Plugs one in, unless somebody is at work on it. What the node knew of the pods' MACs went with the bridge;
     /// until the new one's link-local address is settled, the node cannot ask for them by IPv6
-    /// (`ndisc_send_ns`, net/ipv6/ndisc.c). So did the VLAN of a representor.
+    /// (`ndisc_send_ns`, net/ipv6/ndisc.c).
     fn plug(&self, id: &AttachmentId) -> Result<bool, CniError> {
         let Ok(_lock) = self.store.lock(id, Duration::ZERO) else { return Ok(false) };
         let Some(record) = self.store.read(id)? else { return Ok(false) };
-        let steps = &record.plan.steps;
-        let plugged = |vf: &VfRef| steps.iter().any(|s| matches!(s, Step::PlugRepresentor(p) if p.vf == *vf));
-        let on_the_bridge = |step: &&Step| match step {
-            Step::AttachPort(_) | Step::Neighbours(_) | Step::PlugRepresentor(_) => true,
-            Step::ConfigureVf(ConfigureVf { vf, .. }) => plugged(vf),
-            _ => false,
-        };
         if ports(&record).next().is_none() {
             return Ok(false);
         }
-        let mut executor = Executor::new(None)?.with_sysctl(self.sysctl());
-        for step in steps.iter().filter(on_the_bridge) {
-            executor.apply(step)?;
+        let mut executor = Executor::new(None)?.with_sysctl(self.sysctl()).with_vfs(self.store.host());
+        let on_the_bridge = |step: &&Step| {
+            matches!(step, Step::AttachPort(_) | Step::Neighbours(_) | Step::PlugRepresentor(_))
+        };
+        // One that cannot be helped is not in the others' way.
+        let failed = record.plan.steps.iter().filter(on_the_bridge).filter_map(|s| executor.apply(s).err());
+        if let Some(error) = joined(failed.map(Into::into).collect()) {
+            return Err(error);
         }
         for port in ports(&record) {
-            tracing::info!(attachment = %id, link = %port.link, bridge = %port.bridge, "plugged in again");
+            let (link, bridge) = port.names();
+            tracing::info!(attachment = %id, %link, %bridge, "plugged in again");
         }
         Ok(true)
+    }
+}
+
+/// What comes from a representor is checked by the name that it had when its pod was attached.
+fn unchecked(record: &Record, host: &Host<'_>) -> Option<String> {
+    let check = record.plan.firewall.spoof_check.as_ref()?;
+    let plugged = |port: Port<'_>| match port {
+        Port::Representor(plug) if plug.representor == check.link => VfPort::of(host, &plug.vf).ok(),
+        _ => None,
+    };
+    match ports(record).find_map(plugged)? {
+        VfPort::Switchdev(now) if now.name != check.link => Some(format!(
+            "representor {} is called {} now: MACs of what comes from there are not checked until it has its name back",
+            check.link, now.name
+        )),
+        _ => None,
     }
 }
 
@@ -86,11 +117,9 @@ fn ports(record: &Record) -> impl Iterator<Item = Port<'_>> {
     steps.filter_map(move |step| match step {
         Step::AttachPort(attach) => {
             let mac = host.filter(|(name, _)| **name == attach.link).map(|(_, mac)| mac)?;
-            Some(Port { link: &attach.link, mac: Some(mac), bridge: &attach.bridge, up: true })
+            Some(Port::Veth { link: &attach.link, mac, bridge: &attach.bridge })
         }
-        Step::PlugRepresentor(plug) => {
-            Some(Port { link: &plug.representor, mac: None, bridge: &plug.bridge, up: plug.up })
-        }
+        Step::PlugRepresentor(plug) => Some(Port::Representor(plug)),
         _ => None,
     })
 }

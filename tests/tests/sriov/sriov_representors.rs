@@ -115,12 +115,24 @@ fn eth0_is_on_the_pods_bridge() {
     assert!(!as_another(foreign));
     assert!(as_another(&own));
 
-    run(&format!("ip link set {representor} nomaster"));
-    until("the representor to be plugged in again", || s.switch.bridge(0).as_deref() == Some("offramp0"));
+    // Whatever it is called by then. Its MAC is checked by its name: that is told.
+    run(&format!("ip link set {representor} down nomaster; ip link set {representor} name other"));
+    until("the representor to be plugged in again", || {
+        let port = &told("ip -j link show dev other")[0];
+        port["master"] == "offramp0" && port["flags"].as_array().unwrap().contains(&"UP".into())
+    });
+    let name_told = || problems(&daemon).contains(&format!("representor {representor} is called other now"));
+    until("the name to be told", name_told);
+    run(&format!("ip link set other down; ip link set other name {representor}"));
+    until("the name to be told no more", || !name_told());
     s.del(&pod);
     assert_eq!(s.switch.bridge(0), None, "a pod that is gone is cut off at once");
     s.del(&beside);
     s.assert_clean("DEL");
+}
+
+fn problems(daemon: &Daemon) -> String {
+    daemon.ask("status")["problems"].to_string()
 }
 
 const NET1: &str = "- {name: net1, pool: fast, vlan: 100, mtu: 1300, ips: [192.168.10.5/24]}";
@@ -132,7 +144,7 @@ fn net1() -> Value {
 #[test]
 fn another_interface_is_on_the_bridge_of_its_pool() {
     let s = Switched::new();
-    let _daemon = s.start();
+    let daemon = s.start();
     let [first, second] = &s.switch.representors;
     let pod = s.m.lab.pod("pod");
     s.add(&pod, net1()).failed(100, &["br-telco"]);
@@ -157,6 +169,14 @@ fn another_interface_is_on_the_bridge_of_its_pool() {
     // With its VLAN, when somebody makes the bridge anew.
     run("ip link del br-telco; ip link add br-telco type bridge vlan_filtering 1; ip link set br-telco up");
     until("the representor to be plugged in again", || vlans().contains("100 PVID Egress Untagged"));
+    run(&format!("bridge vlan del dev {second} vid 100; bridge vlan add dev {second} vid 1 pvid untagged"));
+    until("its VLAN to be put back", || vlans().contains("100 PVID Egress Untagged"));
+    // Where it cannot have its VLAN it is no port.
+    run("ip link del br-telco; ip link add br-telco type bridge; ip link set br-telco up");
+    until("the bridge without VLANs to be told", || problems(&daemon).contains(why));
+    until("the representor to be taken out", || s.switch.bridge(1).is_none());
+    run("ip link set br-telco type bridge vlan_filtering 1");
+    until("the representor to be plugged in at last", || vlans().contains("100 PVID Egress Untagged"));
     run("ip link del br-other");
     s.del(&pod);
     s.assert_clean("DEL");

@@ -99,7 +99,7 @@ impl VfSpec {
 /// The plan. A VF keeps the address it has where none is asked for: a new one takes a rebind.
 pub fn plan(spec: &VfSpec) -> Plan {
     let vf = &spec.vf;
-    // A VLAN is set on the representor's port of a bridge.
+    // First: what is set on the VF brings its representor up, which must be in its VLAN by then.
     let mut steps: Vec<Step> = plug(spec).into_iter().collect();
     steps.push(Step::ConfigureVf(ConfigureVf { vf: vf.clone(), settings: spec.settings.clone() }));
     match (spec.mode, spec.mac()) {
@@ -130,6 +130,7 @@ fn plug(spec: &VfSpec) -> Option<Step> {
         representor: plug.representor.clone(),
         bridge: plug.bridge.clone(),
         mtu: spec.settings.mtu,
+        vlan: spec.settings.vlan,
         up: spec.settings.link_state != Some(LinkState::Disable),
         hairpin: plug.pods.as_ref().is_some_and(|pods| pods.hairpin),
     }))

@@ -6,6 +6,7 @@ use super::{Host, Representor, pf_side};
 use crate::netlink::Socket;
 use crate::{Error, Result, link};
 use offramp_core::ids::MacAddr;
+use offramp_core::step::PlugRepresentor;
 use offramp_core::vf::{PfSide, RepresentorState, VfRef, VfSettings, VfState};
 
 /// A VF, seen from outside.
@@ -106,11 +107,12 @@ impl VfPort {
     }
 }
 
-/// Whether a VF's representor is a port of the bridge with this number, and up or not.
-pub fn is_plugged(host: &Host<'_>, vf: &VfRef, bridge: u32, up: bool) -> Result<bool> {
-    let VfPort::Switchdev(representor) = VfPort::of(host, vf)? else { return Ok(false) };
-    let now = representor.link(&mut Socket::open()?)?;
-    Ok(now.controller == Some(bridge) && now.up == up)
+/// Whether a VF's representor is as it was plugged in: a port of the bridge with this number, up or not, in its VLAN.
+pub fn is_plugged(host: &Host<'_>, bridge: u32, want: &PlugRepresentor) -> Result<bool> {
+    match VfPort::of(host, &want.vf)? {
+        VfPort::Switchdev(representor) => representor.is_plugged(&mut Socket::open()?, bridge, want),
+        VfPort::Legacy(_) => Ok(false),
+    }
 }
 
 fn representor(pf: &Pf, vf: &VfRef) -> Result<Option<Representor>> {

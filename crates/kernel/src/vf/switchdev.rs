@@ -12,7 +12,8 @@ use crate::steps::representor::take_out;
 use crate::switchdev::{PortName, representors};
 use crate::{Error, Result};
 use offramp_core::ids::{IfName, MacAddr};
-use offramp_core::vf::{LinkState, PfSide, RepresentorState, VfRef};
+use offramp_core::step::PlugRepresentor;
+use offramp_core::vf::{LinkState, PfSide, RepresentorState, VfRef, VlanTag};
 
 // include/uapi/linux/devlink.h
 const CMD_PORT_GET: u8 = 5;
@@ -82,6 +83,29 @@ impl Representor {
             socket.batch(vec![link::set_mtu(&now.name, numbered(self.index), before.mtu)])?;
         }
         Ok(())
+    }
+
+    /// Whether it is a port of the bridge with this number, up or not and in the VLAN as it should be.
+    pub(crate) fn is_plugged(
+        &self,
+        socket: &mut Socket,
+        bridge: u32,
+        want: &PlugRepresentor,
+    ) -> Result<bool> {
+        let now = self.link(socket)?;
+        if now.controller != Some(bridge) || now.up != want.up {
+            return Ok(false);
+        }
+        Ok(want.vlan.is_none() || bridge_vlan::of_port(socket, &now)? == want.vlan)
+    }
+
+    /// Has the bridge that it is a port of put its frames in this VLAN alone.
+    pub(crate) fn set_vlan(&self, socket: &mut Socket, vf: &VfRef, tag: VlanTag) -> Result<()> {
+        let now = self.link(socket)?;
+        match bridge_vlan::of_port(socket, &now)? == Some(tag) {
+            true => Ok(()),
+            false => self.set(socket, vf, Setting::Vlan(tag)),
+        }
     }
 
     /// What is set; what this mode does not know is none.

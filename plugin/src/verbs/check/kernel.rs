@@ -9,7 +9,7 @@ use offramp_core::step::{
     AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, HostRoute, PlugRepresentor,
     Shape, Step,
 };
-use offramp_core::vf::{ROUTE_PROTOCOL, VfSettings};
+use offramp_core::vf::{LinkState, PfSide, ROUTE_PROTOCOL, VfSettings};
 use offramp_kernel::link::{self, Link};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::nft::{self, NftError};
@@ -101,22 +101,31 @@ fn vf(store: &Store, record: &Record, wanted: &ConfigureVf) -> Result<(), CniErr
         Some(claim) => return Err(failed(record, claim)),
         None => return Err(failed(record, format!("{vf} is claimed by nobody"))),
     }
-    let now = vf::VfPort::of(&Host::default(), vf)?.read(&mut Socket::open()?, vf)?;
-    let VfSettings { vlan, trust, spoofchk, link_state, min_tx_rate, max_tx_rate, mac, .. } =
-        &wanted.settings;
+    let port = vf::VfPort::of(&Host::default(), vf)?;
+    let now = port.read(&mut Socket::open()?, vf)?;
+    match differing(&wanted.settings, &now, matches!(port, vf::VfPort::Switchdev(_))) {
+        Some(what) => Err(failed(record, format!("{what} of {vf} is not what was asked for"))),
+        None => Ok(()),
+    }
+}
+
+/// The first setting that is not as wanted. A representor is up or not, which tells `auto` and `enable` not apart.
+fn differing(settings: &VfSettings, now: &PfSide, switchdev: bool) -> Option<&'static str> {
+    let VfSettings { vlan, trust, spoofchk, link_state, min_tx_rate, max_tx_rate, mac, .. } = settings;
+    let known = |state: LinkState| match state {
+        LinkState::Enable if switchdev => LinkState::Auto,
+        state => state,
+    };
     let differs = [
         ("mac", mac.is_some() && *mac != now.mac),
         ("vlan", vlan.is_some() && *vlan != now.vlan),
         ("trust", trust.is_some() && *trust != now.trust),
         ("spoofchk", spoofchk.is_some() && *spoofchk != now.spoofchk),
-        ("link_state", link_state.is_some() && *link_state != now.link_state),
+        ("link_state", link_state.is_some() && link_state.map(known) != now.link_state),
         ("min_tx_rate", min_tx_rate.is_some() && *min_tx_rate != now.min_tx_rate),
         ("max_tx_rate", max_tx_rate.is_some() && *max_tx_rate != now.max_tx_rate),
     ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        Some((what, _)) => Err(failed(record, format!("{what} of {vf} is not what was asked for"))),
-        None => Ok(()),
-    }
+    differs.iter().find(|(_, differs)| *differs).map(|(what, _)| *what)
 }
 
 /// The driver that a VF for userspace must have.
@@ -154,14 +163,13 @@ fn port(record: &Record, host: &mut Socket, p: &AttachPort) -> Result<(), CniErr
 
 fn representor(record: &Record, host: &mut Socket, p: &PlugRepresentor) -> Result<(), CniError> {
     let bridge = bridge(record, host, &p.bridge)?;
-    if vf::is_plugged(&Host::default(), &p.vf, bridge.index, p.up)? {
+    if vf::is_plugged(&Host::default(), bridge.index, p)? {
         return Ok(());
     }
     let state = if p.up { "up" } else { "down" };
-    Err(failed(
-        record,
-        format!("the representor of {} is not {state} as a port of bridge {}", p.vf, p.bridge),
-    ))
+    let vlan = p.vlan.map(|tag| format!(", {tag}")).unwrap_or_default();
+    let what = format!("the representor of {} is not {state} as a port of bridge {}{vlan}", p.vf, p.bridge);
+    Err(failed(record, what))
 }
 
 fn limits(record: &Record, host: &mut Socket, s: &Shape) -> Result<(), CniError> {
@@ -214,5 +222,23 @@ fn addresses_and_routes(record: &Record, pod: &mut Socket, p: &ConfigurePod) -> 
             Err(failed(record, format!("interface {} does not have the route to {dst}{via}", p.link)))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_enabled_is_up_in_switchdev_mode() {
+        let differs = |want, now, switchdev| {
+            let settings = VfSettings { link_state: Some(want), ..VfSettings::default() };
+            let now = PfSide { link_state: Some(now), ..PfSide::default() };
+            differing(&settings, &now, switchdev).is_some()
+        };
+        use LinkState::{Auto, Disable, Enable};
+        let wrong = [(Enable, Auto), (Enable, Disable), (Auto, Disable), (Disable, Auto), (Auto, Auto)];
+        assert_eq!(wrong.map(|(want, now)| differs(want, now, true)), [false, true, true, true, false]);
+        assert_eq!(wrong.map(|(want, now)| differs(want, now, false)), [true, true, true, true, false]);
     }
 }
