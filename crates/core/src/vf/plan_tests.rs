@@ -94,7 +94,7 @@ fn another_interface_by_a_representor_has_its_vlan_set_on_the_port() {
     assert_eq!(names(&plan), ["plug-representor", "configure-vf", "move-vf", "configure-pod"]);
     let plugged = of(&plan, |s| if let Step::PlugRepresentor(p) = s { Some(p.clone()) } else { None });
     assert_eq!((plugged.up, plugged.hairpin, plugged.mtu), (false, false, None));
-    assert_eq!(plugged.vlan, vlan, "no frame passes before");
+    assert_eq!(plugged.vlan, Some(vlan), "no frame passes before");
     let set = of(&plan, |s| if let Step::ConfigureVf(c) = s { Some(c.settings.vlan) } else { None });
     assert_eq!(set, Some(vlan));
     assert!(plan.firewall.is_empty());
