@@ -11,8 +11,15 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// How many are under way.
 #[derive(Debug, Default)]
 pub struct Calls {
-    under_way: Mutex<usize>,
+    state: Mutex<State>,
     ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    under_way: usize,
+    /// How many let them pass; their test ends a call only then.
+    waiting: usize,
 }
 
 /// One that is under way until it is dropped.
@@ -22,26 +29,32 @@ pub struct Call<'a>(&'a Calls);
 impl Calls {
     /// One begins.
     pub fn begin(&self) -> Call<'_> {
-        *self.lock() += 1;
+        self.lock().under_way += 1;
         Call(self)
     }
 
     /// Until none is under way, but not for long.
     pub fn let_pass(&self) {
-        let waited = self.ended.wait_timeout_while(self.lock(), LONGEST, |under_way| *under_way > 0);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.wait(LONGEST);
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wait(&self, longest: Duration) {
+        let mut state = self.lock();
+        state.waiting += 1;
+        let waited = self.ended.wait_timeout_while(state, longest, |state| state.under_way > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let mut under_way = self.0.lock();
-        *under_way = under_way.saturating_sub(1);
-        if *under_way == 0 {
+        let mut state = self.0.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        if state.under_way == 0 {
             self.0.ended.notify_all();
         }
     }
@@ -50,23 +63,34 @@ impl Drop for Call<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    /// Whether it comes true while a test can wait.
+    fn comes_true(mut what: impl FnMut() -> bool) -> bool {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !what() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        what()
+    }
 
     #[test]
     fn what_waits_goes_on_when_the_last_call_ends() {
-        let (calls, ended) = (Calls::default(), AtomicBool::new(false));
+        let calls = Arc::new(Calls::default());
         calls.let_pass(); // none is under way
         let (first, last) = (calls.begin(), calls.begin());
         drop(first);
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| {
-                calls.let_pass();
-                ended.load(Ordering::SeqCst)
-            });
-            ended.store(true, Ordering::SeqCst);
-            drop(last);
-            assert!(waits.join().unwrap(), "it did not wait for the last call");
+        // So long that only the end of the last call can be what ends it.
+        let waits = std::thread::spawn({
+            let calls = calls.clone();
+            move || calls.wait(Duration::from_secs(3600))
         });
+        // It has let go of the mutex, so it waits.
+        assert!(comes_true(|| calls.lock().waiting == 1), "it did not wait for the last call");
+        drop(last);
+        assert!(comes_true(|| waits.is_finished()), "it was not told");
+        assert_eq!(calls.lock().waiting, 0);
     }
 
     #[test]
@@ -74,6 +98,6 @@ mod tests {
         let calls = Calls::default();
         let _hangs = calls.begin();
         calls.let_pass();
-        assert_eq!(*calls.lock(), 1);
+        assert_eq!(calls.lock().under_way, 1);
     }
 }

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Events come in swarms; what follows within this is one.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How soon a firewall that new peers' ways wait for is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// How often the plugin's STATUS is shown that the daemon lives: a third of the time that it is trusted.
 const SEEN: Duration = Duration::from_secs(10);
 
@@ -93,6 +95,10 @@ pub struct Reconcile {
     gateways: Wanted<Vec<IpNetwork>>,
     vf_uplink: Wanted<Option<IfName>>,
     seen: Option<Instant>,
+    /// When all is looked at again, whatever happens until then.
+    next: Instant,
+    /// The ways to changed peers wait for the firewall.
+    held: bool,
 }
 
 /// The peers file's text at the last look and what no peer may claim, so that it is parsed when either changed.
@@ -123,6 +129,8 @@ impl Reconcile {
             gateways: Wanted::default(),
             vf_uplink: Wanted::default(),
             seen: None,
+            next: Instant::now(),
+            held: false,
         }
     }
 
@@ -143,26 +151,35 @@ impl Reconcile {
             node.ran("vf-routes", vf_routes.map_err(|e| e.to_string()));
         }
         let remote = self.node.view().remote.clone();
-        if due == Due::All || remote != self.guarded {
-            self.reconcile_firewall();
+        let is_guarded = (due == Due::Peers && remote == self.guarded) || self.reconcile_firewall();
+        if is_guarded {
             self.guarded = remote;
         }
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
-        // pods before the first packet leaves: a connection once masqueraded stays so.
-        self.order_ways(due == Due::All);
+        // pods before the first packet leaves: a connection once masqueraded stays so. The regular look does not wait: a
+        // firewall that fails for good is told, and does not keep nodes apart.
+        self.held = due == Due::Peers && !is_guarded;
+        if !self.held {
+            self.order_ways(due == Due::All);
+        }
         if due == Due::All {
             self.reconcile_eswitch();
             node.looked();
+            self.next = Instant::now() + node.config.reconcile_interval;
         }
     }
 
-    fn reconcile_firewall(&mut self) {
+    /// Whether the tables are as they should be.
+    fn reconcile_firewall(&mut self) -> bool {
         let Self { node, nft, applied, .. } = self;
         let mut heed = || {
             // What cannot be read is read later.
             let _ = nft.as_mut().map(nft::Monitor::drain);
         };
-        node.ran("firewall", node.reconcile_firewall(applied, &mut heed).map_err(|e| e.to_string()));
+        let outcome = node.reconcile_firewall(applied, &mut heed).map_err(|e| e.to_string());
+        let succeeded = outcome.is_ok();
+        node.ran("firewall", outcome);
+        succeeded
     }
 
     /// Where the node is on the underlay decides which peers can be believed, and the pods' MTU.
@@ -206,12 +223,13 @@ impl Reconcile {
     /// Until something of ours may have changed, or it is time. Every pod that comes or goes makes a dozen events
     /// that are none of ours: they are read a swarm at a time, or reading them would cost more than the pod.
     fn wait(&mut self) -> Due {
-        let due = Instant::now() + self.node.config.reconcile_interval;
+        let retry = Some(Instant::now() + RETRY).filter(|at| self.held && *at < self.next);
+        let (at, due) = retry.map_or((self.next, Due::All), |at| (at, Due::Peers));
         loop {
             self.touch_seen();
-            let left = due.saturating_duration_since(Instant::now());
+            let left = at.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Due::All;
+                return due;
             }
             if self.any_event(left.min(SEEN)) {
                 std::thread::sleep(DEBOUNCE);

@@ -17,6 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// A daemon that is being stopped is gone by then.
 const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// Pods wait no longer than that for the ways to the other nodes: to thousands they take seconds.
+const FIRST_WAYS: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -77,7 +80,8 @@ pub fn run(config: Config) -> Result<(), RunError> {
     runtime.block_on(until_stopped(node, waker))
 }
 
-/// The loops. The first look comes before the first call is served: an ADD finds the bridge.
+/// The loops. The first look comes before the first call is served: an ADD finds the bridge, and the ways to the peers that
+/// are known, if they did not take too long.
 fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
     let waker = Waker::new().map_err(|e| RunError::Thread("reconcile", e))?;
     let desk = Arc::new(Desk::new().map_err(|e| RunError::Thread("overlay", e))?);
@@ -86,9 +90,15 @@ fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
     thread("reconcile", move || reconcile.run())?;
     match Ways::new(&node.config) {
         Ok(ways) => {
-            let node = node.clone();
+            let (node, (begun, has_begun)) = (node.clone(), std::sync::mpsc::channel());
             // Of its own: thousands of peers take seconds, and pods are not to wait for their repairs.
-            thread("overlay", move || ways.run(&desk, &node))?;
+            thread("overlay", move || {
+                ways.run(&desk, &node, || {
+                    // Who waits may have given up.
+                    let _ = begun.send(());
+                });
+            })?;
+            let _ = has_begun.recv_timeout(FIRST_WAYS);
         }
         Err(e) => node.ran("overlay", Err(e.to_string())),
     }

@@ -22,8 +22,8 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The ways, as they were last made.
 pub struct Ways {
     socket: Socket,
-    /// By which the kernel names that socket.
-    own: Option<u32>,
+    /// Its routes, but for changes by our own socket; of which link the entries matter, each look finds out.
+    interest: Interest,
     sysctl: Sysctl,
     monitor: Option<Monitor>,
     settings: Settings,
@@ -51,41 +51,54 @@ impl Ways {
     /// Opens the sockets in the calling thread's namespace.
     pub fn new(config: &config::Config) -> Result<Self> {
         let socket = Socket::open()?;
+        let interest = Interest { routes: true, own: socket.port().ok(), ..Interest::default() };
+        // Without it the regular looks must do.
+        let mut monitor =
+            Monitor::open_of_ways().inspect_err(|e| tracing::warn!(error = %e, "no netlink events")).ok();
+        // Before the first order: what others do while that is executed must not be missed.
+        monitor.iter_mut().for_each(|monitor| monitor.follow(interest.clone()));
         Ok(Self {
-            own: socket.port().ok(),
             socket,
+            interest,
             sysctl: Sysctl::at(&config.paths.sysctl),
-            // Without it the regular looks must do.
-            monitor: Monitor::open_of_ways()
-                .inspect_err(|e| tracing::warn!(error = %e, "no netlink events"))
-                .ok(),
+            monitor,
             settings: super::settings(&config.overlay)?,
             choice: super::choice(&config.node),
             last: None,
         })
     }
 
-    /// Keeps the ways for ever.
-    pub fn run(mut self, desk: &Desk, node: &Node) {
-        let mut current: Option<Order> = None;
+    /// Keeps the ways for ever; calls `begun` when an order that was there before has been executed.
+    pub fn run(mut self, desk: &Desk, node: &Node, begun: impl FnOnce()) {
+        let mut current = None;
+        self.serve(desk, node, &mut current);
+        begun();
         loop {
             self.wait(desk);
-            let order = desk.take();
-            let heard = self.monitor.as_mut().is_some_and(|m| m.drain().unwrap_or(true));
-            let is_new = order.is_some();
-            current = order.or(current);
-            let Some(order) = &mut current else { continue };
-            order.look |= heard;
-            if is_new || heard {
-                let outcome = self.execute(order);
-                node.view().overlay = Some(Arc::new(outcome.seen));
-                node.ran("overlay", outcome.repairs);
-            }
+            self.serve(desk, node, &mut current);
         }
+    }
+
+    /// Executes a new order, or the current one again if somebody else has changed something.
+    fn serve(&mut self, desk: &Desk, node: &Node, current: &mut Option<Order>) {
+        let new = desk.take();
+        let heard = self.monitor.as_mut().is_some_and(|m| m.drain().unwrap_or(true));
+        let is_new = new.is_some();
+        *current = new.or(current.take());
+        let Some(order) = current.as_mut().filter(|_| is_new || heard) else { return };
+        order.look |= heard;
+        let outcome = self.execute(order);
+        node.view().overlay = Some(Arc::new(outcome.seen));
+        node.ran("overlay", outcome.repairs);
     }
 
     /// Until there is an order, or something was changed.
     fn wait(&self, desk: &Desk) {
+        // While an order was executed: the socket is empty, and nobody would wake us.
+        if self.monitor.as_ref().is_some_and(Monitor::has_heard) {
+            std::thread::sleep(DEBOUNCE);
+            return;
+        }
         let mut fds = vec![PollFd::new(desk.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.monitor.as_ref().map(|m| PollFd::new(m.as_fd(), PollFlags::POLLIN)));
         let rung = poll(&mut fds, PollTimeout::NONE).is_ok() && fds[0].any().unwrap_or(false);
@@ -118,8 +131,7 @@ impl Ways {
             tracing::debug!(change, of = report.changes.count, "overlay");
         }
         if let Some(monitor) = &mut self.monitor {
-            let (tunnel, own) = (report.tunnel, self.own);
-            monitor.follow(Interest { tunnel, own, routes: true, ..Interest::default() });
+            monitor.follow(Interest { tunnel: report.tunnel, ..self.interest.clone() });
         }
         let outcome = Outcome {
             seen: Seen::new(&self.settings, node, &report, peers.clone()),

@@ -4,6 +4,8 @@ use super::{add, problems};
 use offramp_tests::api::Role;
 use offramp_tests::{Cluster, Lab, Netns, Node, Pod, traffic, until};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 pub(super) const KIND: &str = "offrampnodes.offramp.dev";
 
@@ -129,6 +131,49 @@ fn the_api_may_be_away_and_the_ways_stay() {
     let stale =
         |r: &&offramp_tests::api::Logged| r.verb == "list" && r.resource_version.as_deref() == Some("0");
     assert_eq!(cluster.api.requests().iter().find(stale), None);
+}
+
+/// A packet to a new peer's pod must not leave masqueraded.
+#[test]
+fn a_new_peer_is_reached_when_the_firewall_knows_its_pods() {
+    let lab = Lab::new();
+    let cluster = Cluster::new(&lab);
+    let node = cluster.node(&lab, 1);
+    let (path, broken, tries) = nft_that_fails(&node);
+    let conf = cluster.conf(json!({"overlay": {"mode": "direct"}, "reconcile": {"interval": "1h"}}));
+    let daemon = node.daemon_as(conf, |command| {
+        command.env("PATH", &path);
+    });
+    cluster.api.put(claim("n8", "10.99.0.8", "10.244.8.0/24"));
+    until("a peer is known", || routes(&node).contains("10.244.8.0/24") && problems(&daemon) == "[]");
+    std::fs::write(&broken, "").unwrap();
+    cluster.api.put(claim("n9", "10.99.0.9", "172.20.9.0/24"));
+    until("it is tried again", || {
+        std::fs::read_to_string(&tries).is_ok_and(|tries| tries.lines().count() > 1)
+    });
+    assert!(problems(&daemon).contains("no such luck"), "{}", problems(&daemon));
+    assert!(!routes(&node).contains("172.20.9.0/24"), "{}", routes(&node));
+    std::fs::remove_file(&broken).unwrap();
+    until("the new peer is reached", || routes(&node).contains("172.20.9.0/24"));
+    let rules = node.run("nft list ruleset");
+    assert!(rules.contains("172.20.9.0/24"), "{rules}");
+    until("nothing is wrong", || problems(&daemon) == "[]");
+}
+
+/// A PATH with an nft that fails while the first of these files is there, and says so in the second.
+fn nft_that_fails(node: &Node) -> (String, PathBuf, PathBuf) {
+    let dir = node.dir().join("bin");
+    let (broken, tries) = (node.dir().join("broken"), node.dir().join("tries"));
+    std::fs::create_dir(&dir).unwrap();
+    let script = format!(
+        "#!/bin/sh\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+         [ -e {} ] && {{ echo tried >> {}; echo no such luck >&2; exit 1; }}\nexec nft \"$@\"\n",
+        broken.display(),
+        tries.display()
+    );
+    std::fs::write(dir.join("nft"), script).unwrap();
+    std::fs::set_permissions(dir.join("nft"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    (format!("{}:{}", dir.display(), std::env::var("PATH").unwrap()), broken, tries)
 }
 
 #[test]

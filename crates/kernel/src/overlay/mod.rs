@@ -100,7 +100,7 @@ fn put_right(tools: &mut Tools<'_>, settings: &Settings, wanted: Desired, report
     let links = links(report);
     let changes = diff(&wanted, &tables::read(tools.socket, &links)?);
     if let Some(monitor) = &mut tools.monitor {
-        monitor.expect(wanted);
+        monitor.expect(report.tunnel, wanted);
     }
     apply::all(tools, settings.device.as_str(), &links, &changes, report);
     // A node that lost its address for a moment keeps the device.

@@ -116,8 +116,9 @@ impl Monitor {
         })
     }
 
-    /// The tunnel's entries are about to be made these.
-    pub(super) fn expect(&mut self, wanted: Desired) {
+    /// The entries of the tunnel, which may have been made anew under another number, are about to be made these.
+    pub(super) fn expect(&mut self, tunnel: Option<u32>, wanted: Desired) {
+        self.interest.tunnel = tunnel;
         let Desired { neighbours, fdb, .. } = wanted;
         let fdb = fdb.into_iter().map(|(mac, endpoint)| (mac.octets(), endpoint)).collect();
         self.expected = Expected { neighbours, fdb };
@@ -139,6 +140,11 @@ impl Monitor {
     /// Hears what was done by now, for [`Monitor::drain`] to tell. What cannot be read may be anything.
     pub(super) fn listen(&mut self) {
         self.heard |= self.read().unwrap_or(true);
+    }
+
+    /// Whether something was heard that [`Monitor::drain`] has yet to tell: there may be nothing left to wait for.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Says what matters from now on.

@@ -120,6 +120,41 @@ fn what_is_done_by_ourselves_does_not_matter() {
     });
 }
 
+/// Changes read from the socket with our own, while these are made, are not lost; nor those of a tunnel whose number was not
+/// known before.
+#[test]
+fn what_others_do_meanwhile_is_told_later() {
+    let lab = Lab::new(Mode::Vxlan);
+    let (settings, node) = (lab.settings(), lab.node(1));
+    inside("n1", || {
+        let (mut socket, sysctl) = (Socket::open().unwrap(), Sysctl::default());
+        let mut monitor = Monitor::open_of_ways().unwrap();
+        // The tunnel is not known.
+        let interest = Interest { routes: true, own: socket.port().ok(), ..Interest::default() };
+        monitor.follow(interest.clone());
+        let mut look = |monitor: &mut Monitor| {
+            let mut tools = Tools { socket: &mut socket, sysctl: &sysctl, monitor: Some(monitor) };
+            reconcile(&mut tools, &settings, &node, &Choice::default(), &peers_of(1))
+        };
+        let first = look(&mut monitor);
+        assert!(first.changes.count > 0 && first.errors.is_empty(), "{first:?}");
+        assert!(!monitor.has_heard(), "there are only changes of our own");
+        for command in [
+            "bridge fdb add 02:00:00:00:00:99 dev offramp-vxlan dst 10.99.0.77",
+            "ip neigh del 10.244.2.0 dev offramp-vxlan",
+            "ip route del 10.244.2.0/24",
+        ] {
+            monitor.follow(interest.clone());
+            run(command);
+            look(&mut monitor);
+            let mut fds = [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut fds, PollTimeout::ZERO).unwrap(), 0, "{command}: the socket is empty");
+            assert!(monitor.has_heard(), "{command}");
+            assert!(monitor.drain().unwrap() && !monitor.has_heard(), "{command}");
+        }
+    });
+}
+
 #[test]
 fn what_was_lost_counts_as_a_change() {
     let lab = Lab::new(Mode::Vxlan);
