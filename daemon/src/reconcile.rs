@@ -97,8 +97,10 @@ pub struct Reconcile {
     seen: Option<Instant>,
     /// When all is looked at again, whatever happens until then.
     next: Instant,
-    /// The ways to changed peers wait for the firewall.
-    held: bool,
+    /// Since when the ways to changed peers wait for the firewall.
+    held: Option<Instant>,
+    /// The next order calls for a look: one was due while they waited.
+    look: bool,
 }
 
 /// The peers file's text at the last look and what no peer may claim, so that it is parsed when either changed.
@@ -130,7 +132,8 @@ impl Reconcile {
             vf_uplink: Wanted::default(),
             seen: None,
             next: Instant::now(),
-            held: false,
+            held: None,
+            look: false,
         }
     }
 
@@ -152,21 +155,28 @@ impl Reconcile {
         }
         let remote = self.node.view().remote.clone();
         let is_guarded = (due == Due::Peers && remote == self.guarded) || self.reconcile_firewall();
+        let is_new = !is_guarded && remote != self.guarded;
         if is_guarded {
             self.guarded = remote;
         }
         // After the bridge, whose gateways are the routes' sources, and the firewall, which must know new peers'
-        // pods before the first packet leaves: a connection once masqueraded stays so. The regular look does not wait: a
-        // firewall that fails for good is told, and does not keep nodes apart.
-        self.held = due == Due::Peers && !is_guarded;
-        if !self.held {
-            self.order_ways(due == Due::All);
+        // pods before the first packet leaves: a connection once masqueraded stays so.
+        self.held = is_new.then(|| self.held.unwrap_or_else(Instant::now));
+        self.look |= due == Due::All;
+        if !self.is_waiting() {
+            let look = std::mem::take(&mut self.look);
+            self.order_ways(look);
         }
         if due == Due::All {
             self.reconcile_eswitch();
             node.looked();
             self.next = Instant::now() + node.config.reconcile_interval;
         }
+    }
+
+    /// Whether the ways wait for the firewall: one that fails for good is told, and does not keep nodes apart.
+    fn is_waiting(&self) -> bool {
+        self.held.is_some_and(|since| since.elapsed() < self.node.config.reconcile_interval)
     }
 
     /// Whether the tables are as they should be.
@@ -223,7 +233,7 @@ impl Reconcile {
     /// Until something of ours may have changed, or it is time. Every pod that comes or goes makes a dozen events
     /// that are none of ours: they are read a swarm at a time, or reading them would cost more than the pod.
     fn wait(&mut self) -> Due {
-        let retry = Some(Instant::now() + RETRY).filter(|at| self.held && *at < self.next);
+        let retry = Some(Instant::now() + RETRY).filter(|at| self.is_waiting() && *at < self.next);
         let (at, due) = retry.map_or((self.next, Due::All), |at| (at, Due::Peers));
         loop {
             self.touch_seen();
