@@ -3,6 +3,7 @@
 use crate::pair::Pair;
 use crate::pods::{Ips, Pods};
 use offramp_tests::traffic::{at, tcp};
+use offramp_tests::until;
 use serde_json::json;
 
 #[test]
@@ -24,6 +25,7 @@ fn over_vxlan_all_reach_all() {
     let pair = Pair::new("vxlan", "nic0");
     let _daemon = pair.daemon(json!({"overlay": {"mode": "vxlan"}}));
     // igb fills in wrong inner checksums: TCP would stall in its tunnel, whatever the pods are made of.
+    until("the tunnel is made", || pair.node.link("offramp-vxlan").is_some());
     pair.node.run("ethtool -K offramp-vxlan tx-checksum-ip-generic off");
     let pods = pair.pods(82);
     pods.all_reach_all();
