@@ -118,6 +118,7 @@ fn a_representor_is_looked_up_where_the_configuration_says() {
     std::fs::create_dir_all(&port).unwrap();
     std::os::unix::fs::symlink("../0000:7e:10.7", port.join("virtfn0")).unwrap();
     made("netns add lent");
+    made("link add veth-lent type veth peer name eth0 netns lent");
     let mut record = record("veth-lent", "lent");
     record["plan"]["steps"] = json!([{
         "step": "plug-representor", "representor": "pf0vf0", "bridge": "offramp0", "mtu": null, "up": true,
