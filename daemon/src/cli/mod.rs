@@ -205,35 +205,15 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             crate::logging::init(config.log);
             Ok(crate::run::run(config)?)
         }
-        Command::Install { plugin, bin_dir } => {
-            let program = plugin.map_or_else(install::own_plugin, Ok)?;
-            let (path, put) = install::plugin(&program, &bin_dir)?;
-            let done = if put == Put::Written { "installed" } else { "up to date" };
-            let loopback = bin_dir.join("loopback");
-            if !loopback.exists() {
-                eprintln!(
-                    "offrampd: {} is not there: containerd 1 calls it for every pod; the packages kubernetes-cni and \
-                     containernetworking-plugins have it",
-                    loopback.display()
-                );
-            }
-            print(&format!("{done}: {}\n", path.display()))
-        }
+        Command::Install { plugin, bin_dir } => install(plugin, &bin_dir),
         Command::Uninstall { config, node_name, bin_dir, wait, force, stay } => {
             let config = load(&config, node_name)?;
-            crate::logging::init(config.log);
-            let mut tell = |line: &str| drop(print(&format!("{line}\n")));
-            let ended = if wait || stay { Some(uninstall::end_when_told()?) } else { None };
             let attached = match (wait, force) {
                 (true, _) => Attached::Wait,
                 (_, true) => Attached::CutOff,
                 _ => Attached::Refuse,
             };
-            uninstall::run(config, &bin_dir, attached, &mut tell)?;
-            if let Some(ended) = ended.filter(|_| stay) {
-                ended.stay();
-            }
-            Ok(())
+            remove(config, &bin_dir, attached, stay)
         }
         Command::Status { daemon, output } => {
             let status = Client::new(&daemon.socket).status()?;
@@ -277,6 +257,32 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             })
         }
     }
+}
+
+fn install(plugin: Option<PathBuf>, bin_dir: &Path) -> Result<(), CliError> {
+    let program = plugin.map_or_else(install::own_plugin, Ok)?;
+    let (path, put) = install::plugin(&program, bin_dir)?;
+    let done = if put == Put::Written { "installed" } else { "up to date" };
+    let loopback = bin_dir.join("loopback");
+    if !loopback.exists() {
+        eprintln!(
+            "offrampd: {} is not there: containerd 1 calls it for every pod; the packages kubernetes-cni and \
+             containernetworking-plugins have it",
+            loopback.display()
+        );
+    }
+    print(&format!("{done}: {}\n", path.display()))
+}
+
+fn remove(config: Config, bin_dir: &Path, attached: Attached, stay: bool) -> Result<(), CliError> {
+    crate::logging::init(config.log);
+    let mut tell = |line: &str| drop(print(&format!("{line}\n")));
+    let ended = if attached == Attached::Wait || stay { Some(uninstall::end_when_told()?) } else { None };
+    uninstall::run(config, bin_dir, attached, &mut tell)?;
+    if let Some(ended) = ended.filter(|_| stay) {
+        ended.stay();
+    }
+    Ok(())
 }
 
 fn load(path: &Path, node_name: Option<String>) -> Result<Config, CliError> {

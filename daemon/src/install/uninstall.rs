@@ -6,7 +6,7 @@ use super::{InstallError, PLUGIN, conflist, files};
 use crate::config::{Cni, Config, OverlayMode};
 use crate::eswitch::Eswitch;
 use crate::metrics::Metrics;
-use crate::node::Node;
+use crate::node::{Node, OURSELVES};
 use crate::overlay::{Order, Ways};
 use crate::reclaim::Reclaim;
 use crate::watch::Removal;
@@ -233,7 +233,7 @@ fn cut_off(
         for record in fresh {
             let id = &record.attachment;
             let taken_back = node.store.lock(id, CALL_PATIENCE).map_err(CniError::from);
-            match taken_back.and_then(|_lock| node.release(id, &|| true)) {
+            match taken_back.and_then(|_lock| node.release(id, OURSELVES)) {
                 Ok(()) => tell(&format!("cut off: {}", who(record))),
                 Err(e) => drop(left.insert(id.clone(), format!("{}: {e}", who(record)))),
             }

@@ -3,7 +3,7 @@
 
 use super::lending::{Loans, eth0_routes};
 use super::vf_routes::{host_route, open_loopback};
-use super::{Caller, Node, now};
+use super::{Caller, Node, OURSELVES, now};
 use crate::metrics::Outcome;
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
@@ -247,7 +247,7 @@ impl Node {
         let _lock = self.store.lock(id, DEAD_PLUGIN_PATIENCE)?;
         match self.store.read(id)? {
             Some(record) if record.state != State::Adding => Ok(()),
-            _ => self.release(id, &|| true),
+            _ => self.release(id, OURSELVES),
         }
     }
 }

@@ -146,6 +146,9 @@ impl View {
 /// Whether whoever asks still waits for the answer.
 pub type Caller<'a> = &'a dyn Fn() -> bool;
 
+/// The daemon itself asks: it does not hang up.
+pub const OURSELVES: Caller<'static> = &|| true;
+
 /// How a loop's last run ended.
 #[derive(Debug, Clone)]
 pub struct Run {

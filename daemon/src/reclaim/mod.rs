@@ -1,7 +1,7 @@
 //! Finishes what died half way and frees what is dead. Runtimes hardly ever call GC, so the daemon looks by itself:
 //! at its start and regularly.
 
-use crate::node::Node;
+use crate::node::{Node, OURSELVES};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
 use offramp_core::networks::Delegation;
@@ -46,7 +46,7 @@ impl Reclaim {
                 }
             };
             let Some(why) = why else { continue };
-            match node.release(&id, &|| true) {
+            match node.release(&id, OURSELVES) {
                 Ok(()) => {
                     tracing::info!(attachment = %id, why, "reclaimed");
                     freed += 1;

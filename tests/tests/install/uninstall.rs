@@ -1,8 +1,8 @@
 //! `offrampd uninstall`: no pod gets stuck, and nothing is left.
 
 use super::{as_a_runtime_reads_it, conflist, daemon, net_d, put_other};
-use offramp_tests::{Lab, Node, Snapshot, assert_same, binary, until, wait_for};
-use serde_json::json;
+use offramp_tests::{Daemon, Lab, Node, Pod, Snapshot, assert_same, binary, until, wait_for};
+use serde_json::{Value, json};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
@@ -35,6 +35,17 @@ fn put_plugin(node: &Node) {
 
 fn has_plugin(node: &Node) -> bool {
     node.dir().join("bin/offramp").exists()
+}
+
+/// With the pod shop/web, and the network configuration that it was added by.
+fn serving<'a>(node: &'a Node, pod: &Pod) -> (Daemon<'a>, Value) {
+    put_plugin(node);
+    let running = daemon(node);
+    until("the network configuration", || conflist(node).exists());
+    let conf = as_a_runtime_reads_it(node);
+    let pod_args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web";
+    node.call_for("ADD", pod).args(pod_args).config(&conf).run().ok();
+    (running, conf)
 }
 
 /// The node's state when it has come to rest. That it forwards is not taken back: others may need it.
@@ -83,12 +94,7 @@ fn of_a_node_without_pods_nothing_is_left() {
 fn the_only_network_configuration_stays_while_a_pod_is_attached() {
     let lab = Lab::new();
     let (node, pod) = (lab.node("node"), lab.pod("pod"));
-    put_plugin(&node);
-    let running = daemon(&node);
-    until("the network configuration", || conflist(&node).exists());
-    let conf = as_a_runtime_reads_it(&node);
-    let pod_args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web";
-    node.call_for("ADD", &pod).args(pod_args).config(&conf).run().ok();
+    let (running, conf) = serving(&node, &pod);
     running.stop();
     let told = refused(&node);
     assert!(told.contains("pod shop/web has eth0") && told.contains("05-offramp.conflist stays"), "{told}");
@@ -104,12 +110,7 @@ fn the_only_network_configuration_stays_while_a_pod_is_attached() {
 fn by_force_pods_are_cut_off_and_named() {
     let lab = Lab::new();
     let (node, pod) = (lab.node("node"), lab.pod("pod"));
-    put_plugin(&node);
-    let running = daemon(&node);
-    until("the network configuration", || conflist(&node).exists());
-    let conf = as_a_runtime_reads_it(&node);
-    let pod_args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web";
-    node.call_for("ADD", &pod).args(pod_args).config(&conf).run().ok();
+    let (running, _) = serving(&node, &pod);
     let forced = || command(&node).arg("--force").output().unwrap();
     let told = String::from_utf8(forced().stderr).unwrap();
     assert!(told.contains("offrampd runs here") && conflist(&node).exists(), "{told}");

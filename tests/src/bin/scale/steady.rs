@@ -1,7 +1,7 @@
 //! What a daemon costs when nothing happens: measured for a while, and told for an hour.
 
 use super::meter::{Meter, received};
-use offramp_tests::{Cluster, Node};
+use offramp_tests::{Cluster, Node, until};
 use serde_json::json;
 use std::time::Duration;
 
@@ -16,8 +16,11 @@ pub fn measure(cluster: &Cluster, node: &Node, meter: &Meter, idle: Duration, li
     let part = 3600.0 / idle.as_secs_f64();
     let (cpu, watches) = ((meter.cpu_ms() - cpu) * part, (received(node) - bytes) as f64 * part);
     let before = received(node);
-    cluster.api.put(posted(cluster));
-    std::thread::sleep(Duration::from_secs(2));
+    let posted = posted(cluster);
+    // The event is longer by what names it.
+    let least = posted.to_string().len() as u64;
+    cluster.api.put(posted);
+    until("the Node's status at the daemon", || received(node) - before >= least);
     let posts = (received(node) - before) as f64 * POSTS;
     let lists = list as f64 * LISTS;
     println!(
