@@ -12,6 +12,7 @@ pub mod lend;
 pub mod net;
 pub mod networks;
 pub mod nic;
+pub mod offload;
 pub mod overlay;
 pub mod peer;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! The mode of embedded switches (Documentation/networking/devlink/devlink-eswitch-attr.rst).
 
-use crate::generic::{Family, attribute, c_string};
+use crate::generic::{Attributes, Family, attribute};
 use crate::link::{Parent, text};
 use crate::message::half;
 use crate::netlink::Request;
@@ -23,7 +23,7 @@ const ATTR_ESWITCH_MODE: u16 = 25;
 pub fn eswitch_modes() -> Result<BTreeMap<Parent, Eswitch>> {
     let mut modes = BTreeMap::new();
     let Some(mut family) = Family::open("devlink")? else { return Ok(modes) };
-    let ask = family.message(CMD_GET, &[]);
+    let ask = family.message(CMD_GET, Attributes::default());
     for device in family.socket.dump_raw("list devlink devices", ask)? {
         let field = |kind| attribute(&device, kind).map(|value| text(&value)).unwrap_or_default();
         let device = Parent { bus: field(ATTR_BUS_NAME), device: field(ATTR_DEV_NAME) };
@@ -77,11 +77,13 @@ pub fn set_eswitch(
 }
 
 fn message(family: &Family, command: u8, device: &Parent, mode: Option<Eswitch>) -> crate::message::Message {
-    let (bus, name) = (c_string(&device.bus), c_string(&device.device));
-    let mode = mode.map(|mode| number(mode).to_ne_bytes());
-    let mut attributes: Vec<(u16, &[u8])> = vec![(ATTR_BUS_NAME, &bus), (ATTR_DEV_NAME, &name)];
-    attributes.extend(mode.as_ref().map(|mode| (ATTR_ESWITCH_MODE, &mode[..])));
-    family.message(command, &attributes)
+    let attributes =
+        Attributes::default().text(ATTR_BUS_NAME, &device.bus).text(ATTR_DEV_NAME, &device.device);
+    let attributes = match mode {
+        Some(mode) => attributes.put(ATTR_ESWITCH_MODE, &number(mode).to_ne_bytes()),
+        None => attributes,
+    };
+    family.message(command, attributes)
 }
 
 /// `DEVLINK_ESWITCH_MODE_*`

@@ -3,12 +3,12 @@
 
 pub mod addr;
 mod aside;
-pub mod channels;
 pub mod child;
 pub mod crash;
 pub mod delete;
 pub mod devlink;
 pub mod error;
+pub mod ethtool;
 pub mod executor;
 pub mod fdb;
 mod filter;
@@ -19,6 +19,7 @@ pub mod neigh;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod offload;
 pub mod overlay;
 pub mod random;
 pub mod route;

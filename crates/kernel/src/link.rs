@@ -34,6 +34,8 @@ pub struct Link {
     pub carrier: bool,
     /// RFC 2863 operational state is up.
     pub operational: bool,
+    /// Index of the link that this one is on, such as a VLAN's; a veth's is its peer's, in whatever namespace.
+    pub lower: Option<u32>,
     /// Index of the link that this one is a port of.
     pub controller: Option<u32>,
     /// Bridge port state is forwarding; none if it is no bridge port.
@@ -82,6 +84,7 @@ impl From<LinkMessage> for Link {
 const IFLA_ADDRESS: u16 = 1;
 pub(crate) const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_QDISC: u16 = 6;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
@@ -126,6 +129,7 @@ impl Link {
                 IFLA_QDISC => link.qdisc = text(value),
                 IFLA_CARRIER => link.carrier = value == [1],
                 IFLA_OPERSTATE => link.operational = value == [IF_OPER_UP],
+                IFLA_LINK => link.lower = word(value, 0),
                 IFLA_MASTER => link.controller = word(value, 0),
                 IFLA_LINKINFO => link.parse_info(value),
                 IFLA_PHYS_PORT_NAME => link.port_name = Some(text(value)),

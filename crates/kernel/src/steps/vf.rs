@@ -1,9 +1,10 @@
 //! A VF: its settings, its driver, its netdev's way into the pod.
 
+use crate::ethtool::Ethtool;
 use crate::executor::Executor;
 use crate::link::{self, Link, numbered};
 use crate::vf::{self, VfPort, bring_home};
-use crate::{Error, Result, channels, wait};
+use crate::{Error, Result, wait};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use offramp_core::step::{BindTo, BindVf, ConfigureVf, MoveVf};
 
@@ -83,9 +84,15 @@ fn prepare(executor: &mut Executor, want: &MoveVf, netdev: &Link) -> Result<()> 
     }
     executor.host.batch(requests)?;
     match want.settings.queues {
-        Some(queues) => channels::set_combined(&executor.host, name, queues),
+        Some(queues) => set_queues(name, queues),
         None => Ok(()),
     }
+}
+
+fn set_queues(netdev: &str, count: u32) -> Result<()> {
+    let what = || format!("set {netdev} combined channels {count}");
+    let netdev = netdev.parse().map_err(|e| Error::Unfit { what: what(), why: format!("{e}") })?;
+    Ethtool::require(what())?.set_combined(&netdev, count)
 }
 
 fn has_mac(want: &MoveVf, link: &Link) -> Result<()> {

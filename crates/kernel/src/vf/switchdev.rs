@@ -2,9 +2,9 @@
 //! representor's, VLAN by the bridge that the representor is a port of (Documentation/networking/devlink/
 //! devlink-port.rst, Documentation/networking/switchdev.rst).
 
-use super::attribute::{Setting, attribute};
+use super::attribute::Setting;
 use super::bridge_vlan;
-use crate::generic::{self, Family, c_string};
+use crate::generic::{self, Attributes, Family};
 use crate::link::{self, Link, Parent, numbered};
 use crate::message::{Message, word};
 use crate::netlink::{Request, Socket};
@@ -28,7 +28,6 @@ const ATTR_PORT_FUNCTION: u16 = 145;
 const ATTR_RATE_TX_SHARE: u16 = 166;
 const ATTR_RATE_TX_MAX: u16 = 167;
 const PORT_FUNCTION_ATTR_HW_ADDR: u16 = 1;
-const NESTED: u16 = 1 << 15;
 /// devlink's rates are bytes per second.
 const MEGABIT: u64 = 1_000_000 / 8;
 
@@ -117,7 +116,7 @@ impl Representor {
             ..PfSide::default()
         };
         let Some((mut family, port)) = self.devlink()? else { return Ok(side) };
-        let ask = |command| family.message(command, &port.attributes());
+        let ask = |command| family.message(command, port.clone());
         let (function, rate) = (ask(CMD_PORT_GET), ask(CMD_RATE_GET));
         let answer = family.socket.get_raw(&format!("read the function of {}", self.name), function)?;
         side.mac = function_mac(&answer);
@@ -135,13 +134,15 @@ impl Representor {
         match setting {
             Setting::Mac(mac) => {
                 let octets = mac.map_or([0; 6], |m| m.octets());
-                let function = attribute(PORT_FUNCTION_ATTR_HW_ADDR, &octets);
-                self.command(what, CMD_PORT_SET, &[(ATTR_PORT_FUNCTION | NESTED, &function)])
+                let function = Attributes::default().put(PORT_FUNCTION_ATTR_HW_ADDR, &octets);
+                self.command(what, CMD_PORT_SET, |port| port.nest(ATTR_PORT_FUNCTION, function))
             }
             Setting::Rate { min, max } => {
                 let bytes = |rate: u32| (u64::from(rate) * MEGABIT).to_ne_bytes();
                 let (share, max) = (bytes(min), bytes(max));
-                self.command(what, CMD_RATE_SET, &[(ATTR_RATE_TX_SHARE, &share), (ATTR_RATE_TX_MAX, &max)])
+                self.command(what, CMD_RATE_SET, |port| {
+                    port.put(ATTR_RATE_TX_SHARE, &share).put(ATTR_RATE_TX_MAX, &max)
+                })
             }
             Setting::Link(state) => {
                 let up = state != LinkState::Disable;
@@ -156,42 +157,34 @@ impl Representor {
         }
     }
 
-    fn command(&self, what: String, command: u8, settings: &[(u16, &[u8])]) -> Result<()> {
+    fn command(
+        &self,
+        what: String,
+        command: u8,
+        with_settings: impl FnOnce(Attributes) -> Attributes,
+    ) -> Result<()> {
         let Some((mut family, port)) = self.devlink()? else {
             return Err(Error::Unfit { what, why: "the driver has no devlink port for it".into() });
         };
-        let message = family.message(command, &[&port.attributes(), settings].concat());
+        let message = family.message(command, with_settings(port));
         family.socket.batch(vec![Request::new(what, message)])
     }
 
-    fn devlink(&self) -> Result<Option<(Family, PortId)>> {
+    /// With what names its port.
+    fn devlink(&self) -> Result<Option<(Family, Attributes)>> {
         let Some(port) = self.port else { return Ok(None) };
-        let name = PortId {
-            bus: c_string(&self.device.bus),
-            device: c_string(&self.device.device),
-            port: port.to_ne_bytes(),
-        };
+        let name = Attributes::default()
+            .text(ATTR_BUS_NAME, &self.device.bus)
+            .text(ATTR_DEV_NAME, &self.device.device)
+            .number(ATTR_PORT_INDEX, port);
         Ok(Family::open("devlink")?.map(|family| (family, name)))
-    }
-}
-
-/// What names a devlink port.
-struct PortId {
-    bus: Vec<u8>,
-    device: Vec<u8>,
-    port: [u8; 4],
-}
-
-impl PortId {
-    fn attributes(&self) -> [(u16, &[u8]); 3] {
-        [(ATTR_BUS_NAME, &self.bus), (ATTR_DEV_NAME, &self.device), (ATTR_PORT_INDEX, &self.port)]
     }
 }
 
 /// The number of the devlink port that has this netdev.
 fn devlink_port(netdev: u32) -> Result<Option<u32>> {
     let Some(mut family) = Family::open("devlink")? else { return Ok(None) };
-    let ask = family.message(CMD_PORT_GET, &[]);
+    let ask = family.message(CMD_PORT_GET, Attributes::default());
     let ports = family.socket.dump_raw("list devlink ports", ask)?;
     let number = |port: &Message, kind| generic::attribute(port, kind).and_then(|v| word(&v, 0));
     let found = ports.iter().find(|port| number(port, ATTR_PORT_NETDEV_IFINDEX) == Some(netdev));

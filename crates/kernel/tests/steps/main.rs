@@ -8,6 +8,7 @@ mod bridge;
 mod errors;
 mod links;
 mod netns;
+mod offload;
 mod pod;
 mod undo;
 mod uplink;
