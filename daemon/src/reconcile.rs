@@ -146,6 +146,7 @@ impl Reconcile {
         self.read_peers();
         self.read_claims();
         if due == Due::All {
+            node.look_for_netkit();
             let gateways = node.gateways();
             let repairs = |amiss| self.gateways.repairs(gateways, amiss);
             node.ran("bridge", node.reconcile_bridge().map(repairs).map_err(|e| e.to_string()));

@@ -84,6 +84,9 @@ pub struct BridgeStatus {
     pub mtu: Option<Mtu>,
     /// The gateways' addresses on it.
     pub gateways: Vec<IpNetwork>,
+    /// What connects pods with it, and why not what is configured.
+    #[serde(default)]
+    pub path: String,
     /// Whether it is as it should be.
     pub health: Health,
 }

@@ -66,6 +66,7 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, Cn
         device_info: runtime.device_info.clone(),
         annotations: Prepare::relevant_annotations(runtime),
         runs_networks: true,
+        makes_netkit: true,
     })
 }
 

@@ -1,7 +1,7 @@
 //! A node's daemon as a child process.
 
 use crate::lab::binary;
-use crate::node::{Node, over};
+use crate::node::{Node, over, path};
 use crate::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -72,7 +72,7 @@ impl Node {
             "http": {"address": "none"},
             "log": {"level": "debug"},
         });
-        over(base, more)
+        over(over(base, path()), more)
     }
 }
 

@@ -70,7 +70,7 @@ impl Node {
             "isDefaultGateway": true,
             "ipam": {"type": "offramp", "ranges": ranges},
         });
-        self.conf(over(base, more))
+        self.conf(over(over(base, path()), more))
     }
 
     /// A call on this node without a pod: STATUS, GC, VERSION.
@@ -148,6 +148,11 @@ impl Drop for Node {
             eprintln!("--- log of the plugin on {} ---\n{log}", self.name);
         }
     }
+}
+
+/// What connects pods with the bridge: `OFFRAMP_TEST_PATH`, so that all tests can run with either; none: the default.
+pub(crate) fn path() -> Value {
+    std::env::var("OFFRAMP_TEST_PATH").map_or(json!({}), |path| json!({"path": path}))
 }
 
 /// `base` with the keys of `more`; objects are merged, `null` removes a key.

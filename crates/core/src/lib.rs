@@ -14,6 +14,7 @@ pub mod networks;
 pub mod nic;
 pub mod offload;
 pub mod overlay;
+pub mod pair;
 pub mod peer;
 pub mod plan;
 pub mod pool;

@@ -5,10 +5,11 @@ use crate::firewall::{HostPortRule, Masquerade, Rules, SpoofCheck};
 use crate::ids::{AttachmentId, IfName, MacAddr};
 use crate::net::Family;
 use crate::nic::PciAddr;
+use crate::pair::Pair;
 use crate::spec::{Address, HostPort, Spec};
 use crate::step::{
-    Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateVeth, Gateway, KnowMac,
-    Neighbours, Shape, Step, Undo,
+    Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateNetkit, CreatePair, Gateway,
+    KnowMac, Neighbours, Shape, Step, Undo,
 };
 use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
@@ -21,16 +22,26 @@ use std::net::IpAddr;
 pub enum Path {
     /// A veth pair into a bridge.
     Veth,
+    /// A netkit pair into a bridge.
+    Netkit,
     /// A VF's netdev, moved into the pod.
     Vf,
     /// A VF bound to vfio-pci, for userspace.
     VfUserspace,
 }
 
+impl Path {
+    /// All packets go over the CPU: no device was lent.
+    pub fn is_software(self) -> bool {
+        matches!(self, Self::Veth | Self::Netkit)
+    }
+}
+
 impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Veth => "veth",
+            Self::Netkit => "netkit",
             Self::Vf => "vf",
             Self::VfUserspace => "vf-userspace",
         })
@@ -92,6 +103,7 @@ impl Plan {
         let for_userspace =
             |s: &Step| matches!(s, Step::BindVf(BindVf { vf, to: BindTo::VfioPci }) if is_this(vf));
         match interface.pci_id {
+            None if self.steps.iter().any(makes_netkit) => Path::Netkit,
             None => Path::Veth,
             Some(_) if self.steps.iter().any(for_userspace) => Path::VfUserspace,
             Some(_) => Path::Vf,
@@ -128,11 +140,12 @@ impl Plan {
 
     /// The host end and its MAC.
     pub fn host_link(&self) -> Option<(&IfName, MacAddr)> {
-        self.steps.iter().find_map(|s| match s {
-            Step::CreateVeth(v) => Some((&v.host, v.host_mac)),
-            _ => None,
-        })
+        self.steps.iter().find_map(Step::pair).map(|pair| (&pair.host, pair.host_mac))
     }
+}
+
+fn makes_netkit(step: &Step) -> bool {
+    matches!(step, Step::CreateNetkit(_))
 }
 
 /// The host end's name: `of` and 13 digits to base 36 of the attachment's hash, so that it can be found without a record.
@@ -161,13 +174,17 @@ fn derived_ifname(prefix: &str, id: &AttachmentId) -> IfName {
 /// The steps that make the link, before addresses are known. [`plan`] of the same spec begins with them.
 pub fn link_steps(spec: &Spec, ifb: IfName) -> Vec<Step> {
     let mut steps: Vec<Step> = spec.bridge.ensure.iter().cloned().map(Step::EnsureBridge).collect();
-    steps.push(Step::CreateVeth(CreateVeth {
+    let pair = CreatePair {
         host: spec.host_ifname.clone(),
         host_mac: spec.host_mac,
         pod: spec.ifname.clone(),
         pod_mac: spec.mac,
         mtu: spec.mtu,
-    }));
+    };
+    steps.push(match spec.pair.pair {
+        Pair::Veth => Step::CreateVeth(pair),
+        Pair::Netkit { rx_queues } => Step::CreateNetkit(CreateNetkit { pair, rx_queues }),
+    });
     steps.push(Step::AttachPort(AttachPort {
         link: spec.host_ifname.clone(),
         bridge: spec.bridge.name.clone(),
@@ -227,8 +244,8 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
         steps.extend(announce(spec, ips));
     }
     Plan {
-        path: Path::Veth,
-        reason: "no offload was asked for".into(),
+        path: spec.pair.pair.path(),
+        reason: spec.pair.explain("no offload was asked for"),
         steps,
         firewall: rules(spec),
         result: result(spec),

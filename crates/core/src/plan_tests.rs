@@ -1,4 +1,5 @@
 use super::*;
+use crate::pair::{Chosen, Pair};
 use crate::spec::{Address, Bandwidth, BridgeSpec, EnsureBridge, PortSpec, Protocol, Rate};
 use crate::step::Undo;
 use proptest::prelude::*;
@@ -18,6 +19,7 @@ fn spec(inline: bool, limited: bool, addresses: &[(&str, Option<&str>)]) -> Spec
         sandbox: "/run/netns/x".into(),
         host_ifname: host_ifname(&id()),
         host_mac: MacAddr::local(2),
+        pair: Chosen::default(),
         mtu: None,
         bridge: BridgeSpec {
             name,
@@ -69,6 +71,32 @@ fn the_daemon_keeps_its_bridge_and_the_plugin_its_own() {
         "announce",
     ];
     assert_eq!(names(true), inline);
+}
+
+#[test]
+fn a_netkit_pair_takes_the_place_of_the_veths_and_of_nothing_else() {
+    let veth = spec(false, true, &DUAL);
+    let pair = Chosen { pair: Pair::Netkit { rx_queues: 4 }, why: Some("so it is".into()) };
+    let netkit = Spec { pair, ..veth.clone() };
+    let (veth, netkit) = (plan(&id(), &veth), plan(&id(), &netkit));
+    assert_eq!((veth.path, netkit.path), (Path::Veth, Path::Netkit));
+    assert_eq!(netkit.reason, "no offload was asked for; so it is");
+    assert_eq!((&veth.result, &veth.firewall), (&netkit.result, &netkit.firewall));
+    assert_eq!(veth.host_link(), netkit.host_link());
+    let in_pod = netkit.result.interfaces.last().unwrap();
+    assert_eq!((veth.path_of(in_pod), netkit.path_of(in_pod)), (Path::Veth, Path::Netkit));
+    for (a, b) in veth.steps.iter().zip(&netkit.steps) {
+        match (a, b) {
+            (Step::CreateVeth(pair), Step::CreateNetkit(of)) => {
+                assert_eq!((pair, 4), (&of.pair, of.rx_queues));
+            }
+            _ => assert_eq!(a, b),
+        }
+        assert_eq!(a.undo(), b.undo());
+    }
+    let json = serde_json::to_string(&netkit).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), netkit);
+    assert!(json.contains("create-netkit") && !json.contains("create-veth"), "{json}");
 }
 
 /// What was told once need not be told again: only addresses that the MAC does not follow from are announced.

@@ -4,6 +4,7 @@
 use crate::cni::result::{Dns, Route};
 use crate::ids::{IfName, MacAddr, Mtu, VlanId};
 use crate::net::Family;
+use crate::pair::Chosen;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -21,6 +22,8 @@ pub struct Spec {
     pub host_ifname: IfName,
     /// The host end's MAC: how it is known again as ours.
     pub host_mac: MacAddr,
+    /// What connects the pod with the bridge.
+    pub pair: Chosen,
     /// Of both ends; none: the kernel's default.
     pub mtu: Option<Mtu>,
     /// Where the host end is plugged in.

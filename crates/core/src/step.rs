@@ -16,7 +16,9 @@ pub enum Step {
     /// The bridge is there, up, and has these settings. Shared, so undone only where it was made by an ADD that failed.
     EnsureBridge(EnsureBridge),
     /// A veth pair, its pod end made inside the pod's netns.
-    CreateVeth(CreateVeth),
+    CreateVeth(CreatePair),
+    /// Likewise a netkit pair, in L2 mode. A step of its own, so that who does not know it cannot make a veth of it.
+    CreateNetkit(CreateNetkit),
     /// The host end is a port of the bridge, without IPv6 of its own, up.
     AttachPort(AttachPort),
     /// The embedded switch of a PF behind the bridge knows the pod, if it has room.
@@ -45,9 +47,9 @@ pub enum Step {
     HostRoute(HostRoute),
 }
 
-/// See [`Step::CreateVeth`].
+/// Two ends of one wire; see [`Step::CreateVeth`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateVeth {
+pub struct CreatePair {
     /// The host end.
     pub host: IfName,
     /// The host end's MAC, by which its undo knows it.
@@ -58,6 +60,17 @@ pub struct CreateVeth {
     pub pod_mac: MacAddr,
     /// Of both ends, in bytes.
     pub mtu: Option<Mtu>,
+}
+
+/// See [`Step::CreateNetkit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateNetkit {
+    /// Its ends.
+    #[serde(flatten)]
+    pub pair: CreatePair,
+    /// Receive queues that the pod's end has room for. One is its own, the others can be leased from a NIC; the kernel
+    /// allows 256 (`NETKIT_NUM_RX_QUEUES_MAX`, drivers/net/netkit.c), and one queue for sending.
+    pub rx_queues: u32,
 }
 
 /// See [`Step::AttachPort`].
@@ -285,6 +298,7 @@ impl Step {
         match self {
             Self::EnsureBridge(_) => "ensure-bridge",
             Self::CreateVeth(_) => "create-veth",
+            Self::CreateNetkit(_) => "create-netkit",
             Self::AttachPort(_) => "attach-port",
             Self::KnowMac(_) => "know-mac",
             Self::Shape(_) => "shape",
@@ -301,11 +315,21 @@ impl Step {
         }
     }
 
+    /// The pair of links that it makes.
+    pub fn pair(&self) -> Option<&CreatePair> {
+        match self {
+            Self::CreateVeth(pair) | Self::CreateNetkit(CreateNetkit { pair, .. }) => Some(pair),
+            _ => None,
+        }
+    }
+
     /// What takes it back; none where nothing of the attachment's own was made.
     pub fn undo(&self) -> Option<Undo<'_>> {
         match self {
             Self::EnsureBridge(b) => b.mac.map(|mac| Undo::RemoveBridge { name: &b.name, mac }),
-            Self::CreateVeth(v) => Some(Undo::DeleteLink { name: &v.host, mac: v.host_mac }),
+            Self::CreateVeth(pair) | Self::CreateNetkit(CreateNetkit { pair, .. }) => {
+                Some(Undo::DeleteLink { name: &pair.host, mac: pair.host_mac })
+            }
             Self::Shape(s) if s.bandwidth.egress.is_some() => {
                 Some(Undo::DeleteLink { name: &s.ifb, mac: s.ifb_mac })
             }

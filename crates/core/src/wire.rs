@@ -97,6 +97,9 @@ pub struct Prepare {
     /// them in silence.
     #[serde(default)]
     pub runs_networks: bool,
+    /// Whether the caller knows the step that makes netkit pairs. To one of before a plan with it would be no plan.
+    #[serde(default)]
+    pub makes_netkit: bool,
 }
 
 impl Prepare {

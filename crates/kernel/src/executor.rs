@@ -73,7 +73,8 @@ impl<'a> Executor<'a> {
     pub fn apply(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::EnsureBridge(bridge) => steps::bridge::ensure(self, bridge),
-            Step::CreateVeth(veth) => steps::veth::create(self, veth),
+            Step::CreateVeth(pair) => steps::pair::create_veth(self, pair),
+            Step::CreateNetkit(netkit) => steps::pair::create_netkit(self, netkit),
             Step::AttachPort(port) => steps::port::attach(self, port),
             Step::KnowMac(know) => fdb::inform(&mut self.host, know),
             Step::Shape(shape) => steps::shape::apply(self, shape),

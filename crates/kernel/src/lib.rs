@@ -16,6 +16,7 @@ mod generic;
 pub mod link;
 pub mod message;
 pub mod neigh;
+pub mod netkit;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

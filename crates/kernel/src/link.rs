@@ -40,7 +40,7 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Bridge port state is forwarding; none if it is no bridge port.
     pub forwarding: Option<bool>,
-    /// `bridge`, `veth`, `vxlan`, ...; none for physical links.
+    /// `bridge`, `veth`, `netkit`, `vxlan`, ...; none for physical links.
     pub kind: Option<String>,
     /// Kind of the root qdisc: `tbf`, `noqueue`, ...
     pub qdisc: String,
@@ -71,6 +71,11 @@ impl Link {
     /// Whether its hardware address is this one.
     pub fn has_mac(&self, mac: MacAddr) -> bool {
         self.mac == mac.octets()
+    }
+
+    /// One of two ends of a wire, as pods have them: it leads to no NIC.
+    pub fn is_pair(&self) -> bool {
+        matches!(self.kind.as_deref(), Some("veth" | "netkit"))
     }
 }
 

@@ -27,6 +27,7 @@ pub fn record() -> Record {
         sandbox: "/run/netns/cni-1".into(),
         host_ifname: host_ifname(&id),
         host_mac: MacAddr::local(1),
+        pair: Default::default(),
         mtu: Some(Mtu::try_from(1450).unwrap()),
         bridge: BridgeSpec {
             name: "offramp0".parse().unwrap(),

@@ -25,7 +25,7 @@ fn summary(s: &Status) -> String {
     let uplink = s.node.uplink.as_ref();
     let up = s.node.now.saturating_sub(s.node.started);
     let bridge_mtu = s.bridge.mtu.map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
-    let rows = [
+    let mut rows = vec![
         ("Node", format!("{} (offrampd {}, up {})", s.node.name, s.node.version, span(up))),
         ("Uplink", uplink.map_or("not found".into(), |l| format!("{}, MTU {}", l.name, l.mtu))),
         ("Underlay", or_none(join(&s.node.underlay))),
@@ -34,6 +34,10 @@ fn summary(s: &Status) -> String {
         ("Overlay", overlay(&s.overlay)),
         ("Attachments", attachments(s)),
     ];
+    // What every pod has unless somebody asks for something else need not be said.
+    if !["", "veth"].contains(&s.bridge.path.as_str()) {
+        rows.push(("Path", s.bridge.path.clone()));
+    }
     fields("", &rows)
 }
 

@@ -29,6 +29,7 @@ fn status() -> Status {
             name: "offramp0".parse().unwrap(),
             mtu: Some(Mtu::try_from(1450).unwrap()),
             gateways: vec!["10.244.1.1/24".parse().unwrap(), "fd00:244:1::1/64".parse().unwrap()],
+            path: "veth".into(),
             health: Health::Ok,
         },
         ranges: vec![
@@ -74,6 +75,18 @@ fn status() -> Status {
             "range 10.244.1.0/24 is at 80%: 50 addresses left".into(),
         ],
     }
+}
+
+#[test]
+fn another_path_than_veth_is_told() {
+    let told = |path: &str| {
+        let bridge = BridgeStatus { path: path.into(), ..status().bridge };
+        let text = render(&Status { bridge, ..status() });
+        text.lines().find_map(|l| Some(l.strip_prefix("Path ")?.trim().to_owned()))
+    };
+    assert_eq!((told("veth"), told("netkit")), (None, Some("netkit".into())));
+    let why = "veth: path netkit is configured, but this kernel has no netkit";
+    assert_eq!(told(why), Some(why.into()));
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub use source::range;
 use ipnetwork::IpNetwork;
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
+use offramp_core::pair::PairWish;
 use offramp_core::pool::{NicRule, Pool};
 use offramp_core::{IfName, Mtu, NodeName};
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +39,8 @@ pub struct Config {
     pub cluster_cidrs: Option<Vec<IpNetwork>>,
     /// The pods' bridge.
     pub bridge: Bridge,
+    /// What connects pods with the bridge.
+    pub path: PairWish,
     /// How pods reach other nodes.
     pub overlay: Overlay,
     /// How pods reach the outside.

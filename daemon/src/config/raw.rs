@@ -12,6 +12,7 @@ pub(super) struct Root {
     pub node: Option<Node>,
     pub cluster: Option<Cluster>,
     pub bridge: Option<Bridge>,
+    pub path: Option<Text>,
     pub overlay: Option<Overlay>,
     pub masquerade: Option<Masquerade>,
     pub paths: Option<Paths>,

@@ -9,6 +9,7 @@ use super::{
     Standalone,
 };
 use offramp_core::net::Family;
+use offramp_core::pair::PairWish;
 use offramp_core::peer::is_node_address;
 use offramp_core::{IfName, Mtu, NodeName};
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         node,
         cluster,
         bridge,
+        path,
         overlay,
         masquerade,
         paths,
@@ -51,6 +53,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
     let config = Config {
         cluster_cidrs: super::source::cluster_cidrs(&mut check, &cluster),
         bridge: self::bridge(&mut check, &bridge, &source),
+        path: self::path(&mut check, path.as_ref()),
         overlay: self::overlay(&mut check, &overlay, &node, &source),
         masquerade: self::masquerade(&mut check, masquerade.unwrap_or_default()),
         paths: self::paths(&mut check, paths.unwrap_or_default()),
@@ -121,6 +124,11 @@ fn bridge(check: &mut Checker, raw: &raw::Bridge, source: &Source) -> Bridge {
         mtu: parsed.flatten(),
         hairpin: check.opt("bridge.hairpin", hairpin.as_ref(), boolean).unwrap_or(true),
     }
+}
+
+fn path(check: &mut Checker, raw: Option<&Text>) -> PairWish {
+    let read = |text: &str| text.parse().map_err(|e: offramp_core::CniError| e.msg);
+    check.opt("path", raw, read).unwrap_or_default()
 }
 
 fn overlay(check: &mut Checker, raw: &raw::Overlay, node: &Node, source: &Source) -> Overlay {

@@ -103,10 +103,10 @@ fn interest(names: &BTreeSet<IfName>, links: &[Link], bridges: &[Bridge]) -> fdb
     }
 }
 
-/// Our pods that are ports of bridges: by veth pairs, or on `ours` by VFs' representors. Another bridge's VFs it learns.
+/// Our pods that are ports of bridges: by pairs of links, or on `ours` by VFs' representors. Another bridge's VFs it learns.
 fn pods(records: &[Record], ours: &IfName) -> Vec<Pod> {
     let pod = |record: &Record| {
-        let (bridge, mac) = veth(record).or_else(|| Some((ours, represented(record, ours)?)))?;
+        let (bridge, mac) = paired(record).or_else(|| Some((ours, represented(record, ours)?)))?;
         let attachment = &record.attachment;
         let name = record
             .pod
@@ -117,10 +117,10 @@ fn pods(records: &[Record], ours: &IfName) -> Vec<Pod> {
     records.iter().filter(|r| r.state != State::Deleting).filter_map(pod).collect()
 }
 
-fn veth(record: &Record) -> Option<(&IfName, MacAddr)> {
+fn paired(record: &Record) -> Option<(&IfName, MacAddr)> {
     let steps = || record.plan.steps.iter();
     let bridge = steps().find_map(|s| if let Step::AttachPort(p) = s { Some(&p.bridge) } else { None })?;
-    let mac = steps().find_map(|s| if let Step::CreateVeth(v) = s { Some(v.pod_mac) } else { None })?;
+    let mac = steps().find_map(Step::pair)?.pod_mac;
     Some((bridge, mac))
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use crate::cli::fixture::{self, with_plugged};
 
     #[test]
-    fn pods_are_known_by_veth_pairs_and_by_representors_on_our_bridge() {
+    fn pods_are_known_by_pairs_and_by_representors_on_our_bridge() {
         let ours: IfName = "offramp0".parse().unwrap();
         let deleting = Record { state: State::Deleting, ..with_plugged() };
         let records = [fixture::record(), with_plugged(), deleting, fixture::with_vfs()];

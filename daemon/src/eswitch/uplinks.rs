@@ -11,7 +11,7 @@ const DEPTH: u32 = 8;
 /// The PFs with VFs that are behind the bridge of this number. `class_net` is `/sys/class/net`.
 pub fn of_bridge(class_net: &Path, bridge: u32, links: &[Link]) -> Vec<Uplink> {
     // Pods' links are the most by far, and lead to no NIC.
-    let ports = links.iter().filter(|l| l.controller == Some(bridge) && l.kind.as_deref() != Some("veth"));
+    let ports = links.iter().filter(|l| l.controller == Some(bridge) && !l.is_pair());
     let mut uplinks = Vec::new();
     for port in ports {
         let found = pfs(class_net, &port.name, DEPTH).into_iter();

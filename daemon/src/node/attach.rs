@@ -10,6 +10,7 @@ use offramp_core::cni::error::codes;
 use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
+use offramp_core::pair::Chosen;
 use offramp_core::plan::{Path, Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, Record, State};
 use offramp_core::spec::{Address, BridgeSpec, PortSpec, Spec};
@@ -83,7 +84,7 @@ impl Node {
         let picked = allocator.pick(&wanted)?;
         let mac = ask.mac.or_else(|| picked.first().map(|(ip, _)| MacAddr::of_ip(*ip)));
         let mac = mac.ok_or_else(|| CniError::internal("no podCIDR gave an address"))?;
-        let eth0 = self.eth0_plan(ask, wishes, loans, &picked, (mac, host_mac));
+        let eth0 = self.eth0_plan(ask, wishes, loans, &picked, (mac, host_mac))?;
         let plan = loans.other_plans(ask, wishes).fold(eth0, Plan::and);
         allocator.check_ports(&ask.attachment, &plan.firewall.host_ports)?;
         let record = Record {
@@ -115,19 +116,23 @@ impl Node {
         loans: &Loans,
         picked: &[(IpAddr, Range)],
         (mac, host_mac): (MacAddr, MacAddr),
-    ) -> Plan {
+    ) -> Result<Plan, CniError> {
         let cluster = self.cluster_cidrs();
         let ips: Vec<IpAddr> = picked.iter().map(|(ip, _)| *ip).collect();
         let by_vf = eth0_routes(picked, |(ip, _)| vf::gateway(Family::of(*ip)), wishes, &cluster);
-        loans.eth0_by_uplink(ask, &ips, self, &by_vf).unwrap_or_else(|| {
-            let mut by_bridge = eth0_routes(picked, |(_, range)| range.gateway, wishes, &cluster);
-            // Its own subnet is on the bridge: by the gateway would be a detour.
-            by_bridge.retain(|r| !picked.iter().any(|(_, range)| range.subnet == r.dst));
-            let mac = loans.mac_on_bridge().unwrap_or(mac);
-            let spec = Spec { routes: by_bridge, ..self.spec(ask, picked, mac, host_mac) };
-            let by_veth = || Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) };
-            loans.eth0_on_bridge(ask, &spec).unwrap_or_else(by_veth)
-        })
+        if let Some(plan) = loans.eth0_by_uplink(ask, &ips, self, &by_vf) {
+            return Ok(plan);
+        }
+        let mut by_bridge = eth0_routes(picked, |(_, range)| range.gateway, wishes, &cluster);
+        // Its own subnet is on the bridge: by the gateway would be a detour.
+        by_bridge.retain(|r| !picked.iter().any(|(_, range)| range.subnet == r.dst));
+        let mac = loans.mac_on_bridge().unwrap_or(mac);
+        let mut spec = Spec { routes: by_bridge, ..self.spec(ask, picked, mac, host_mac) };
+        if let Some(plan) = loans.eth0_on_bridge(ask, &spec) {
+            return Ok(plan);
+        }
+        spec.pair = self.pair(ask)?;
+        Ok(Plan { reason: spec.pair.explain(&loans.reason), ..plan(&ask.attachment, &spec) })
     }
 
     /// A Prepare may be repeated after the daemon's restart, or follow an ADD that died.
@@ -153,6 +158,7 @@ impl Node {
             sandbox: ask.netns.path.display().to_string(),
             host_ifname: host_ifname(&ask.attachment),
             host_mac,
+            pair: Chosen::default(),
             mtu: self.view().pod_mtu,
             bridge: BridgeSpec {
                 name: bridge.clone(),

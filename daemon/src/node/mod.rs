@@ -8,6 +8,7 @@ mod cluster;
 mod cut_off;
 mod firewall;
 mod lending;
+mod pair;
 mod ports;
 mod promised;
 mod status;
@@ -88,6 +89,8 @@ pub struct Node {
 pub struct View {
     /// Of new pods; none: the kernel's default.
     pub pod_mtu: Option<Mtu>,
+    /// Why pods cannot have netkit pairs; none: they can, or need not.
+    pub no_netkit: Option<String>,
     /// The last run of each loop.
     pub loops: BTreeMap<&'static str, Run>,
     /// The other nodes.

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// A link that should be a port of a bridge.
 enum Port<'a> {
-    /// A veth pair's host end, known by its name and MAC.
-    Veth { link: &'a IfName, mac: MacAddr, bridge: &'a IfName },
+    /// The host end of a pair, known by its name and MAC.
+    Pair { link: &'a IfName, mac: MacAddr, bridge: &'a IfName },
     /// Known by its VF, whatever it is called.
     Representor(&'a PlugRepresentor),
 }
@@ -24,18 +24,18 @@ impl Port<'_> {
     /// By what it is named to people, and its bridge.
     fn names(&self) -> (&IfName, &IfName) {
         match self {
-            Self::Veth { link, bridge, .. } => (link, bridge),
+            Self::Pair { link, bridge, .. } => (link, bridge),
             Self::Representor(plug) => (&plug.representor, &plug.bridge),
         }
     }
 
-    /// Whether it is not as it should be. Where the bridge is gone nothing can be done; nor without a veth pair, but whoever
+    /// Whether it is not as it should be. Where the bridge is gone nothing can be done; nor without a pair, but whoever
     /// plugs a representor in tells what hinders it.
     fn is_loose(&self, host: &Host<'_>, links: &[Link]) -> bool {
         let (_, bridge) = self.names();
         let Some(bridge) = links.iter().find(|l| l.name == bridge.as_str()) else { return false };
         match self {
-            Self::Veth { link, mac, .. } => {
+            Self::Pair { link, mac, .. } => {
                 let found = links.iter().find(|l| l.name == link.as_str() && l.has_mac(*mac));
                 found.is_some_and(|l| l.controller != Some(bridge.index) || !l.up)
             }
@@ -117,7 +117,7 @@ fn ports(record: &Record) -> impl Iterator<Item = Port<'_>> {
     steps.filter_map(move |step| match step {
         Step::AttachPort(attach) => {
             let mac = host.filter(|(name, _)| **name == attach.link).map(|(_, mac)| mac)?;
-            Some(Port::Veth { link: &attach.link, mac, bridge: &attach.bridge })
+            Some(Port::Pair { link: &attach.link, mac, bridge: &attach.bridge })
         }
         Step::PlugRepresentor(plug) => Some(Port::Representor(plug)),
         _ => None,

@@ -31,7 +31,7 @@ impl Node {
         let problems = short.chain(outside).chain(self.problems()).collect();
         let (pools, vfs) = self.vfs();
         let watches = self.watches();
-        let overlay = self.overlay();
+        let (overlay, path) = (self.overlay(), self.pair_told());
         let view = self.view();
         let loops = view.loops.iter().map(|(name, run)| LoopStatus {
             name: (*name).to_owned(),
@@ -52,6 +52,7 @@ impl Node {
                 name: self.config.bridge.name.clone(),
                 mtu: view.pod_mtu,
                 gateways: self.gateways(),
+                path,
                 health: view.loops.get("bridge").map_or(Health::Ok, |run| run.health.clone()),
             },
             ranges,
@@ -153,6 +154,7 @@ impl Node {
         if self.needs_uplink() && self.view().pod_mtu.is_none() {
             reasons.push("the pods' MTU is not known yet: no uplink to the peers was found".to_owned());
         }
+        reasons.extend(self.any_pair().err().map(|e| e.msg));
         let exhausted = || self.allocator().pick(&[]).err().map(|e| e.to_string());
         // The plugin may have detached something without us: the records tell.
         let exhausted =

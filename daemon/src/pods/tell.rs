@@ -6,7 +6,6 @@ use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
 use offramp_core::ids::AttachmentId;
 use offramp_core::networks::{NETWORK_STATUS, network_status};
-use offramp_core::plan::Path;
 use offramp_core::record::{PodRef, Record, State};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{Offload, STATUS, Wishes};
@@ -26,9 +25,10 @@ impl Node {
 
     /// The pod would have liked a VF as eth0, and has none.
     pub fn tell_fallback(&self, ask: &Prepare, wishes: &Wishes, record: &Record) {
-        let fell_back = wishes.offload == Offload::Preferred && record.plan.path == Path::Veth;
+        let fell_back = wishes.offload == Offload::Preferred && record.plan.path.is_software();
         if let Some(pod) = ask.pod.as_ref().filter(|_| fell_back) {
-            let message = format!("{} is a veth: {}", ask.attachment.ifname, record.plan.reason);
+            let message =
+                format!("{} is a {}: {}", ask.attachment.ifname, record.plan.path, record.plan.reason);
             self.outbox.event(Event { pod: self.as_in_api(pod), kind: Kind::Fallback, message });
         }
     }

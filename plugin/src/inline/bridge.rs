@@ -1,4 +1,4 @@
-//! A veth on a bridge, as the configuration wants it.
+//! A pair with an end on a bridge, as the configuration wants it.
 
 use crate::context::Context;
 use offramp_core::cni::CniError;
@@ -6,9 +6,11 @@ use offramp_core::cni::bridge::BridgeConf;
 use offramp_core::cni::result::{Ip, Route};
 use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::net::Family;
+use offramp_core::pair::{Chosen, PairWish, choose};
 use offramp_core::plan::host_ifname;
 use offramp_core::spec::{Address, BridgeSpec, EnsureBridge, PortSpec, Spec};
-use offramp_kernel::{Netns, random};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::{Netns, netkit, random};
 use std::net::IpAddr;
 
 /// What the runtime asks for.
@@ -36,6 +38,7 @@ pub fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf)
         sandbox: netns.path().display().to_string(),
         host_ifname: host_ifname(id),
         host_mac: MacAddr::local(random::bits64()?),
+        pair: pair(bridge.path)?,
         mtu: bridge.mtu,
         bridge: BridgeSpec {
             name: bridge.bridge.clone(),
@@ -68,6 +71,12 @@ pub fn spec(cx: &Context, id: &AttachmentId, netns: &Netns, bridge: &BridgeConf)
         masquerade: bridge.ip_masq,
         mac_spoof_check: bridge.mac_spoof_check,
     })
+}
+
+/// What connects the pod with the bridge: by the configuration, and by what the kernel says.
+fn pair(wish: PairWish) -> Result<Chosen, CniError> {
+    let lacking = if wish.wants_netkit() { netkit::lacking(&mut Socket::open()?)? } else { None };
+    choose(wish, lacking.as_deref())
 }
 
 /// The gateway of an address that a delegated plugin gave.

@@ -2,6 +2,7 @@
 
 use super::{error::CniError, fields::Fields};
 use crate::ids::{IfName, Mtu, VlanId};
+use crate::pair::PairWish;
 use crate::spec::VlanTrunk;
 use serde_json::json;
 
@@ -38,6 +39,8 @@ pub struct BridgeConf {
     pub enable_dad: bool,
     /// The pod's interface stays down.
     pub disable_container_interface: bool,
+    /// What connects the pod with the bridge; a field of Offramp's own.
+    pub path: PairWish,
 }
 
 impl BridgeConf {
@@ -60,6 +63,7 @@ impl BridgeConf {
             force_address: f.take_or("forceAddress", false)?,
             enable_dad: f.take_or("enabledad", false)?,
             disable_container_interface: f.take_or("disableContainerInterface", false)?,
+            path: f.take::<String>("path")?.map_or(Ok(PairWish::Veth), |path| wish(&path))?,
         };
         let backend: String = f.take_or("ipMasqBackend", "nftables".to_owned())?;
         if backend != "nftables" {
@@ -96,6 +100,10 @@ impl BridgeConf {
     pub fn vlan_filtering(&self) -> bool {
         self.vlan.is_some() || !self.vlan_trunk.is_empty()
     }
+}
+
+fn wish(path: &str) -> Result<PairWish, CniError> {
+    path.parse().map_err(|e: CniError| e.context("field \"path\""))
 }
 
 fn trunk(mut f: Fields) -> Result<VlanTrunk, CniError> {

@@ -83,9 +83,11 @@ impl AsFd for Monitor {
 }
 
 /// What [`Interest`] may want at all. A pod that comes or goes makes a dozen messages, of which one or two pass: others are
-/// about links that are veths, the bridge's words of its ports, and neighbours that are no bridge's entries.
-fn of_concern() -> [sock_filter; 25] {
+/// about links that are veths or netkit devices, the bridge's words of its ports, and neighbours that are no bridge's entries.
+fn of_concern() -> [sock_filter; 27] {
     const VETH: u32 = u32::from_be_bytes(*b"veth");
+    /// The beginning of netkit.
+    const NETKIT: u32 = u32::from_be_bytes(*b"netk");
     let [from, info, find_info] = filter::find(filter::BODY + LINK_HEADER, IFLA_LINKINFO);
     let [kind, find_kind, at_kind, load_kind] = filter::load_inside(IFLA_INFO_KIND);
     [
@@ -112,6 +114,8 @@ fn of_concern() -> [sock_filter; 25] {
         at_kind,
         load_kind,
         filter::unless(VETH, 1),
+        filter::DROP,
+        filter::unless(NETKIT, 1),
         filter::DROP,
         filter::PASS,
     ]
@@ -160,7 +164,7 @@ impl Interest {
             return message.kind != RTM_NEWLINK || link.mac != *mac;
         }
         self.ports.contains(&link.index)
-            || (link.controller.is_some() && !self.bridges.is_empty() && link.kind.as_deref() != Some("veth"))
+            || (link.controller.is_some() && !self.bridges.is_empty() && !link.is_pair())
     }
 }
 
@@ -180,10 +184,11 @@ mod tests {
             passes(kind, family, LINK_HEADER as usize, &all)
         };
         // IFLA_INFO_KIND
-        let (veth, bridge, none) =
-            (b"\x09\0\x01\0veth\0\0\0\0", b"\x0b\0\x01\0bridge\0\0", b"\x05\0\x04\0x\0\0\0");
+        let (veth, netkit) = (b"\x09\0\x01\0veth\0\0\0\0", b"\x0b\0\x01\0netkit\0\0");
+        let (bridge, none) = (b"\x0b\0\x01\0bridge\0\0", b"\x05\0\x04\0x\0\0\0");
         for kind in [RTM_NEWLINK, RTM_DELLINK] {
             assert!(!link(kind, AF_UNSPEC, Some(veth)));
+            assert!(!link(kind, AF_UNSPEC, Some(netkit)));
             assert!(link(kind, AF_UNSPEC, Some(bridge)));
             assert!(link(kind, AF_UNSPEC, Some(none)), "no kind");
             assert!(link(kind, AF_UNSPEC, None), "a NIC");

@@ -4,11 +4,11 @@ pub(crate) mod announce;
 pub(crate) mod bridge;
 pub(crate) mod carrier;
 pub(crate) mod host_route;
+pub(crate) mod pair;
 pub(crate) mod pod;
 pub(crate) mod port;
 pub(crate) mod representor;
 pub(crate) mod shape;
-pub(crate) mod veth;
 pub(crate) mod vf;
 
 use crate::executor::{Executor, Pod};

@@ -4,6 +4,7 @@
 
 use nix::sched::{CloneFlags, unshare};
 use offramp_core::ids::{AttachmentId, MacAddr};
+use offramp_core::pair::{Chosen, Pair};
 use offramp_core::plan::{Plan, plan};
 use offramp_core::spec::{Address, Bandwidth, BridgeSpec, EnsureBridge, PortSpec, Spec};
 use offramp_core::step::Step;
@@ -115,6 +116,7 @@ pub fn spec(n: u8) -> Spec {
         sandbox: format!("/run/netns/pod{n}"),
         host_ifname: offramp_core::plan::host_ifname(&id),
         host_mac: MacAddr::local(0x5e00_0000_0200 | u64::from(n) << 1),
+        pair: pair(),
         mtu: None,
         bridge: BridgeSpec {
             name: BRIDGE.parse().unwrap(),
@@ -143,6 +145,16 @@ pub fn spec(n: u8) -> Spec {
         masquerade: false,
         mac_spoof_check: false,
     }
+}
+
+/// What connects pods with the bridge: `OFFRAMP_TEST_PATH`, so that all tests can run with either.
+pub fn pair() -> Chosen {
+    let pair = match std::env::var("OFFRAMP_TEST_PATH").as_deref() {
+        Ok("netkit-required") => Pair::Netkit { rx_queues: 1 },
+        Ok("veth") | Err(_) => Pair::Veth,
+        Ok(other) => panic!("OFFRAMP_TEST_PATH={other}: veth or netkit-required"),
+    };
+    Chosen { pair, why: None }
 }
 
 /// The plan of pod number `n`.

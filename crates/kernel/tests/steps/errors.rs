@@ -79,7 +79,8 @@ fn a_step_within_the_pod_needs_one() {
     lab::enter();
     let plan = plan_of(2, &spec(2));
     let error = message(&mut Executor::new(None).unwrap(), &plan.steps);
-    assert_eq!(error, "create-veth: the pod's netns is not there");
+    let step = plan_of(2, &spec(2)).steps[1].name();
+    assert_eq!(error, format!("{step}: the pod's netns is not there"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod lab;
 mod bridge;
 mod errors;
 mod links;
+mod netkit;
 mod netns;
 mod offload;
 mod pod;

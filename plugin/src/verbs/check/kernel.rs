@@ -6,8 +6,8 @@ use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::network_of;
 use offramp_core::record::{Mode, Record};
 use offramp_core::step::{
-    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateVeth, Gateway, HostRoute, PlugRepresentor,
-    Shape, Step,
+    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateNetkit, CreatePair, Gateway, HostRoute,
+    PlugRepresentor, Shape, Step,
 };
 use offramp_core::vf::{LinkState, PfSide, ROUTE_PROTOCOL, VfSettings};
 use offramp_kernel::link::{self, Link};
@@ -26,7 +26,10 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
     let (mut host, mut pod) = (Socket::open()?, Socket::open_in(netns)?);
     for step in &record.plan.steps {
         match step {
-            Step::CreateVeth(v) => veth(record, &mut host, &mut pod, v)?,
+            Step::CreateVeth(ends) => pair(record, &mut host, &mut pod, ends, "veth")?,
+            Step::CreateNetkit(CreateNetkit { pair: ends, .. }) => {
+                pair(record, &mut host, &mut pod, ends, "netkit")?;
+            }
             Step::AttachPort(p) => port(record, &mut host, p)?,
             Step::Shape(s) => limits(record, &mut host, s)?,
             Step::ConfigurePod(p) => addresses_and_routes(record, &mut pod, p)?,
@@ -65,9 +68,21 @@ pub fn rules(store: &Store, record: &Record) -> Result<(), CniError> {
     }
 }
 
-fn veth(record: &Record, host: &mut Socket, pod: &mut Socket, v: &CreateVeth) -> Result<(), CniError> {
-    own_link(record, host, &v.host, v.host_mac)?;
-    own_link(record, pod, &v.pod, v.pod_mac).map(drop)
+fn pair(
+    record: &Record,
+    host: &mut Socket,
+    pod: &mut Socket,
+    ends: &CreatePair,
+    kind: &str,
+) -> Result<(), CniError> {
+    let outside = own_link(record, host, &ends.host, ends.host_mac)?;
+    for link in [outside, own_link(record, pod, &ends.pod, ends.pod_mac)?] {
+        if link.kind.as_deref() != Some(kind) {
+            let is = link.kind.unwrap_or_else(|| "physical".into());
+            return Err(failed(record, format!("link {} is {is}, not {kind}", link.name)));
+        }
+    }
+    Ok(())
 }
 
 /// The node finds the pod, and answers for it on the bridge.

@@ -1,0 +1,50 @@
+//! What connects pods with the bridge: as the configuration wants it, as far as the kernel can.
+
+use super::Node;
+use offramp_core::cni::CniError;
+use offramp_core::pair::{Chosen, choose};
+use offramp_core::wire::Prepare;
+use offramp_kernel::netkit;
+use offramp_kernel::netlink::Socket;
+
+/// A plan that it cannot read would be no plan to it.
+const OLD_PLUGIN: &str = "the plugin on this node is older than the daemon and cannot make netkit pairs";
+
+impl Node {
+    /// Asks the kernel for netkit, where pods are to have it. Again at every look: a module may have been installed.
+    pub fn look_for_netkit(&self) {
+        if !self.config.path.wants_netkit() {
+            return;
+        }
+        let lacking = Socket::open().and_then(|mut socket| netkit::lacking(&mut socket));
+        let lacking = lacking.unwrap_or_else(|e| Some(e.to_string()));
+        let mut view = self.view();
+        if let Some(why) = lacking.as_ref().filter(|why| view.no_netkit.as_ref() != Some(*why)) {
+            tracing::warn!(path = %self.config.path, %why, "pods cannot have netkit pairs");
+        }
+        view.no_netkit = lacking;
+    }
+
+    /// Of a pod that is about to be planned. Error 100 if it must be netkit, and cannot.
+    pub(super) fn pair(&self, ask: &Prepare) -> Result<Chosen, CniError> {
+        let lacking = self.view().no_netkit.clone();
+        let lacking = lacking.or_else(|| (!ask.makes_netkit).then(|| OLD_PLUGIN.to_owned()));
+        choose(self.config.path, lacking.as_deref())
+    }
+
+    /// Of any pod. An error says why there is none.
+    pub(super) fn any_pair(&self) -> Result<Chosen, CniError> {
+        choose(self.config.path, self.view().no_netkit.as_deref())
+    }
+
+    /// For people: what pods get, and why not what is configured.
+    pub(super) fn pair_told(&self) -> String {
+        match self.any_pair() {
+            Ok(Chosen { pair, why: Some(why) }) if self.view().no_netkit.is_some() => {
+                format!("{}: {why}", pair.path())
+            }
+            Ok(chosen) => chosen.pair.path().to_string(),
+            Err(e) => format!("none: {}", e.msg),
+        }
+    }
+}
