@@ -58,7 +58,7 @@ fn unknown_keys_wrong_shapes_and_duplicates_are_placed() {
     );
     assert_eq!(
         only_fault("overlays: {}\n"),
-        "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, overlay, \
+        "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, path, overlay, \
          masquerade, paths, cni, http, log, reconcile, reclaim, kubelet, pools, nics, embeddedSwitch, networks"
     );
     assert!(only_fault("log:\n  level: info\n  level: debug\n").starts_with("line 4, column 3: log"));
@@ -119,6 +119,14 @@ fn the_network_configuration_is_written_where_it_is_said() {
     for name in ["a/b.conflist", ".x.conflist", ".conflist"] {
         assert!(only_fault(&format!("cni: {{confFile: {name}}}\n")).contains("cni.confFile"), "{name}");
     }
+}
+
+#[test]
+fn the_path_is_veth_unless_another_is_named() {
+    let path = |text: &str| Config::parse(&format!("{MINIMAL}{text}"), "n").unwrap().path;
+    assert_eq!((path(""), path("path: netkit\n")), (PairWish::Veth, PairWish::Netkit));
+    let refused = only_fault("path: netkit-l3\n");
+    assert!(refused.starts_with("line 2, column 7: path: \"netkit-l3\" is not allowed; "), "{refused}");
 }
 
 #[test]
