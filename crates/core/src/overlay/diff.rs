@@ -6,26 +6,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-/// One change to the kernel's tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+/// One change to the kernel's tables. Of thousands of peers there are tens of thousands: none holds a copy of its route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
     /// Sets a permanent neighbour on the VXLAN device.
     SetNeighbour(IpAddr, MacAddr),
     /// Sets an entry of the VXLAN device's forwarding database.
     SetFdb(MacAddr, IpAddr),
     /// Removes a route.
-    RemoveRoute(Route),
+    RemoveRoute(&'a Route),
     /// Puts a route where one of the same key is, on the same link: there is no instant without.
-    ReplaceRoute(Route),
+    ReplaceRoute(&'a Route),
     /// Adds a route; one of the same key that is there is somebody else's.
-    AddRoute(Route),
+    AddRoute(&'a Route),
     /// Removes an entry of the VXLAN device's forwarding database.
     RemoveFdb([u8; 6]),
     /// Removes a neighbour from the VXLAN device.
     RemoveNeighbour(IpAddr),
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for Change<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetNeighbour(ip, mac) => write!(f, "set neighbour {ip} {mac}"),
@@ -41,42 +41,43 @@ impl fmt::Display for Change {
     }
 }
 
-/// What turns `actual` into `desired`. A route comes after the neighbour and the forwarding entry that it needs,
-/// and goes before them.
-pub fn diff(desired: &Desired, actual: &Actual) -> Vec<Change> {
-    let mut changes = set_neighbours(desired, actual);
-    changes.extend(set_fdb(desired, actual));
-    changes.extend(routes(desired, actual));
-    changes.extend(remove_fdb(desired, actual));
+/// What turns `actual` into `desired`, made as it is asked for. A route comes after the neighbour and the forwarding entry
+/// that it needs, and goes before them.
+pub fn diff<'a>(desired: &'a Desired, actual: &'a Actual) -> impl Iterator<Item = Change<'a>> {
     let gone = actual.neighbours.iter().filter(|(ip, _)| !desired.neighbours.contains_key(ip));
-    changes.extend(gone.map(|(ip, _)| Change::RemoveNeighbour(*ip)));
-    changes
+    set_neighbours(desired, actual)
+        .chain(set_fdb(desired, actual))
+        .chain(routes(desired, actual))
+        .chain(remove_fdb(desired, actual))
+        .chain(gone.map(|(ip, _)| Change::RemoveNeighbour(*ip)))
 }
 
-fn set_neighbours(desired: &Desired, actual: &Actual) -> Vec<Change> {
+fn set_neighbours<'a>(desired: &'a Desired, actual: &'a Actual) -> impl Iterator<Item = Change<'a>> {
     let has: BTreeMap<_, _> = actual.neighbours.iter().map(|(ip, mac)| (ip, *mac)).collect();
-    let wrong = desired.neighbours.iter().filter(|(ip, mac)| has.get(ip) != Some(&Some(**mac)));
-    wrong.map(|(ip, mac)| Change::SetNeighbour(*ip, *mac)).collect()
+    let wrong = desired.neighbours.iter().filter(move |(ip, mac)| has.get(ip) != Some(&Some(**mac)));
+    wrong.map(|(ip, mac)| Change::SetNeighbour(*ip, *mac))
 }
 
-fn set_fdb(desired: &Desired, actual: &Actual) -> Vec<Change> {
+fn set_fdb<'a>(desired: &'a Desired, actual: &'a Actual) -> impl Iterator<Item = Change<'a>> {
     let mut has: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for Fdb { mac, endpoint } in &actual.fdb {
         has.entry(*mac).or_default().push(*endpoint);
     }
-    let right = |mac: &MacAddr, ip: IpAddr| has.get(&mac.octets()).is_some_and(|all| **all == [Some(ip)]);
-    let wrong = desired.fdb.iter().filter(|(mac, ip)| !right(mac, **ip));
-    wrong.map(|(mac, ip)| Change::SetFdb(*mac, *ip)).collect()
+    let right =
+        move |mac: &MacAddr, ip: IpAddr| has.get(&mac.octets()).is_some_and(|all| **all == [Some(ip)]);
+    let wrong = desired.fdb.iter().filter(move |(mac, ip)| !right(mac, **ip));
+    wrong.map(|(mac, ip)| Change::SetFdb(*mac, *ip))
 }
 
 /// Entries of the same MAC go together.
-fn remove_fdb(desired: &Desired, actual: &Actual) -> Vec<Change> {
+fn remove_fdb<'a>(desired: &Desired, actual: &Actual) -> impl Iterator<Item = Change<'a>> + use<'a> {
     let wanted: BTreeSet<_> = desired.fdb.keys().map(MacAddr::octets).collect();
-    let has: BTreeSet<_> = actual.fdb.iter().map(|entry| entry.mac).collect();
-    has.difference(&wanted).map(|mac| Change::RemoveFdb(*mac)).collect()
+    let mut gone: BTreeSet<_> = actual.fdb.iter().map(|entry| entry.mac).collect();
+    gone.retain(|mac| !wanted.contains(mac));
+    gone.into_iter().map(Change::RemoveFdb)
 }
 
-fn routes(desired: &Desired, actual: &Actual) -> Vec<Change> {
+fn routes<'a>(desired: &'a Desired, actual: &'a Actual) -> impl Iterator<Item = Change<'a>> {
     let mut missing: BTreeMap<_, _> = desired.routes.iter().collect();
     let mut stale = Vec::new();
     for has in &actual.routes {
@@ -85,19 +86,17 @@ fn routes(desired: &Desired, actual: &Actual) -> Vec<Change> {
             _ => stale.push(has),
         }
     }
-    let (mut removals, mut puts) = (Vec::new(), Vec::new());
+    let (mut removals, mut replaced) = (Vec::new(), Vec::new());
     for has in stale {
         let successor =
             missing.get(&has.dst).copied().filter(|want| want.key() == has.key() && want.dev == has.dev);
         match successor {
             Some(want) => {
                 missing.remove(&has.dst);
-                puts.push(Change::ReplaceRoute(want.clone()));
+                replaced.push(Change::ReplaceRoute(want));
             }
-            None => removals.push(Change::RemoveRoute(has.clone())),
+            None => removals.push(Change::RemoveRoute(has)),
         }
     }
-    puts.extend(missing.into_values().cloned().map(Change::AddRoute));
-    removals.extend(puts);
-    removals
+    removals.into_iter().chain(replaced).chain(missing.into_values().map(Change::AddRoute))
 }

@@ -53,26 +53,33 @@ impl Links {
 pub fn batches<'a>(
     device: &'a str,
     links: &'a Links,
-    changes: &'a [Change],
-) -> impl Iterator<Item = Vec<(&'a Change, Request)>> {
-    changes.chunks(BATCH).map(move |changes| {
-        let with_request = |change| Some((change, request(change, device, links)?));
-        changes.iter().filter_map(with_request).collect()
+    changes: impl Iterator<Item = Change<'a>>,
+) -> impl Iterator<Item = Vec<(Change<'a>, Request)>> {
+    let mut requests = changes.filter_map(move |change| Some((change, request(&change, device, links)?)));
+    std::iter::from_fn(move || {
+        let batch: Vec<_> = requests.by_ref().take(BATCH).collect();
+        (!batch.is_empty()).then_some(batch)
     })
 }
 
 /// Applies all changes and goes on past failures. The monitor hears of each batch before the next: all of them would
 /// not fit in its socket.
-pub fn all(tools: &mut Tools<'_>, device: &str, links: &Links, changes: &[Change], report: &mut Report) {
-    for batch in batches(device, links, changes).filter(|batch| !batch.is_empty()) {
+pub fn all<'a>(
+    tools: &mut Tools<'_>,
+    device: &'a str,
+    links: &'a Links,
+    changes: impl Iterator<Item = Change<'a>>,
+    report: &mut Report,
+) {
+    for batch in batches(device, links, changes) {
         let (changes, requests): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         report.batches += 1;
         match tools.socket.batch_each(requests) {
             Ok(outcomes) => {
                 for (change, outcome) in changes.into_iter().zip(outcomes) {
                     match outcome {
-                        Ok(()) => report.changes.note(change),
-                        Err(e) => report.errors.push(explain(change, e)),
+                        Ok(()) => report.changes.note(&change),
+                        Err(e) => report.errors.push(explain(&change, e)),
                     }
                 }
             }
@@ -82,7 +89,7 @@ pub fn all(tools: &mut Tools<'_>, device: &str, links: &Links, changes: &[Change
     }
 }
 
-fn explain(change: &Change, error: Error) -> Error {
+fn explain(change: &Change<'_>, error: Error) -> Error {
     match change {
         Change::AddRoute(route) if error.errno() == Some(Errno::EEXIST as i32) => Error::Unfit {
             what: format!("route {}", route.dst),
@@ -93,7 +100,7 @@ fn explain(change: &Change, error: Error) -> Error {
 }
 
 /// The request for a change; none if it needs a device that could not be made.
-fn request(change: &Change, device: &str, links: &Links) -> Option<Request> {
+fn request(change: &Change<'_>, device: &str, links: &Links) -> Option<Request> {
     Some(match change {
         Change::SetNeighbour(ip, mac) => {
             neigh::set(device, links.tunnel?, *ip, *mac, NeighbourState::Permanent)
@@ -136,7 +143,7 @@ fn fdb(tunnel: u32, mac: [u8; 6]) -> NeighbourMessage {
     message
 }
 
-fn put_route(change: &Change, route: &Route, links: &Links) -> Option<Request> {
+fn put_route(change: &Change<'_>, route: &Route, links: &Links) -> Option<Request> {
     let mut message = route_message(route, Some(links.index(route.dev)?));
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(route::address(ip))));
     message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));

@@ -83,8 +83,8 @@ pub fn follow<P: Borrow<Peer>>(
     if let Some(monitor) = &mut tools.monitor {
         monitor.expect_change(&had, &wanted);
     }
-    let changes = diff(&wanted, &Actual::from(had));
-    apply::all(tools, settings.device.as_str(), &links(&report), &changes, &mut report);
+    let (had, links) = (Actual::from(had), links(&report));
+    apply::all(tools, settings.device.as_str(), &links, diff(&wanted, &had), &mut report);
     report
 }
 
@@ -98,11 +98,11 @@ fn put_right(tools: &mut Tools<'_>, settings: &Settings, wanted: Desired, report
         None => device::index_of(tools.socket, &settings.device)?,
     };
     let links = links(report);
-    let changes = diff(&wanted, &tables::read(tools.socket, &links)?);
+    let has = tables::read(tools.socket, &links)?;
     if let Some(monitor) = &mut tools.monitor {
-        monitor.expect(report.tunnel, wanted);
+        monitor.expect(report.tunnel, &wanted);
     }
-    apply::all(tools, settings.device.as_str(), &links, &changes, report);
+    apply::all(tools, settings.device.as_str(), &links, diff(&wanted, &has), report);
     // A node that lost its address for a moment keeps the device.
     if let Some(index) = report.tunnel.filter(|_| !settings.mode.tunnels()) {
         device::delete(tools.socket, &settings.device, index)?;

@@ -117,11 +117,10 @@ impl Monitor {
     }
 
     /// The entries of the tunnel, which may have been made anew under another number, are about to be made these.
-    pub(super) fn expect(&mut self, tunnel: Option<u32>, wanted: Desired) {
+    pub(super) fn expect(&mut self, tunnel: Option<u32>, wanted: &Desired) {
         self.interest.tunnel = tunnel;
-        let Desired { neighbours, fdb, .. } = wanted;
-        let fdb = fdb.into_iter().map(|(mac, endpoint)| (mac.octets(), endpoint)).collect();
-        self.expected = Expected { neighbours, fdb };
+        self.expected = Expected::default();
+        self.expect_change(&Desired::default(), wanted);
     }
 
     /// These of the tunnel's entries are about to be made those.

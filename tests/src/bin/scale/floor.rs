@@ -59,8 +59,8 @@ pub fn measure(lab: &Lab, peers: u32) -> Floor {
     };
     let addresses = vec!["10.99.0.1/16".parse().unwrap()];
     let underlay = Underlay { index: index("up0"), name: "up0".into(), mtu: 1500, addresses };
-    let changes = diff(&desired(&settings, &node, &underlay, &peers), &Actual::default());
-    let encoded: Vec<Vec<u8>> = batches(DEVICE, &links, &changes)
+    let (wanted, has) = (desired(&settings, &node, &underlay, &peers), Actual::default());
+    let encoded: Vec<Vec<u8>> = batches(DEVICE, &links, diff(&wanted, &has))
         .map(|batch| encode(&batch.into_iter().map(|(_, request)| request).collect::<Vec<_>>()))
         .collect();
     let time = fresh.inside(|| send_all(&encoded));

@@ -148,6 +148,7 @@ fn until(mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        // Each look dumps all entries, under the lock that the daemon's messages need.
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
