@@ -5,10 +5,10 @@ use crate::clean::{self, Outcome};
 use crate::{Error, Result, Store};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
-use offramp_core::nic::{PciAddr, Vf, VfNetdev};
+use offramp_core::nic::{PciAddr, VfNetdev};
 use offramp_core::record::PodRef;
 use offramp_core::vf::{Claim, VfMode, VfRef, VfState};
-use offramp_kernel::sysfs::read_vf;
+use offramp_kernel::sysfs::vf_netdev;
 use offramp_kernel::{crash, vf};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ pub struct Borrower<'a> {
     pub now: u64,
 }
 
-/// What a VF in this state can be to a pod, or why it can be nothing.
-pub type Mode<'a> = &'a dyn Fn(&VfRef, &VfState) -> std::result::Result<VfMode, CniError>;
+/// What a VF in this state, whose netdev is there, can be to a pod, or why it can be nothing.
+pub type Mode<'a> = &'a dyn Fn(&VfRef, &VfState, &VfNetdev) -> std::result::Result<VfMode, CniError>;
 
 /// Claims a VF. One that is in quarantine is cleaned first, or waited for, at most for `patience`; one that is lent to
 /// somebody else is error 11, which names the holder. The VF stays locked: what hangs in the steps that follow must
@@ -51,8 +51,9 @@ pub fn claim(
             let host = store.host();
             let host = host.with_lock(vf.pci, lock.as_fd());
             let before = vf::state(&host, vf)?;
-            unused(&host, vf, &before)?;
-            let mode = mode(vf, &before)?;
+            let netdev = vf_netdev(&host.sysfs, vf.pci)?;
+            unused(&host, vf, &before, &netdev)?;
+            let mode = mode(vf, &before, &netdev)?;
             let (pod, pool) = (who.pod.cloned(), who.pool.map(str::to_owned));
             let claim =
                 Claim { pod, pool, ..Claim::lent(vf.clone(), who.holder.clone(), mode, before, who.now) };
@@ -68,8 +69,13 @@ pub fn claim(
 }
 
 /// A VF without a claim may be in use all the same, by somebody who knows nothing of claims.
-fn unused(host: &vf::Host<'_>, vf: &VfRef, state: &VfState) -> std::result::Result<(), CniError> {
-    if let (_, Vf { netdev: VfNetdev::Elsewhere { .. }, .. }) = read_vf(&host.sysfs, vf.pci)? {
+fn unused(
+    host: &vf::Host<'_>,
+    vf: &VfRef,
+    state: &VfState,
+    netdev: &VfNetdev,
+) -> std::result::Result<(), CniError> {
+    if let VfNetdev::Elsewhere { .. } = netdev {
         let why = "its interface is in another namespace: somebody else has moved it there";
         return Err(CniError::try_again(format!("{vf} is in use: {why}")));
     }

@@ -79,6 +79,7 @@ fn who_comes_for_a_lent_vf_is_told_who_has_it() {
     store.claims().take(&claim(PCI, "a@net1")).unwrap();
     store.write(&with_vf("a@net1")).unwrap();
     let borrower = Borrower { holder: &"b@net1".parse().unwrap(), pod: None, pool: None, now: 9 };
-    let e = super::claim(&store, &vf(PCI), borrower, &|_, _| Ok(VfMode::Netdev), Duration::ZERO).unwrap_err();
+    let e =
+        super::claim(&store, &vf(PCI), borrower, &|_, _, _| Ok(VfMode::Netdev), Duration::ZERO).unwrap_err();
     assert!(e.code == 11 && e.msg.contains("is held by a@net1 since"), "{e}");
 }

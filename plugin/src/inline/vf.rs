@@ -55,9 +55,8 @@ pub fn claim(
 }
 
 /// What a VF is to be, as its driver says: one that is bound to vfio-pci is meant for userspace.
-fn mode(vf: &VfRef, state: &VfState) -> Result<VfMode, CniError> {
-    let (_, now) = read_vf(&Sysfs::default(), vf.pci)?;
-    match (now.netdev, state.driver.as_deref()) {
+fn mode(vf: &VfRef, state: &VfState, netdev: &VfNetdev) -> Result<VfMode, CniError> {
+    match (netdev, state.driver.as_deref()) {
         (VfNetdev::Host { .. }, _) => Ok(VfMode::Netdev),
         (VfNetdev::Elsewhere { .. }, _) => Err(CniError::try_again(format!(
             "the interface of {vf} is not on the node: somebody else has moved it away"

@@ -20,4 +20,4 @@ pub use monitor::Monitor;
 pub use num_vfs::set_num_vfs;
 pub use numa::numa_nodes;
 pub(crate) use vf::ports;
-pub use vf::read_vf;
+pub use vf::{read_vf, vf_netdev};

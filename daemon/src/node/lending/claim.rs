@@ -5,7 +5,7 @@ use crate::node::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
 use offramp_core::lend::{Choice, Eth0, Lent, Refusal};
-use offramp_core::nic::PciAddr;
+use offramp_core::nic::{PciAddr, VfNetdev};
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{Claim, RepresentorState, VfMode, VfRef, VfState};
 use offramp_core::wire::Prepare;
@@ -77,7 +77,11 @@ impl Node {
     fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>) -> Result<Loan, CniError> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
-        let fits = |vf: &VfRef, state: &VfState| match (lent.mode, &state.netdev, &state.representor) {
+        let fits = |vf: &VfRef, state: &VfState, _: &VfNetdev| match (
+            lent.mode,
+            &state.netdev,
+            &state.representor,
+        ) {
             (VfMode::Netdev, None, _) => {
                 Err(CniError::try_again(format!("{vf} has no interface on the node now")))
             }
