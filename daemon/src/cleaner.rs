@@ -112,7 +112,8 @@ pub fn run(node: &Arc<Node>) {
 fn pass(node: &Arc<Node>) -> Result<u64, String> {
     let claims = node.store.claims();
     claims.remove_torn().map_err(|e| e.to_string())?;
-    let (mut listing, mut repairs) = (claims.list().map_err(|e| e.to_string())?, 0);
+    let mut repairs = node.look_after_queues().map_err(|e| e.to_string())?;
+    let mut listing = claims.list().map_err(|e| e.to_string())?;
     for claim in &mut listing.claims {
         if !claim.in_quarantine()
             && lending::give_back_if_abandoned(&node.store, claim, now()).is_ok_and(|b| b)

@@ -5,6 +5,7 @@ use crate::eswitch::PortOffload;
 use ipnetwork::IpNetwork;
 use offramp_core::lend::Usage;
 use offramp_core::plan::Path;
+use offramp_core::queue::QueueClaim;
 use offramp_core::record::State;
 use offramp_core::vf::Claim;
 use offramp_core::{IfName, Mtu, NodeName};
@@ -34,6 +35,12 @@ pub struct Status {
     /// The VFs that are lent or in quarantine.
     #[serde(default)]
     pub vfs: Vec<VfStatus>,
+    /// How the pools of queues stand.
+    #[serde(default)]
+    pub queue_pools: Vec<Usage>,
+    /// The queues that are lent or in quarantine.
+    #[serde(default)]
+    pub queues: Vec<QueueClaim>,
     /// The bridges' ports that are ones of embedded switches in switchdev mode.
     #[serde(default)]
     pub offload: Vec<PortOffload>,

@@ -18,6 +18,7 @@ pub mod pair;
 pub mod peer;
 pub mod plan;
 pub mod pool;
+pub mod queue;
 pub mod record;
 pub mod spec;
 pub mod step;

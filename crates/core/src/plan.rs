@@ -6,10 +6,11 @@ use crate::ids::{AttachmentId, IfName, MacAddr};
 use crate::net::Family;
 use crate::nic::PciAddr;
 use crate::pair::Pair;
+use crate::queue::QueueRef;
 use crate::spec::{Address, HostPort, Spec};
 use crate::step::{
     Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateNetkit, CreatePair, Gateway,
-    KnowMac, Neighbours, Shape, Step, Undo,
+    KnowMac, LeaseQueues, Neighbours, Shape, Step, Undo,
 };
 use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
@@ -24,6 +25,8 @@ pub enum Path {
     Veth,
     /// A netkit pair into a bridge.
     Netkit,
+    /// A netkit pair into a bridge, whose pod end leases queues of a NIC.
+    Queues,
     /// A VF's netdev, moved into the pod.
     Vf,
     /// A VF bound to vfio-pci, for userspace.
@@ -42,6 +45,7 @@ impl std::fmt::Display for Path {
         f.write_str(match self {
             Self::Veth => "veth",
             Self::Netkit => "netkit",
+            Self::Queues => "queues",
             Self::Vf => "vf",
             Self::VfUserspace => "vf-userspace",
         })
@@ -91,6 +95,23 @@ impl Plan {
         })
     }
 
+    /// The queues it leases.
+    pub fn queues(&self) -> impl Iterator<Item = QueueRef> + '_ {
+        let leased = self.steps.iter().filter_map(|s| match s {
+            Step::LeaseQueues(lease) => Some(lease.refs()),
+            _ => None,
+        });
+        leased.flatten()
+    }
+
+    /// With queues of a NIC for the pod's end of its pair, which is one of netkit that has room for them. They are leased
+    /// before the pair is plugged in: what a driver refuses is refused early.
+    pub fn leasing(mut self, lease: LeaseQueues, reason: String) -> Self {
+        let plug = self.steps.iter().position(|s| matches!(s, Step::AttachPort(_)));
+        self.steps.insert(plug.unwrap_or(self.steps.len()), Step::LeaseQueues(lease));
+        Self { path: Path::Queues, reason, ..self }
+    }
+
     /// The pod's interface that is this VF.
     pub fn interface_of(&self, pci: PciAddr) -> Option<&Interface> {
         let pci = pci.to_string();
@@ -103,6 +124,7 @@ impl Plan {
         let for_userspace =
             |s: &Step| matches!(s, Step::BindVf(BindVf { vf, to: BindTo::VfioPci }) if is_this(vf));
         match interface.pci_id {
+            None if interface.sandbox.is_some() && self.queues().next().is_some() => Path::Queues,
             None if self.steps.iter().any(makes_netkit) => Path::Netkit,
             None => Path::Veth,
             Some(_) if self.steps.iter().any(for_userspace) => Path::VfUserspace,

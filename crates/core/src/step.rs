@@ -3,6 +3,8 @@
 
 use crate::cni::result::Route;
 use crate::ids::{IfName, MacAddr, Mtu};
+use crate::nic::PortKey;
+use crate::queue::QueueRef;
 use crate::spec::{Address, Bandwidth, EnsureBridge, PortSpec};
 use crate::vf::{VfRef, VfSettings, VlanTag};
 use ipnetwork::IpNetwork;
@@ -45,6 +47,8 @@ pub enum Step {
     MoveVf(MoveVf),
     /// The node reaches the pod's addresses by the VF's port, and answers for them on the pods' bridge.
     HostRoute(HostRoute),
+    /// The pod's end of a netkit pair leases queues of a NIC. They are given back when the link is deleted.
+    LeaseQueues(LeaseQueues),
 }
 
 /// Two ends of one wire; see [`Step::CreateVeth`].
@@ -263,6 +267,27 @@ pub struct HostRoute {
     pub mac: MacAddr,
 }
 
+/// See [`Step::LeaseQueues`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseQueues {
+    /// The pod's end, whose own queue is number 0; these follow it in their order.
+    pub link: IfName,
+    /// The NIC's port.
+    pub port: PortKey,
+    /// The port's netdev.
+    pub nic: IfName,
+    /// The queues' numbers there.
+    pub queues: Vec<u32>,
+}
+
+impl LeaseQueues {
+    /// The queues.
+    pub fn refs(&self) -> impl Iterator<Item = QueueRef> + '_ {
+        let queue = |queue| QueueRef { port: self.port.clone(), nic: self.nic.clone(), queue };
+        self.queues.iter().copied().map(queue)
+    }
+}
+
 /// What takes a step back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undo<'a> {
@@ -312,6 +337,7 @@ impl Step {
             Self::BindVf(_) => "bind-vf",
             Self::MoveVf(_) => "move-vf",
             Self::HostRoute(_) => "host-route",
+            Self::LeaseQueues(_) => "lease-queues",
         }
     }
 
@@ -341,6 +367,7 @@ impl Step {
             // The kernel takes these along with the link, or they are shared, or the VF is cleaned as a whole.
             Self::ConfigureVf(_)
             | Self::BindVf(_)
+            | Self::LeaseQueues(_)
             | Self::Shape(_)
             | Self::AttachPort(_)
             | Self::Gateway(_)

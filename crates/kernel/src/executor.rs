@@ -84,6 +84,7 @@ impl<'a> Executor<'a> {
             Step::AwaitCarrier(links) => steps::carrier::wait(self, links),
             Step::Announce(announce) => steps::announce::send(self, announce),
             Step::HostRoute(route) => steps::host_route::add(self, route),
+            Step::LeaseQueues(lease) => steps::lease::lease(self, lease),
             Step::PlugRepresentor(plug) => steps::representor::plug(self, plug),
             Step::ConfigureVf(vf) => steps::vf::configure(self, vf),
             Step::BindVf(vf) => steps::vf::bind(self, vf),

@@ -55,7 +55,7 @@ impl Family {
 
 /// Attributes (struct nlattr), padded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Attributes(Vec<u8>);
+pub(crate) struct Attributes(pub(crate) Vec<u8>);
 
 impl Attributes {
     /// With one more.

@@ -10,6 +10,7 @@ use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::nic::PciAddr;
+use offramp_core::queue::QueueClaim;
 use offramp_core::record::{IpamHold, Record, State};
 use offramp_core::step::{MoveVf, PlugRepresentor, Step};
 use offramp_core::vf::Claim;
@@ -34,8 +35,8 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
     if needs_link(record) {
         errors.extend(free_addresses(record).err());
     }
-    match claims(store, record) {
-        Ok(claims) => {
+    match claims(store, record).and_then(|vfs| Ok((vfs, queues(store, record)?))) {
+        Ok((claims, queues)) => {
             errors.extend(undo(store, record, patience));
             crash::point("detach.undone");
             let untouched = marked.is_some_and(|marked| store.has(&record.attachment, &marked));
@@ -44,6 +45,7 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
             }
             if errors.is_empty() {
                 errors.extend(give_back(store, claims).err());
+                errors.extend(store.queue_claims().give_back(queues, now()).err().map(Into::into));
             }
         }
         Err(e) => errors.push(e),
@@ -134,9 +136,18 @@ fn claims(store: &Store, record: &Record) -> Result<Vec<Claim>, CniError> {
     Ok(own)
 }
 
+/// Likewise on queues.
+fn queues(store: &Store, record: &Record) -> Result<Vec<QueueClaim>, CniError> {
+    Ok(store.queue_claims().own(&record.plan, &record.attachment)?)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 /// Has VFs cleaned: from here on they are the cleaner's.
 fn give_back(store: &Store, own: Vec<Claim>) -> Result<(), CniError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let now = now();
     for claim in own.into_iter().filter(|c| !c.in_quarantine()) {
         store.claims().set(&claim.given_back(now))?;
         crash::point("detach.vf-given-back");

@@ -39,6 +39,9 @@ pub enum Error {
     /// The VF is somebody else's, or not clean yet.
     #[error("{0}")]
     Claimed(Box<offramp_core::vf::Claim>),
+    /// Likewise a queue.
+    #[error("{0}")]
+    QueueClaimed(Box<offramp_core::queue::QueueClaim>),
     /// No address.
     #[error("network {network}: {why}")]
     Addresses {
@@ -72,6 +75,7 @@ impl From<Error> for CniError {
             ),
             Error::Locked { .. }
             | Error::Claimed(_)
+            | Error::QueueClaimed(_)
             | Error::Addresses { why: PickError::Exhausted(_) | PickError::Taken(_), .. } => {
                 Self::try_again(text)
             }

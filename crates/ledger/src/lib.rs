@@ -11,12 +11,15 @@ pub mod detach;
 pub mod device_info;
 mod error;
 mod files;
+mod folder;
 mod informed;
 mod kept;
 pub mod lending;
+pub mod queues;
 mod store;
 
 pub use claims::{Claims, VfLock};
 pub use error::{Error, Result};
 pub use files::{Lock, Written};
+pub use queues::QueueClaims;
 pub use store::{Listing, Store};

@@ -3,6 +3,7 @@
 use crate::addresses::Addresses;
 use crate::claims::Claims;
 use crate::files::{self, Lock, Written};
+use crate::queues::QueueClaims;
 use crate::{Error, Result};
 use offramp_core::ids::{AttachmentId, IfName, NetworkName};
 use offramp_core::record::{FORMAT, Record};
@@ -77,6 +78,11 @@ impl Store {
     /// The node whose VFs are lent.
     pub fn host(&self) -> vf::Host<'static> {
         self.claims().host()
+    }
+
+    /// The claims on queues.
+    pub fn queue_claims(&self) -> QueueClaims {
+        QueueClaims::at(&self.root)
     }
 
     /// The state directory.

@@ -2,7 +2,7 @@
 
 use super::table::fields;
 use super::units::{join, rate, span};
-use super::vfs;
+use super::{queues, vfs};
 use offramp_core::AttachmentId;
 use offramp_core::firewall::Rules;
 use offramp_core::networks::Delegation;
@@ -110,6 +110,7 @@ fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "Routes", routes(&r.plan));
     list(&mut rows, "Networks", networks(r));
     list(&mut rows, "VFs", vfs::vfs(r, claims));
+    list(&mut rows, "Queues", queues::of_plan(&r.plan));
     list(&mut rows, "Settings", vfs::settings(&r.plan));
     list(&mut rows, "Host route", vfs::host_routes(&r.plan));
     list(&mut rows, "Representor", vfs::representors(&r.plan));

@@ -6,6 +6,7 @@ mod explain;
 #[cfg(test)]
 pub mod fixture;
 mod nics;
+mod queues;
 mod status;
 mod table;
 mod units;

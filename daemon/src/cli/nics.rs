@@ -4,6 +4,7 @@ use super::CliError;
 use super::client::Client;
 use super::table::table;
 use crate::nics::Nics;
+use offramp_core::lend::PoolQueue;
 use offramp_core::nic::{Port, Vf, VfNetdev};
 use offramp_kernel::sysfs::{Sysfs, read};
 use offramp_ledger::Store;
@@ -68,6 +69,13 @@ pub fn render(nics: &Nics, wide: bool) -> String {
         let rows: Vec<_> = nics.inventory.vfs().map(|(port, vf)| vf_row(port, vf, nics)).collect();
         text += "\n";
         text += &if rows.is_empty() { "No port has VFs.\n".into() } else { table("", headings, &rows) };
+        if !nics.queues.is_empty() {
+            let row =
+                |q: &PoolQueue| [q.queue.to_string(), q.nic.to_string(), q.pool.to_string(), q.state.clone()];
+            let rows: Vec<_> = nics.queues.iter().map(row).collect();
+            text += "\n";
+            text += &table("", ["QUEUE", "PORT", "POOL", "STATE"], &rows);
+        }
     }
     text
 }

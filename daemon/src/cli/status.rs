@@ -14,6 +14,7 @@ pub fn render(s: &Status) -> String {
         peers(&s.overlay),
         silent(s),
         pools(&s.pools),
+        queue_pools(&s.queue_pools),
         loops(s),
         watches(s),
         problems(s),
@@ -129,6 +130,25 @@ fn pools(pools: &[Usage]) -> String {
     };
     let rows: Vec<_> = pools.iter().map(row).collect();
     table("", ["POOL", "MODE", "VFS", "FREE", "LENT", "QUARANTINE", "NOT USABLE"], &rows)
+}
+
+/// None on a node without pools of queues.
+fn queue_pools(pools: &[Usage]) -> String {
+    if pools.is_empty() {
+        return String::new();
+    }
+    let row = |u: &Usage| {
+        [
+            u.pool.as_ref().map(ToString::to_string).unwrap_or_default(),
+            u.total.to_string(),
+            u.free.to_string(),
+            u.lent.to_string(),
+            u.quarantine.to_string(),
+            join(u.unusable.iter().map(|(why, n)| format!("{n} {why}"))),
+        ]
+    };
+    let rows: Vec<_> = pools.iter().map(row).collect();
+    table("", ["POOL OF QUEUES", "QUEUES", "FREE", "LENT", "QUARANTINE", "NOT USABLE"], &rows)
 }
 
 fn loops(s: &Status) -> String {

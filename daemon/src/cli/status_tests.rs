@@ -59,6 +59,8 @@ fn status() -> Status {
         ],
         pools: Vec::new(),
         vfs: Vec::new(),
+        queue_pools: Vec::new(),
+        queues: Vec::new(),
         offload: Vec::new(),
         reconcile: vec![
             LoopStatus { name: "overlay".into(), last_run: Some(8248), repairs: 2, health: Health::Ok },

@@ -22,7 +22,7 @@ use ipnetwork::IpNetwork;
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
 use offramp_core::pair::PairWish;
-use offramp_core::pool::{NicRule, Pool};
+use offramp_core::pool::{NicRule, Pool, QueuePool};
 use offramp_core::{IfName, Mtu, NodeName};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -62,6 +62,8 @@ pub struct Config {
     pub kubelet: Kubelet,
     /// Sets of VFs that pods may ask for; names are unique.
     pub pools: Vec<Pool>,
+    /// Sets of queues, which no pool of VFs is called as either.
+    pub queue_pools: Vec<QueuePool>,
     /// How many VFs ports are to have; the first that selects a port applies.
     pub nics: Vec<NicRule>,
     /// Further networks of pods.

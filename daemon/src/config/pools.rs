@@ -1,8 +1,10 @@
 //! The section `pools`: as written, and as meant.
 
+mod queues;
+
 use super::yaml::{Checker, Text, boolean, number, one_of};
 use offramp_core::ids::{Invalid, Mtu, PoolName, ResourceName, VlanId};
-use offramp_core::pool::{Policy, Pool, Selector};
+use offramp_core::pool::{Policy, Pool, QueuePool, Selector};
 use offramp_core::vf::{LinkState, VfMode, VfSettings, VlanProto, VlanTag};
 use serde::Deserialize;
 use std::fmt::Display;
@@ -17,6 +19,7 @@ pub(super) struct RawPool {
     bridge: Option<Text>,
     defaults: Option<RawDefaults>,
     policy: Option<RawPolicy>,
+    queues: Option<queues::RawQueues>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,29 +79,45 @@ struct RawPolicy {
 
 const PROTOCOLS: [(&str, VlanProto); 2] = [("802.1q", VlanProto::Q), ("802.1ad", VlanProto::Ad)];
 
-pub(super) fn pools(check: &mut Checker, raw: &[RawPool]) -> Vec<Pool> {
-    let mut pools: Vec<Pool> = Vec::with_capacity(raw.len());
+const NO_NAMESPACES: &str =
+    "it must be said which namespaces may use the pool, such as [team-a, \"team-b-*\"]; [\"*\"]: all";
+
+/// The pools of VFs, and those of queues.
+pub(super) fn pools(check: &mut Checker, raw: &[RawPool]) -> (Vec<Pool>, Vec<QueuePool>) {
+    let (mut pools, mut of_queues): (Vec<Pool>, Vec<QueuePool>) = (Vec::with_capacity(raw.len()), Vec::new());
     for (i, raw) in raw.iter().enumerate() {
         let key = format!("pools[{i}]");
-        let Some(pool) = pool(check, &key, raw) else { continue };
-        if pools.iter().any(|p| p.name == pool.name) {
-            check.fault(&format!("{key}.name"), raw.name.as_ref(), format!("{} is there twice", pool.name));
+        let before = (pools.len(), of_queues.len());
+        match &raw.queues {
+            Some(queues) => of_queues.extend(queues::pool(check, &key, raw, queues)),
+            None => pools.extend(pool(check, &key, raw)),
         }
-        if let Some(resource) = &pool.resource
-            && let Some(other) = pools.iter().find(|p| p.resource.as_ref() == Some(resource))
-        {
-            let at = raw.device_plugin.as_ref().and_then(|d| d.resource_name.as_ref());
-            let why = format!("{resource} is that of pool {} too", other.name);
-            check.fault(&format!("{key}.devicePlugin.resourceName"), at, why);
+        let earlier =
+            || pools[..before.0].iter().map(|p| &p.name).chain(of_queues[..before.1].iter().map(|p| &p.name));
+        let new = pools.get(before.0).map(|p| &p.name).or(of_queues.get(before.1).map(|p| &p.name));
+        if let Some(name) = new.filter(|name| earlier().any(|n| n == *name)) {
+            check.fault(&format!("{key}.name"), raw.name.as_ref(), format!("{name} is there twice"));
         }
-        pools.push(pool);
+        same_resource(check, &key, raw, &pools, before.0);
     }
-    pools
+    queues::overlaps(check, &of_queues);
+    (pools, of_queues)
+}
+
+/// Two pools that kubelet could not tell apart; `at` is the place of the new one.
+fn same_resource(check: &mut Checker, key: &str, raw: &RawPool, pools: &[Pool], at: usize) {
+    if let Some(resource) = pools.get(at).and_then(|pool| pool.resource.as_ref())
+        && let Some(other) = pools[..at].iter().find(|p| p.resource.as_ref() == Some(resource))
+    {
+        let at = raw.device_plugin.as_ref().and_then(|d| d.resource_name.as_ref());
+        let why = format!("{resource} is that of pool {} too", other.name);
+        check.fault(&format!("{key}.devicePlugin.resourceName"), at, why);
+    }
 }
 
 /// None if it has no name; then a fault is noted.
 fn pool(check: &mut Checker, key: &str, raw: &RawPool) -> Option<Pool> {
-    let RawPool { name, selectors, mode, device_plugin, bridge, defaults, policy } = raw;
+    let RawPool { name, selectors, mode, device_plugin, bridge, defaults, policy, queues: _ } = raw;
     let of = |name: &str| format!("{key}.{name}");
     if name.is_none() {
         check.fault(&of("name"), None, "it is missing");
@@ -148,6 +167,29 @@ fn lent_by_kubelet(
         check.fault(&of("cdi"), cdi.as_ref(), "a VF in mode netdev has no device node that it could name");
     }
     (check.opt(&of("resourceName"), resource_name.as_ref(), str::parse), by_cdi)
+}
+
+impl RawPolicy {
+    /// The fields that are given and mean something of VFs only.
+    fn of_vfs(&self) -> impl Iterator<Item = &'static str> {
+        let given = |field: &Option<Text>| field.is_some();
+        let all = [
+            ("eth0", given(&self.eth0)),
+            ("allowBond", given(&self.allow_bond)),
+            ("vlans", self.vlans.is_some()),
+            ("maxQos", given(&self.max_qos)),
+            ("vlanProtocols", self.vlan_protocols.is_some()),
+            ("mac", given(&self.mac)),
+            ("trust", given(&self.trust)),
+            ("spoofchkOff", given(&self.spoofchk_off)),
+            ("linkState", given(&self.link_state)),
+            ("allmulticast", given(&self.allmulticast)),
+            ("minTxRate", given(&self.min_tx_rate)),
+            ("maxTxRate", given(&self.max_tx_rate)),
+            ("maxMtu", given(&self.max_mtu)),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(field, _)| field)
+    }
 }
 
 impl RawSelector {
@@ -299,9 +341,7 @@ fn policy(check: &mut Checker, key: &str, raw: &RawPolicy, pool: Option<&Text>, 
         max_queues,
     } = raw;
     if namespaces.as_ref().is_none_or(Vec::is_empty) {
-        let why =
-            "it must be said which namespaces may use the pool, such as [team-a, \"team-b-*\"]; [\"*\"]: all";
-        check.fault(&of("namespaces"), pool, why);
+        check.fault(&of("namespaces"), pool, NO_NAMESPACES);
     }
     let mut allow =
         |name: &str, raw: &Option<Text>| check.opt(&of(name), raw.as_ref(), boolean).unwrap_or(false);

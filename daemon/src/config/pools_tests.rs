@@ -67,7 +67,7 @@ pools:
         ),
         "\
 line 3, column 11: pools[0].selectors[1]: it has no criterion: it would select every VF
-line 4, column 28: pools[0].selectors[0].pfNames[0]: VF range \"3-1\" is not valid: it has the form 0,2-7
+line 4, column 28: pools[0].selectors[0].pfNames[0]: range \"3-1\" is not valid: it has the form 0,2-7
 line 4, column 51: pools[0].selectors[0].vendors[0]: \"86\" is not allowed; allowed: four hexadecimal digits, such as \"8086\"
 line 4, column 66: pools[0].selectors[0].drivers[0]: \"a/b\" is not the name of a driver
 line 4, column 79: pools[0].selectors[0].numa[0]: \"x\" is not allowed; allowed: a whole number from 0 to 1023
@@ -158,4 +158,47 @@ fn the_pods_bridge_is_no_pools() {
         told(&format!("bridge: {{name: br0}}\n{}", pool("br0"))),
         "pools[0].bridge: of a: br0 is the pods' own: there VFs are eth0"
     );
+}
+
+#[test]
+fn pools_of_queues() {
+    let config = parse(
+        "\
+pools:
+  - {name: xdp, queues: {nics: [\"ens1f0#4-7\", \"ens1f1#1,3\"]}, policy: {namespaces: [team-a], maxQueues: 2}}
+  - {name: one, queues: {kind: lease, nics: [\"ens1f0#3\"]}, policy: {namespaces: [\"*\"]}}
+",
+    )
+    .unwrap();
+    let [xdp, one] = &config.queue_pools[..] else { panic!("two pools") };
+    assert!(config.pools.is_empty() && xdp.admits(Some("team-a")) && !xdp.admits(Some("team-b")));
+    assert_eq!((xdp.max_queues, one.max_queues), (2, 1));
+    assert!(xdp.nics[1].has(3) && !xdp.nics[1].has(2) && one.nics[0].of.as_str() == "ens1f0");
+}
+
+#[test]
+fn all_mistakes_of_pools_of_queues_are_told() {
+    let told = told(
+        "\
+pools:
+  - {name: a, selectors: [{pfNames: [x]}], mode: vfio, queues: {kind: steer, nics: [x]}, policy: {eth0: true}}
+  - {name: a, queues: {}, policy: {namespaces: [\"*\"], maxQueues: 256}}
+  - {name: b, queues: {nics: [\"x#4-7\"]}, policy: {namespaces: [\"*\"]}}
+  - {name: c, queues: {nics: [\"y#0\", \"x#7-9\"]}, policy: {namespaces: [\"*\"]}}
+",
+    );
+    for words in [
+        "pools[0].selectors: a pool of queues has none",
+        "pools[0].mode: a pool of queues has none",
+        "pools[0].queues.kind: ",
+        "pools[0].queues.nics: x must be followed by its queues, such as x#4-7",
+        "pools[0].policy.eth0: it is of pools of VFs",
+        "pools[0].policy.namespaces: it must be said",
+        "pools[1].name: a is there twice",
+        "pools[1].queues.nics: at least one is needed",
+        "pools[1].policy.maxQueues: ",
+        "pools: queue 7 of x is in the pools b and c",
+    ] {
+        assert!(told.contains(words), "{words}:\n{told}");
+    }
 }

@@ -50,6 +50,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
     let name = node_name(&mut check, node.as_ref().and_then(|n| n.name.as_ref()), hostname);
     let node = self::node(&mut check, name, node.unwrap_or_default());
     let source = super::source::source(&mut check, &cluster);
+    let (pools, queue_pools) = super::pools::pools(&mut check, &pools.unwrap_or_default());
     let config = Config {
         cluster_cidrs: super::source::cluster_cidrs(&mut check, &cluster),
         bridge: self::bridge(&mut check, &bridge, &source),
@@ -63,7 +64,8 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         reconcile_interval: interval(&mut check, "reconcile.interval", reconcile, 30),
         reclaim_interval: interval(&mut check, "reclaim.interval", reclaim, 60),
         kubelet: self::kubelet(&mut check, kubelet.unwrap_or_default()),
-        pools: super::pools::pools(&mut check, &pools.unwrap_or_default()),
+        pools,
+        queue_pools,
         nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
         embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
         networks: super::networks::networks(&mut check, &networks.unwrap_or_default(), &source),

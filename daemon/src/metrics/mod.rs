@@ -41,6 +41,7 @@ pub struct Metrics {
     repairs: Family<What, Counter>,
     nft_time: Histogram,
     vfs: Family<VfLabel, Gauge>,
+    queues: Family<VfLabel, Gauge>,
     nic_ports: Family<RuledLabel, Gauge>,
     refusals: Family<Reason, Counter>,
     cleanings: Family<OutcomeLabel, Counter>,
@@ -96,6 +97,7 @@ impl Metrics {
             repairs: Family::default(),
             nft_time: seconds(),
             vfs: Family::default(),
+            queues: Family::default(),
             nic_ports: Family::default(),
             refusals: Family::default(),
             cleanings: Family::default(),
@@ -122,6 +124,7 @@ impl Metrics {
             repairs,
             nft_time,
             vfs,
+            queues,
             nic_ports,
             refusals,
             cleanings,
@@ -147,6 +150,7 @@ impl Metrics {
         r.register("repairs", "Things that were found missing or wrong, and mended", repairs.clone());
         r.register_with_unit("nft", "Time of one nftables transaction", Unit::Seconds, nft_time.clone());
         r.register("vfs", "VFs by pool", vfs.clone());
+        r.register("queues", "Queues by pool", queues.clone());
         r.register("nic_ports", "Ports that are as nics wants them, or not", nic_ports.clone());
         let help = "Pods that got no VF, by each kind of reason that there was";
         r.register("lend_refusals", help, refusals.clone());
@@ -227,18 +231,12 @@ impl Metrics {
 
     /// How the pools stand; those that are not named are gone.
     pub fn set_vfs(&self, pools: &[Usage]) {
-        self.vfs.clear();
-        for usage in pools {
-            let pool = usage.pool.as_ref().map(ToString::to_string).unwrap_or_default();
-            for (state, count) in [
-                (VfState::Free, usage.free),
-                (VfState::Lent, usage.lent),
-                (VfState::Quarantine, usage.quarantine),
-                (VfState::Unusable, usage.unusable.values().sum()),
-            ] {
-                self.vfs.get_or_create(&VfLabel { pool: pool.clone(), state }).set(gauge(count));
-            }
-        }
+        set_usage(&self.vfs, pools);
+    }
+
+    /// Likewise the pools of queues.
+    pub fn set_queues(&self, pools: &[Usage]) {
+        set_usage(&self.queues, pools);
     }
 
     /// How many ports are as the configuration wants them, and how many not.
@@ -291,6 +289,21 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+fn set_usage(family: &Family<VfLabel, Gauge>, pools: &[Usage]) {
+    family.clear();
+    for usage in pools {
+        let pool = usage.pool.as_ref().map(ToString::to_string).unwrap_or_default();
+        for (state, count) in [
+            (VfState::Free, usage.free),
+            (VfState::Lent, usage.lent),
+            (VfState::Quarantine, usage.quarantine),
+            (VfState::Unusable, usage.unusable.values().sum()),
+        ] {
+            family.get_or_create(&VfLabel { pool: pool.clone(), state }).set(gauge(count));
+        }
     }
 }
 

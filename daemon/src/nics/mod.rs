@@ -8,7 +8,7 @@ use crate::calls::Calls;
 use crate::node::Node;
 use bell::Bell;
 use offramp_core::ids::PoolName;
-use offramp_core::lend::Taken;
+use offramp_core::lend::{PoolQueue, Taken};
 use offramp_core::nic::{Change, Inventory, PciAddr, VfNetdev, changes};
 use offramp_core::pool::{Pool, resolve};
 use offramp_core::vf::{Claim, Claimed};
@@ -35,6 +35,9 @@ pub struct Nics {
     /// The pools that VFs are in; without the daemon, those that they were lent from.
     #[serde(default)]
     pub pools: BTreeMap<PciAddr, PoolName>,
+    /// The queues of pools; empty without the daemon.
+    #[serde(default)]
+    pub queues: Vec<PoolQueue>,
 }
 
 impl Nics {
@@ -56,7 +59,7 @@ impl Nics {
         let taken: Taken = held.iter().collect();
         let resolved = resolve(pools, &inventory, &taken).pool_of;
         of.extend(resolved.into_iter().map(|(pci, pool)| (pci, pools[pool].name.clone())));
-        Self { inventory, claims: states, pools: of }
+        Self { inventory, claims: states, pools: of, queues: Vec::new() }
     }
 }
 

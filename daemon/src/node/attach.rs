@@ -10,7 +10,7 @@ use offramp_core::cni::error::codes;
 use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
-use offramp_core::pair::Chosen;
+use offramp_core::pair::{Chosen, Pair};
 use offramp_core::plan::{Path, Plan, host_ifname, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, Record, State};
 use offramp_core::spec::{Address, BridgeSpec, PortSpec, Spec};
@@ -59,7 +59,7 @@ impl Node {
         self.settle_earlier(ask)?;
         let loans = self.lend(ask, &wishes, caller)?;
         if !caller() {
-            self.give_back(ask, loans.vfs());
+            self.give_back_all(ask, &loans);
             return Err(CniError::try_again(format!("{}: its caller has left", ask.attachment)));
         }
         let outcome = match self.reserve(ask, &wishes, &loans) {
@@ -71,7 +71,7 @@ impl Node {
         };
         match &outcome {
             Ok(record) => self.tell_fallback(ask, &wishes, record),
-            Err(_) => self.give_back(ask, loans.vfs()),
+            Err(_) => self.give_back_all(ask, &loans),
         }
         outcome
     }
@@ -130,6 +130,11 @@ impl Node {
         let mut spec = Spec { routes: by_bridge, ..self.spec(ask, picked, mac, host_mac) };
         if let Some(plan) = loans.eth0_on_bridge(ask, &spec) {
             return Ok(plan);
+        }
+        if let Some(lease) = loans.lease(ask) {
+            let rx_queues = 1 + lease.queues.len() as u32;
+            spec.pair = Chosen { pair: Pair::Netkit { rx_queues }, why: None };
+            return Ok(plan(&ask.attachment, &spec).leasing(lease, loans.reason.clone()));
         }
         spec.pair = self.pair(ask)?;
         Ok(Plan { reason: spec.pair.explain(&loans.reason), ..plan(&ask.attachment, &spec) })
@@ -228,17 +233,19 @@ impl Node {
 
     fn release_inner(&self, id: &AttachmentId) -> Result<(), CniError> {
         let start = Instant::now();
-        let (outcome, has_vfs) = match self.store.read(id)? {
+        let (outcome, has_devices) = match self.store.read(id)? {
             Some(mut record) => {
-                (detach(&self.store, &mut record, Patience::Notification), record.plan.vfs().next().is_some())
+                let has_devices = record.plan.vfs().next().is_some() || record.plan.queues().next().is_some();
+                (detach(&self.store, &mut record, Patience::Notification), has_devices)
             }
             // Its ADD may have died between claim and record.
             None => {
-                let given_back = lending::give_back_all(&self.store, id, now())?;
-                (Ok(()), !given_back.is_empty())
+                let vfs = lending::give_back_all(&self.store, id, now())?;
+                let queues = self.store.queue_claims().give_back_all(id, now())?;
+                (Ok(()), queues || !vfs.is_empty())
             }
         };
-        if has_vfs {
+        if has_devices {
             self.bench.ring();
         }
         let kind = if outcome.is_ok() { Outcome::Ok } else { Outcome::Error };

@@ -11,6 +11,7 @@ mod lending;
 mod pair;
 mod ports;
 mod promised;
+mod queues;
 mod status;
 mod vf_routes;
 mod watches;
@@ -79,7 +80,8 @@ pub struct Node {
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
-    /// Held while VFs are chosen and claimed.
+    asked: queues::Asked,
+    /// Held while VFs and queues are chosen and claimed.
     lending: Mutex<()>,
     view: Mutex<View>,
 }
@@ -188,6 +190,7 @@ impl Node {
             definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
+            asked: queues::Asked::default(),
             lending: Mutex::default(),
             view: Mutex::default(),
             config,

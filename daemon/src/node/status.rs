@@ -28,8 +28,10 @@ impl Node {
             )
         });
         let short = ranges.iter().filter_map(RangeStatus::problem);
-        let problems = short.chain(outside).chain(self.problems()).collect();
         let (pools, vfs) = self.vfs();
+        let queue_pools = self.queues(&self.nics.inventory()).unwrap_or_default().usage();
+        let (queues, stuck) = self.queue_claims();
+        let problems = short.chain(outside).chain(self.problems()).chain(stuck).collect();
         let watches = self.watches();
         let (overlay, path) = (self.overlay(), self.pair_told());
         let view = self.view();
@@ -61,6 +63,8 @@ impl Node {
             attachments,
             pools,
             vfs,
+            queue_pools,
+            queues,
             offload: view.offload.clone(),
             reconcile: loops.collect(),
             watches,
@@ -187,6 +191,7 @@ impl Probe for NodeProbe {
         let status = self.0.status();
         metrics.set_attachments(&status.attachments);
         metrics.set_vfs(&status.pools);
+        metrics.set_queues(&status.queue_pools);
         let report = self.0.view().nic_report.clone();
         metrics.set_nic_ports(report.as_ruled, report.otherwise);
         metrics.set_ranges(&status.ranges);

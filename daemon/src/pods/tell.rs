@@ -59,10 +59,18 @@ impl Node {
 fn status(record: &Record) -> Value {
     let plan = &record.plan;
     let in_pod = plan.result.interfaces.iter().filter(|i| i.sandbox.is_some());
+    let queues: Vec<_> = plan.queues().collect();
     let own = in_pod.map(|i| {
         let mut one = json!({"name": i.name, "path": plan.path_of(i)});
         if i.name == record.attachment.ifname.as_str() {
             one["reason"] = json!(plan.reason);
+            // The link's own queue is number 0.
+            if !queues.is_empty() {
+                one["queues"] = (1..)
+                    .zip(&queues)
+                    .map(|(n, q)| json!({"queue": n, "of": q.nic, "number": q.queue}))
+                    .collect();
+            }
         }
         if let Some(pci) = &i.pci_id {
             one["device"] = json!(pci);

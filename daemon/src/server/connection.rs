@@ -122,7 +122,8 @@ fn answer(
         }
         Request::Nics => {
             let inventory = Inventory::clone(&node.nics.inventory());
-            let nics = Nics::new(inventory, &node.store, &node.config.pools);
+            let queues = node.queues(&inventory)?.all();
+            let nics = Nics { queues, ..Nics::new(inventory, &node.store, &node.config.pools) };
             let nics = serde_json::to_value(nics)
                 .map_err(|e| CniError::internal(format!("encode the NICs: {e}")))?;
             return Ok(vec![Response::Nics { nics }]);

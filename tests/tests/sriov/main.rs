@@ -18,6 +18,7 @@ mod sriov_lending;
 mod sriov_manage;
 mod sriov_node;
 mod sriov_node_crash;
+mod sriov_queues;
 mod sriov_random;
 mod sriov_release;
 mod sriov_representors;

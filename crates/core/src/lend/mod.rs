@@ -4,12 +4,14 @@ mod candidates;
 mod devices;
 mod eth0;
 mod matching;
+mod queues;
 mod refusal;
 mod taken;
 mod usage;
 
 pub use devices::{Device, devices};
 pub use eth0::{Choice, Eth0, choose_eth0};
+pub use queues::{Fault, LentQueues, Lessor, NodeQueues, PoolQueue, QueueWant, QueueWhy, QueuesTaken};
 pub use refusal::{Reason, Refusal, Why};
 pub use taken::{Hold, Holding, Taken};
 pub use usage::{Usage, usage};
@@ -90,6 +92,8 @@ pub struct Hints {
     pub no_eth0: Option<String>,
     /// What kubelet has promised the pod of pools that have a resource.
     pub assigned: Assigned,
+    /// Queues that eth0 may have where it is no VF.
+    pub queues: NodeQueues,
 }
 
 /// The VFs that kubelet has assigned to a pod, with the resources that they were requested as.

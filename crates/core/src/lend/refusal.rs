@@ -1,5 +1,6 @@
-//! Why no VF is lent: the only text that users see, so all of it in one readable line.
+//! Why no VF is lent, nor queues: the only text that users see, so all of it in one readable line.
 
+use super::queues::QueueWhy;
 use crate::cni::CniError;
 use crate::cni::error::codes;
 use crate::ids::{IfName, PoolName, ResourceName};
@@ -86,12 +87,14 @@ pub enum Why {
     NoLink,
     /// So many are free and suit, and the pod's other interfaces need them.
     OtherInterfaces(usize),
+    /// It is in the way of queues, not of a VF.
+    Queues(QueueWhy),
 }
 
 impl Why {
     /// The policy is in the way.
     fn is_policy(&self) -> bool {
-        matches!(self, Self::Namespace(_) | Self::NotForEth0 | Self::Forbidden(_) | Self::Bond(_))
+        self.kind() == "policy"
     }
 
     /// One word, for counters.
@@ -112,11 +115,15 @@ impl Why {
             | Self::NoRepresentor => "unfit",
             Self::NoUplink(_) | Self::NotOnUplink => "not-on-uplink",
             Self::PortDown | Self::NoLink => "no-link",
+            Self::Queues(why) => why.kind(),
         }
     }
 
-    /// Goes for the port's or pool's VFs one by one.
+    /// Goes for the port's or pool's VFs, or the NIC's queues, one by one.
     fn counts(&self) -> bool {
+        if let Self::Queues(why) = self {
+            return why.counts();
+        }
         matches!(
             self,
             Self::NotAssigned(_)
@@ -179,6 +186,7 @@ impl fmt::Display for Why {
             Self::OtherInterfaces(n) => {
                 write!(f, "{n} free, but needed for the pod's other interfaces")
             }
+            Self::Queues(why) => why.fmt(f),
         }
     }
 }
@@ -209,6 +217,24 @@ impl Refusal {
     /// The kinds of the reasons ([`Why::kind`]).
     pub fn kinds(&self) -> BTreeSet<&'static str> {
         self.reasons.iter().map(|r| r.why.kind()).collect()
+    }
+
+    /// With what was in the way of another path for the same interface.
+    pub fn and(mut self, other: Self) -> Self {
+        self.reasons.extend(other.reasons);
+        self.waiting_helps |= other.waiting_helps;
+        self
+    }
+
+    /// What could not be had for an interface: `VF`, `queues`, or `VF and no queues`.
+    pub fn lacking(&self, ifname: &IfName) -> &'static str {
+        let of = self.reasons.iter().filter(|r| r.ifname == *ifname);
+        let (queues, vfs): (Vec<_>, Vec<_>) = of.partition(|r| matches!(r.why, Why::Queues(_)));
+        match (queues.is_empty(), vfs.is_empty()) {
+            (true, _) => "VF",
+            (false, true) => "queues",
+            (false, false) => "VF and no queues",
+        }
     }
 
     /// The interfaces that get nothing.
@@ -243,7 +269,8 @@ impl fmt::Display for Refusal {
     /// `no VF for net1: pool fast, ens1f0: 3 lent, 1 in quarantine; pool telco: ...`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, ifname) in self.interfaces().into_iter().enumerate() {
-            write!(f, "{}no VF for {ifname}: {}", if i == 0 { "" } else { "; " }, self.why(ifname))?;
+            let (and, what) = (if i == 0 { "" } else { "; " }, self.lacking(ifname));
+            write!(f, "{and}no {what} for {ifname}: {}", self.why(ifname))?;
         }
         Ok(())
     }
@@ -252,5 +279,13 @@ impl fmt::Display for Refusal {
 impl From<Refusal> for CniError {
     fn from(refusal: Refusal) -> Self {
         CniError::new(refusal.code(), refusal.to_string())
+    }
+}
+
+/// `4, 5 and 6`
+pub(super) fn list(items: &[String]) -> String {
+    match items {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => items.concat(),
     }
 }

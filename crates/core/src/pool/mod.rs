@@ -1,13 +1,15 @@
-//! Pools: named sets of VFs with what pods may ask of them, and how NICs are to be set up for them.
+//! Pools: named sets of VFs or receive queues with what pods may ask of them, and how NICs are to be set up for them.
 
 mod nics;
 mod policy;
+mod queues;
 mod resolve;
 mod select;
 mod settle;
 
 pub use nics::{InUse, NicChange, NicObstacle, NicProblem, NicRule, PortSelector, nic_change, rule_of};
 pub use policy::{Glob, Policy, VlanRange};
+pub use queues::QueuePool;
 pub use resolve::{Overlap, Resolved, resolve};
 pub use select::{Indexes, Numbered, Selector};
 pub use settle::{Forbidden, settle};

@@ -47,10 +47,7 @@ pub struct Policy {
 impl Policy {
     /// Whether pods of a namespace may have a VF. None, a container that is no pod's, needs `*`.
     pub fn admits(&self, namespace: Option<&str>) -> bool {
-        self.namespaces.iter().any(|g| match namespace {
-            Some(namespace) => g.matches(namespace),
-            None => g.0 == "*",
-        })
+        admits(&self.namespaces, namespace)
     }
 
     /// Whether a tag may be asked for.
@@ -87,6 +84,14 @@ impl Policy {
         let protocols = if protocols.is_empty() { VlanProto::Q.to_string() } else { protocols.join(", ") };
         format!("{} with qos up to {} and proto {protocols}", ranges.join(", "), self.max_qos)
     }
+}
+
+/// Whether a namespace is among these. None, of a container that is no pod's, needs `*`.
+pub(super) fn admits(namespaces: &[Glob], namespace: Option<&str>) -> bool {
+    namespaces.iter().any(|g| match namespace {
+        Some(namespace) => g.matches(namespace),
+        None => g.0 == "*",
+    })
 }
 
 /// A namespace's name, in which `*` stands for any text.

@@ -48,18 +48,19 @@ pub(super) fn any<T>(alternatives: &[T], fits: impl Fn(&T) -> bool) -> bool {
     alternatives.is_empty() || alternatives.iter().any(fits)
 }
 
-/// Something of a PF, with the VFs that are meant.
+/// Something of a PF, with the VFs, or of a NIC, with the queues, that are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbered<T> {
-    /// What names the PF.
+    /// What names it.
     pub of: T,
-    /// Which of its VFs; none: all.
-    pub vfs: Option<Indexes>,
+    /// Which of them; none: all.
+    pub numbers: Option<Indexes>,
 }
 
 impl<T> Numbered<T> {
-    fn has(&self, index: u16) -> bool {
-        self.vfs.as_ref().is_none_or(|vfs| vfs.contains(index))
+    /// Whether a number is meant.
+    pub fn has(&self, index: u16) -> bool {
+        self.numbers.as_ref().is_none_or(|numbers| numbers.contains(index))
     }
 }
 
@@ -68,20 +69,26 @@ impl<T: FromStr<Err = Invalid>> FromStr for Numbered<T> {
     /// `NAME` or `NAME#0,2-7`.
     fn from_str(s: &str) -> Result<Self, Invalid> {
         match s.split_once('#') {
-            Some((of, vfs)) => Ok(Self { of: of.parse()?, vfs: Some(vfs.parse()?) }),
-            None => Ok(Self { of: s.parse()?, vfs: None }),
+            Some((of, numbers)) => Ok(Self { of: of.parse()?, numbers: Some(numbers.parse()?) }),
+            None => Ok(Self { of: s.parse()?, numbers: None }),
         }
     }
 }
 
-/// Numbers of VFs: ranges, both ends included.
+/// Numbers of VFs or queues: ranges, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Indexes(Vec<(u16, u16)>);
 
 impl Indexes {
-    /// Whether a VF's number is among them.
+    /// Whether a number is among them.
     pub fn contains(&self, index: u16) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&index))
+    }
+
+    /// A number that both have.
+    pub fn common(&self, other: &Self) -> Option<u16> {
+        let starts = self.0.iter().chain(&other.0).map(|(first, _)| *first);
+        starts.filter(|n| self.contains(*n) && other.contains(*n)).min()
     }
 }
 
@@ -89,7 +96,7 @@ impl FromStr for Indexes {
     type Err = Invalid;
     /// `0,2-7`
     fn from_str(s: &str) -> Result<Self, Invalid> {
-        let wrong = || Invalid::new("VF range", s, "it has the form 0,2-7");
+        let wrong = || Invalid::new("range", s, "it has the form 0,2-7");
         let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
         let range = |part: &str| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -99,7 +99,7 @@ impl fmt::Display for Claim {
 }
 
 /// A moment in seconds since 1970, as a date.
-struct Utc(u64);
+pub struct Utc(pub u64);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

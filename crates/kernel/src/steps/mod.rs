@@ -4,6 +4,7 @@ pub(crate) mod announce;
 pub(crate) mod bridge;
 pub(crate) mod carrier;
 pub(crate) mod host_route;
+pub(crate) mod lease;
 pub(crate) mod pair;
 pub(crate) mod pod;
 pub(crate) mod port;

@@ -5,5 +5,6 @@
 mod lab;
 mod sriov_inventory;
 mod sriov_num_vfs;
+mod sriov_queues;
 mod sriov_rocker;
 mod sriov_switchdev;

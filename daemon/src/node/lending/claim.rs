@@ -4,10 +4,11 @@ use super::{Loan, Loans, NoPath};
 use crate::node::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
-use offramp_core::lend::{Choice, Eth0, Lent, Refusal};
+use offramp_core::lend::{Choice, Eth0, Lent, LentQueues, Refusal};
 use offramp_core::nic::{PciAddr, VfNetdev};
+use offramp_core::queue::{CLAIM_FORMAT, QueueClaim};
 use offramp_core::vf::uplink::UplinkPath;
-use offramp_core::vf::{Claim, RepresentorState, VfMode, VfRef, VfState};
+use offramp_core::vf::{Claim, Claimed, RepresentorState, VfMode, VfRef, VfState};
 use offramp_core::wire::Prepare;
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
@@ -19,6 +20,8 @@ use std::time::Duration;
 pub(super) enum Miss {
     /// There is none.
     Refused(Refusal),
+    /// Queues were chosen, and somebody was faster.
+    Outrun,
     /// It was chosen, and could not be claimed.
     Lost(PciAddr, CniError),
     /// Something else.
@@ -40,6 +43,7 @@ impl Node {
         path: Result<UplinkPath, NoPath>,
     ) -> Result<Loans, Miss> {
         let mut done: Vec<VfRef> = Vec::new();
+        let mut queues = None;
         let mut claim = |lent: Lent, bridge: Option<&IfName>| -> Result<Loan, Miss> {
             let pci = lent.vf.pci;
             let loan = self.claim(ask, lent, bridge).map_err(|e| Miss::Lost(pci, e))?;
@@ -49,6 +53,11 @@ impl Node {
         let all = || -> Result<Loans, Miss> {
             let (eth0, reason) = match choice.eth0 {
                 Eth0::Veth { reason } => (None, reason),
+                Eth0::Queues(lent) => {
+                    let reason = format!("{lent}, pool {}", lent.pool);
+                    self.claim_queues(ask, queues.insert(lent))?;
+                    (None, reason)
+                }
                 Eth0::Vf(lent) => {
                     let reason = format!("{} of pool {}", lent.vf, lent.pool);
                     let loan = claim(*lent, Some(&self.config.bridge.name))?;
@@ -59,11 +68,12 @@ impl Node {
             let others = choice.others.into_iter();
             let others =
                 others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
-            Ok(Loans { eth0, reason, others })
+            Ok(Loans { eth0, queues: queues.clone(), reason, others })
         };
         let outcome = all();
         if outcome.is_err() {
             self.give_back(ask, &done);
+            self.give_back_queues(ask, queues.as_ref());
         }
         outcome
     }
@@ -98,8 +108,43 @@ impl Node {
         Ok(Loan { lent, before, carrier, plug })
     }
 
+    fn claim_queues(&self, ask: &Prepare, lent: &LentQueues) -> Result<(), Miss> {
+        let claims = self.store.queue_claims();
+        for queue in lent.refs() {
+            let claim = QueueClaim {
+                format: CLAIM_FORMAT,
+                queue,
+                holder: ask.attachment.clone(),
+                pod: ask.pod.clone(),
+                pool: lent.pool.clone(),
+                state: Claimed::Lent,
+                since: now(),
+            };
+            claims.take(&claim).map_err(|e| match e {
+                Error::QueueClaimed(_) => Miss::Outrun,
+                e => Miss::from(e),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn give_back_queues(&self, ask: &Prepare, lent: Option<&LentQueues>) {
+        let claims = self.store.queue_claims();
+        for queue in lent.iter().flat_map(|lent| lent.refs()) {
+            if let Err(e) = claims.unclaim(&queue, &ask.attachment) {
+                tracing::warn!(%queue, error = %e, "cannot give it back yet, the cleaner will");
+            }
+        }
+    }
+
+    /// All that was claimed for a pod, to which nothing was done.
+    pub(in crate::node) fn give_back_all(&self, ask: &Prepare, loans: &Loans) {
+        self.give_back(ask, loans.vfs());
+        self.give_back_queues(ask, loans.queues.as_ref());
+    }
+
     /// Nothing was done to them. What fails here is found by the cleaner: a claim without a record is nobody's.
-    pub(in crate::node) fn give_back<'a>(&self, ask: &Prepare, vfs: impl IntoIterator<Item = &'a VfRef>) {
+    pub(super) fn give_back<'a>(&self, ask: &Prepare, vfs: impl IntoIterator<Item = &'a VfRef>) {
         for vf in vfs {
             if let Err(e) = lending::unclaim(&self.store, vf.pci, &ask.attachment) {
                 tracing::warn!(%vf, error = %e, "cannot give it back yet, the cleaner will");

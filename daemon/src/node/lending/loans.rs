@@ -6,10 +6,11 @@ use offramp_core::cni::CniError;
 use offramp_core::cni::result::Route;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::ipam::Range;
-use offramp_core::lend::Lent;
+use offramp_core::lend::{Lent, LentQueues};
 use offramp_core::net::Family;
 use offramp_core::plan::Plan;
 use offramp_core::spec::{Address, Spec};
+use offramp_core::step::LeaseQueues;
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{self, LinkState, Plug, PodBridge, Uplink, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
@@ -18,8 +19,10 @@ use std::net::IpAddr;
 
 /// The VFs of one pod, claimed.
 pub struct Loans {
-    /// Eth0's, and how it is on the pod network; none: it is a veth.
+    /// Eth0's, and how it is on the pod network; none: it is no VF.
     pub eth0: Option<(Loan, Way)>,
+    /// Queues that eth0 leases; then it is no VF.
+    pub queues: Option<LentQueues>,
     /// Why eth0 is what it is.
     pub reason: String,
     /// The other interfaces', in the order of the wishes.
@@ -45,6 +48,11 @@ pub struct Loan {
 }
 
 impl Loans {
+    /// Nothing was asked for, or is to be had.
+    pub(super) fn none(reason: &str) -> Self {
+        Self { eth0: None, queues: None, reason: reason.into(), others: Vec::new() }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Loan> {
         self.eth0.iter().map(|(loan, _)| loan).chain(&self.others)
     }
@@ -115,6 +123,12 @@ impl Loans {
             ..spec
         };
         Some(Plan { reason: self.reason.clone(), ..vf::plan(&spec) })
+    }
+
+    /// What the pod's end of its pair leases.
+    pub fn lease(&self, ask: &Prepare) -> Option<LeaseQueues> {
+        let LentQueues { port, nic, queues, .. } = self.queues.clone()?;
+        Some(LeaseQueues { link: ask.attachment.ifname.clone(), port, nic, queues })
     }
 
     /// The plans of the other interfaces.

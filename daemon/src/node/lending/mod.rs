@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 /// Another may claim what was chosen, since inline plugins ask nobody; so often in a row, they want all there is.
 const ATTEMPTS: usize = 8;
 
+/// A plan that it cannot read would be no plan to it.
+const OLD_PLUGIN: &str = "the plugin on this node is older than the daemon and leases no queues";
+
 /// How long another choice, or whoever makes VFs, is waited for.
 const CHOOSING_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -37,7 +40,7 @@ impl Node {
     /// Chooses and claims. The caller holds the attachment's lock.
     pub(super) fn lend(&self, ask: &Prepare, wishes: &Wishes, caller: Caller) -> Result<Loans, CniError> {
         if wishes.offload == Offload::None && wishes.interfaces.is_empty() {
-            return Ok(Loans { eth0: None, reason: "no offload was asked for".into(), others: Vec::new() });
+            return Ok(Loans::none("no offload was asked for"));
         }
         check_addresses(self, wishes)?;
         let promise = self.promise(ask).without(&wishes.handed);
@@ -60,10 +63,11 @@ impl Node {
         let _one = self.choosing()?;
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
         if let Ok(loans) = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &[]) {
-            if loans.eth0.is_some() || wishes.offload == Offload::None {
+            let best = loans.eth0.is_some() || loans.queues.is_some() && self.config.pools.is_empty();
+            if best || wishes.offload == Offload::None {
                 return Ok(loans);
             }
-            self.give_back(ask, loans.vfs());
+            self.give_back_all(ask, &loans);
         }
         let mut lost = Vec::new();
         for _ in 0..ATTEMPTS {
@@ -71,6 +75,7 @@ impl Node {
             match self.lend_of(ask, wishes, promise, &now, &lost) {
                 Ok(loans) => return Ok(loans),
                 Err(Miss::Lost(lent, e)) if e.code == codes::TRY_AGAIN => lost.push((lent, e.msg)),
+                Err(Miss::Outrun) => {}
                 Err(Miss::Lost(_, e) | Miss::Other(e)) => return Err(e),
                 Err(Miss::Refused(refusal)) => {
                     self.metrics.refused(&refusal);
@@ -81,7 +86,7 @@ impl Node {
                 }
             }
         }
-        Err(CniError::try_again(format!("others claimed {} VFs in a row", lost.len())))
+        Err(CniError::try_again(format!("others claimed what was chosen, {ATTEMPTS} times in a row")))
     }
 
     /// Whoever makes VFs has this for as long as the driver takes; a plugin does not wait that long.
@@ -116,7 +121,13 @@ impl Node {
             taken.insert(*pci, Holding::unclear(why));
         }
         check_macs(ask, wishes, inventory, path.as_ref().ok())?;
-        let hints = hints(ask, promise, path.as_ref());
+        let mut hints = hints(ask, promise, path.as_ref());
+        if wishes.offload != Offload::None {
+            hints.queues = self.queues(inventory)?;
+            if !ask.makes_netkit {
+                hints.queues.refuse(OLD_PLUGIN);
+            }
+        }
         let choice = self.choose(ask, wishes, (inventory, &taken), &hints).map_err(Miss::Refused)?;
         self.claim_all(ask, choice, path)
     }
@@ -185,7 +196,14 @@ fn hints(ask: &Prepare, promise: &Promise, path: Result<&UplinkPath, &NoPath>) -
         Err(NoPath { why, passing: false }) => OnUplink::None(why.clone()),
     };
     let bonds = path.ok().and_then(|p| p.bond.clone()).into_iter().collect();
-    Hints { numa: promise.numa.clone(), uplink, no_eth0, bonds, assigned: promise.assigned.clone() }
+    Hints {
+        numa: promise.numa.clone(),
+        uplink,
+        no_eth0,
+        bonds,
+        assigned: promise.assigned.clone(),
+        ..Hints::default()
+    }
 }
 
 /// Mbit/s that are at least so many bytes a second.

@@ -1,6 +1,7 @@
 //! CHECK: compares the record, the kernel and the runtime's prevResult.
 
 mod kernel;
+mod queues;
 
 use crate::context::Context;
 use crate::verbs::since;

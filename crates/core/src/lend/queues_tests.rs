@@ -1,0 +1,239 @@
+use super::*;
+use crate::lend::fixture::holding;
+use crate::wish::Offload;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn lessor(n: u8, queues: u32) -> Lessor {
+    Lessor {
+        port: PortKey { device: format!("0000:{n:02x}:00.0"), port: 0 },
+        nic: format!("nic{n}").parse().unwrap(),
+        queues,
+        fault: None,
+        in_use: BTreeMap::new(),
+    }
+}
+
+fn pool(name: &str, nics: &[&str], max_queues: u32) -> QueuePool {
+    QueuePool {
+        name: name.parse().unwrap(),
+        nics: nics.iter().map(|n| n.parse().unwrap()).collect(),
+        namespaces: vec!["team-*".parse().unwrap()],
+        max_queues,
+    }
+}
+
+fn lend(node: &NodeQueues, pool: Option<&str>, count: Option<u32>) -> Result<LentQueues, Refusal> {
+    let (ifname, pool) = ("eth0".parse().unwrap(), pool.map(|p| p.parse().unwrap()));
+    node.lend(QueueWant { namespace: Some("team-a"), ifname: &ifname, pool: pool.as_ref(), count })
+}
+
+fn told(refusal: Result<LentQueues, Refusal>) -> (u32, String) {
+    let refusal = refusal.unwrap_err();
+    (refusal.code(), refusal.to_string())
+}
+
+#[test]
+fn queues_are_of_one_nic_the_one_with_the_least_part_lent() {
+    let mut node = NodeQueues {
+        pools: vec![pool("xdp", &["nic1#4-7", "nic2#2-5"], 4), pool("later", &["nic3#0-7"], 8)],
+        lessors: [1, 2, 3].map(|n| lessor(n, 8)).into(),
+        taken: QueuesTaken::default(),
+    };
+    assert_eq!(lend(&node, None, Some(2)).unwrap().to_string(), "queues 4 and 5 of nic1");
+    node.taken.insert(lessor(1, 8).port, 4, holding(Hold::Lent));
+    let lent = lend(&node, None, Some(2)).unwrap();
+    assert_eq!((lent.to_string(), lent.pool.as_str()), ("queues 2 and 3 of nic2".into(), "xdp"));
+    // Three are left of each, and four of the next pool.
+    node.taken.insert(lessor(2, 8).port, 2, holding(Hold::Quarantine("it is still leased".into())));
+    assert_eq!(lend(&node, None, Some(4)).unwrap().pool.as_str(), "later");
+    let words = "no queues for eth0: pool xdp, nic1: 1 lent, 3 free, but 4 are wanted of one NIC; pool xdp, nic2: \
+                 1 in quarantine (it is still leased), 3 free, but 4 are wanted of one NIC";
+    assert_eq!(told(lend(&node, Some("xdp"), Some(4))), (11, words.into()));
+}
+
+#[test]
+fn a_refusal_has_the_drivers_words_and_says_whether_waiting_helps() {
+    let refused = Fault::Refused("its driver, igb, cannot lease queues: Lease device does not ...".into());
+    let nic = Lessor { fault: Some(refused), ..lessor(1, 8) };
+    let mut node =
+        NodeQueues { pools: vec![pool("xdp", &["nic1#4-7"], 2)], lessors: vec![nic], ..Default::default() };
+    let words =
+        "no queues for eth0: pool xdp, nic1: its driver, igb, cannot lease queues: Lease device does not ...";
+    assert_eq!(told(lend(&node, None, Some(2))), (106, words.into()));
+    node.lessors[0].fault = Some(Fault::Passing("it is down".into()));
+    assert_eq!(told(lend(&node, None, Some(2))).0, 11);
+    node.lessors.clear();
+    let words = "no queues for eth0: pool xdp: this node has no NIC nic1";
+    assert_eq!(told(lend(&node, None, Some(2))), (106, words.into()));
+    let words = "no queues for eth0: pool xdp: its policy does not allow queues 3 (allowed: up to 2)";
+    assert_eq!(told(lend(&node, None, Some(3))), (107, words.into()));
+    assert!(told(lend(&node, None, None)).1.contains("offramp.dev/queues"));
+    node.pools[0].namespaces.clear();
+    assert_eq!(told(lend(&node, None, Some(1))).0, 107);
+}
+
+#[test]
+fn what_is_used_by_somebody_else_is_not_lent_and_counted() {
+    let mut nic = lessor(1, 6);
+    nic.in_use.insert(5, "an AF_XDP socket".into());
+    let mut node =
+        NodeQueues { pools: vec![pool("xdp", &["nic1#3-9"], 9)], lessors: vec![nic], ..Default::default() };
+    assert_eq!(lend(&node, None, Some(2)).unwrap().queues, [3, 4]);
+    node.taken.insert(node.lessors[0].port.clone(), 3, holding(Hold::Lent));
+    let usage = &node.usage()[0];
+    assert_eq!((usage.total, usage.free, usage.lent), (3, 1, 1));
+    assert_eq!(usage.unusable, [("in use (an AF_XDP socket)".to_owned(), 1)].into());
+    let states: Vec<String> =
+        node.all().into_iter().map(|q| format!("{} {}: {}", q.nic, q.queue, q.state)).collect();
+    let unusable = "nic1 5: unusable: in use (an AF_XDP socket)";
+    assert_eq!(states, ["nic1 3: lent to other@net1", "nic1 4: free", unusable]);
+    assert!(told(lend(&node, None, Some(2))).1.contains("1 in use (an AF_XDP socket)"));
+}
+
+/// The paths in their order, and what is said of those that are not to be had.
+#[test]
+fn eth0_has_a_vf_before_queues_and_queues_before_veth() {
+    use crate::lend::fixture::{self, inventory, port, request, want};
+    use crate::lend::{Choice, Eth0, Hints, Taken, choose_eth0};
+    let mut vfs = fixture::pool("fast", &["nic1"]);
+    vfs.policy.max_queues = 4;
+    let pools = [vfs];
+    let node = NodeQueues {
+        pools: vec![pool("xdp", &["nic7#0-1"], 2)],
+        lessors: vec![lessor(7, 8)],
+        ..Default::default()
+    };
+    let mut hints = Hints { queues: node, ..Hints::default() };
+    let choose =
+        |pools: &[_], offload, name: Option<&str>, queues, hints: &Hints, vfs| -> Result<Choice, Refusal> {
+            let mut eth0 = want("eth0", name);
+            eth0.settings.queues = queues;
+            choose_eth0(
+                offload,
+                &eth0,
+                &request(vec![]),
+                pools,
+                &inventory(vec![port(1, None, vfs)]),
+                &Taken::default(),
+                hints,
+            )
+        };
+    let is_vf = |choice: Choice| matches!(choice.eth0, Eth0::Vf(_));
+    let is_queues = |choice: Choice| matches!(choice.eth0, Eth0::Queues(q) if q.queues == [0, 1]);
+    let (required, preferred) = (Offload::Required, Offload::Preferred);
+    assert!(is_vf(choose(&pools, required, None, Some(2), &hints, 1).unwrap()));
+    assert!(is_queues(choose(&pools, required, None, Some(2), &hints, 0).unwrap()));
+    assert!(is_queues(choose(&pools, required, Some("xdp"), Some(2), &hints, 1).unwrap()));
+    assert!(is_queues(choose(&[], required, None, Some(2), &hints, 0).unwrap()));
+    assert!(is_vf(choose(&pools, required, None, None, &hints, 1).unwrap()));
+    choose(&pools, required, Some("fast"), Some(2), &hints, 0).unwrap_err();
+
+    hints.queues.lessors[0].fault = Some(Fault::Refused("this kernel cannot lease queues".into()));
+    let refusal = choose(&pools, required, None, Some(2), &hints, 0).unwrap_err();
+    let words = "no VF and no queues for eth0: pool fast: it has no VFs on this node; pool xdp, nic7: this kernel cannot \
+                 lease queues";
+    assert_eq!((refusal.code(), refusal.to_string().as_str()), (106, words));
+    let fallback = choose(&pools, preferred, None, Some(2), &hints, 0).unwrap().eth0;
+    let Eth0::Veth { reason } = fallback else { panic!("{fallback:?}") };
+    assert!(
+        reason.starts_with("offload is preferred, but no VF and no queues can be eth0: pool fast"),
+        "{reason}"
+    );
+}
+
+/// A node and a want at random. Held queues: 0 free, 1 lent, 2 quarantine, 3 unclear, 4 in use by others.
+fn case() -> impl Strategy<Value = (NodeQueues, Option<u32>)> {
+    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8);
+    let pool_of = (prop::collection::btree_map(1..4u8, (0..5u16, 0..5u16), 1..3), any::<bool>(), 1..5u32);
+    let pools = prop::collection::vec(pool_of, 0..3);
+    (prop::collection::vec(nic, 0..3), pools, prop::option::weighted(0.9, 1..5u32)).prop_map(
+        |(nics, pools, count)| {
+            let mut node = NodeQueues::default();
+            for (n, (holds, fault)) in (1u8..).zip(nics) {
+                let mut nic = lessor(n, u32::try_from(holds.len()).unwrap());
+                nic.fault = match fault {
+                    0 => Some(Fault::Refused("no".into())),
+                    1 => Some(Fault::Passing("it is down".into())),
+                    _ => None,
+                };
+                for (queue, hold) in (0..).zip(holds) {
+                    let mut held = |hold| node.taken.insert(nic.port.clone(), queue, holding(hold));
+                    match hold {
+                        1 => held(Hold::Lent),
+                        2 => held(Hold::Quarantine(String::new())),
+                        3 => held(Hold::Unclear("?".into())),
+                        4 => drop(nic.in_use.insert(queue, "io_uring".into())),
+                        _ => {}
+                    }
+                }
+                node.lessors.push(nic);
+            }
+            for (i, (nics, admits, max)) in pools.into_iter().enumerate() {
+                let nics: Vec<String> =
+                    nics.iter().map(|(n, (a, b))| format!("nic{n}#{}-{}", a.min(b), a.max(b))).collect();
+                let mut pool =
+                    pool(&format!("p{i}"), &nics.iter().map(String::as_str).collect::<Vec<_>>(), max);
+                pool.namespaces.truncate(usize::from(admits));
+                node.pools.push(pool);
+            }
+            (node, count)
+        },
+    )
+}
+
+fn all_free(mut node: NodeQueues) -> NodeQueues {
+    node.taken = QueuesTaken::default();
+    for nic in &mut node.lessors {
+        nic.in_use.clear();
+        nic.fault = nic.fault.take().filter(|fault| matches!(fault, Fault::Refused(_)));
+    }
+    node
+}
+
+proptest! {
+    #[test]
+    fn what_is_lent_is_free_and_allowed_and_a_refusal_has_reasons((node, count) in case()) {
+        match lend(&node, None, count) {
+            Ok(lent) => {
+                let pool = node.pools.iter().find(|p| p.name == lent.pool).unwrap();
+                let nic = node.lessors.iter().find(|l| l.nic == lent.nic).unwrap();
+                prop_assert!(pool.admits(Some("team-a")) && Some(lent.queues.len() as u32) == count);
+                prop_assert!(lent.queues.len() as u32 <= pool.max_queues && nic.fault.is_none());
+                prop_assert_eq!(lent.queues.iter().collect::<BTreeSet<_>>().len(), lent.queues.len());
+                for queue in &lent.queues {
+                    let named = pool.nics.iter().any(|n| n.of == lent.nic && n.has(*queue as u16));
+                    let taken = node.taken.get(&nic.port, *queue).is_some() || nic.in_use.contains_key(queue);
+                    prop_assert!(named && *queue < nic.queues && !taken);
+                }
+            }
+            Err(refusal) => {
+                prop_assert!(node.pools.is_empty() || !refusal.reasons.is_empty());
+                prop_assert!(!refusal.to_string().contains('\n'));
+            }
+        }
+    }
+
+    #[test]
+    fn code_11_only_if_all_given_back_would_do((node, count) in case()) {
+        if let Err(refusal) = lend(&node, None, count) {
+            // A NIC that is down does not tell how many it has.
+            let passing = node.lessors.iter().any(|l| matches!(l.fault, Some(Fault::Passing(_))));
+            let helps = lend(&all_free(node), None, count).is_ok();
+            prop_assert!(helps == (refusal.code() == 11) || passing, "{}", refusal);
+        }
+    }
+
+    #[test]
+    fn more_free_queues_never_make_it_fail((node, count) in case()) {
+        prop_assert!(lend(&node, None, count).is_err() || lend(&all_free(node), None, count).is_ok());
+    }
+
+    #[test]
+    fn every_queue_of_a_pool_is_counted_once((node, _) in case()) {
+        for usage in node.usage() {
+            let unusable: u64 = usage.unusable.values().sum();
+            prop_assert_eq!(usage.total, usage.free + usage.lent + usage.quarantine + unusable);
+        }
+    }
+}

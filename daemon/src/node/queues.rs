@@ -1,0 +1,150 @@
+//! The queues of this node's NICs that pods can have: asked of the drivers, and looked after.
+
+use super::{Node, now};
+use offramp_core::cni::CniError;
+use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
+use offramp_core::nic::{Inventory, Port};
+use offramp_core::queue::QueueClaim;
+use offramp_kernel::ethtool::Ethtool;
+use offramp_kernel::queues::{Lacking, Queues, RxQueue, lacking};
+use offramp_ledger::queues::{Looked, QueuesClaimed, Seen, look};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+/// What drivers have answered, by the numbers of their netdevs: who is loaded anew has another.
+#[derive(Debug, Default)]
+pub struct Asked(Mutex<HashMap<u32, Option<Lacking>>>);
+
+impl Asked {
+    /// Why none of a port's queues can be leased. Asked once: it takes a namespace.
+    fn fault(&self, port: &Port) -> Option<Fault> {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacking = match asked.get(&port.ifindex) {
+            Some(known) => known.clone(),
+            None => match lacking(port.netdev.as_str(), port.ifindex) {
+                Ok(answer) => {
+                    tracing::info!(nic = %port.netdev, ?answer, "was asked whether its queues can be leased");
+                    asked.entry(port.ifindex).or_insert(answer).clone()
+                }
+                Err(e) => {
+                    return Some(Fault::Passing(format!("whether they can be leased is not known: {e}")));
+                }
+            },
+        };
+        lacking.map(|lacking| {
+            Fault::Refused(match lacking {
+                Lacking::Kernel(why) => why,
+                Lacking::Driver(words) => {
+                    format!("its driver, {}, leases no queues: {words}", port.driver)
+                }
+            })
+        })
+    }
+}
+
+impl Node {
+    /// What there is to choose from now; nothing where no pool is of queues.
+    pub fn queues(&self, inventory: &Inventory) -> Result<NodeQueues, CniError> {
+        let pools = &self.config.queue_pools;
+        if pools.is_empty() {
+            return Ok(NodeQueues::default());
+        }
+        let named = |port: &&Port| pools.iter().any(|pool| pool.nics.iter().any(|nic| nic.of == port.netdev));
+        let taken = taken(&self.store.queue_claims().list()?);
+        let lessors = inventory.ports.iter().filter(named).map(|port| self.lessor(port, &taken)).collect();
+        Ok(NodeQueues { pools: pools.clone(), lessors, taken })
+    }
+
+    fn lessor(&self, port: &Port, taken: &QueuesTaken) -> Lessor {
+        let seen = if port.up { queues_of(port) } else { Err(format!("{} is down", port.netdev)) };
+        let (queues, unseen) = match seen {
+            Ok(queues) => (queues, None),
+            Err(why) => (Vec::new(), Some(Fault::Passing(why))),
+        };
+        Lessor {
+            port: port.key.clone(),
+            nic: port.netdev.clone(),
+            queues: queues.last().map_or(0, |last| last.id + 1),
+            fault: self.asked.fault(port).or(unseen),
+            in_use: in_use(port, &queues, taken),
+        }
+    }
+
+    /// Looks at the queues that nobody has any more; returns how many claims without a holder it found.
+    pub(crate) fn look_after_queues(&self) -> Result<u64, CniError> {
+        let claims = self.store.queue_claims();
+        claims.remove_torn()?;
+        // Before the first look at the NICs all would seem gone.
+        let Some(inventory) = self.nics.seen() else { return Ok(0) };
+        let (listing, mut repairs) = (claims.list()?, 0);
+        for mut claim in listing.claims {
+            if !claim.in_quarantine() && claims.give_back_if_abandoned(&self.store, &claim, now())? {
+                tracing::warn!(queue = %claim.queue, holder = %claim.holder, "its holder is gone, it will be looked at");
+                claim = claim.given_back(now());
+                repairs += 1;
+            }
+            if claim.in_quarantine() {
+                match look(&claims, &claim, &seen(&claim, &inventory))? {
+                    Looked::Free => tracing::info!(queue = %claim.queue, "nobody has it, it is free"),
+                    Looked::Gone => tracing::warn!(queue = %claim.queue, "it is gone, and its claim with it"),
+                    Looked::Kept(why) => tracing::warn!(queue = %claim.queue, why, "it stays in quarantine"),
+                }
+            }
+        }
+        Ok(repairs)
+    }
+
+    /// The queues that are not free, and what an operator should know of them.
+    pub(super) fn queue_claims(&self) -> (Vec<QueueClaim>, Vec<String>) {
+        let QueuesClaimed { claims, unreadable } = self.store.queue_claims().list().unwrap_or_default();
+        let is_stuck = |claim: &&QueueClaim| {
+            use offramp_core::vf::Claimed::Quarantine;
+            matches!(claim.state, Quarantine { attempts: 1.., .. })
+        };
+        let stuck = claims.iter().filter(is_stuck).map(ToString::to_string);
+        let problems = stuck.chain(unreadable.into_iter().map(|(.., why)| why)).collect();
+        (claims, problems)
+    }
+}
+
+/// A claim that cannot be read is somebody's.
+fn taken(claimed: &QueuesClaimed) -> QueuesTaken {
+    let mut taken: QueuesTaken = claimed.claims.iter().collect();
+    for (port, queue, _) in &claimed.unreadable {
+        taken.insert(port.clone(), *queue, Holding::unclear("its claim cannot be read"));
+    }
+    taken
+}
+
+fn queues_of(port: &Port) -> Result<Vec<RxQueue>, String> {
+    Queues::open().and_then(|mut queues| queues.of_link(port.ifindex)).map_err(|e| e.to_string())
+}
+
+/// What keeps queues from being lent although nobody has a claim on them.
+fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32, String> {
+    let nic = &port.netdev;
+    let rss = Ethtool::open().and_then(|ethtool| ethtool.map_or(Ok(None), |mut ethtool| ethtool.rss(nic)));
+    let (spread, unknown) = match rss {
+        Ok(rss) => (rss.map(|rss| rss.queues).unwrap_or_default(), None),
+        Err(e) => (Vec::new(), Some(e.to_string())),
+    };
+    let why = |queue: &RxQueue| match (queue.leased, queue.user, spread.contains(&queue.id)) {
+        (true, ..) => Some("a link that is not Offramp's leases it".to_owned()),
+        (_, Some(user), _) => Some(user.to_string()),
+        // Who takes the queue takes the node's packets.
+        (.., true) => {
+            Some(format!("{nic} spreads the node's packets over it: ethtool -X {nic} equal N frees it"))
+        }
+        _ => unknown.clone(),
+    };
+    let unclaimed = queues.iter().filter(|queue| taken.get(&port.key, queue.id).is_none());
+    unclaimed.filter_map(|queue| Some((queue.id, why(queue)?))).collect()
+}
+
+fn seen(claim: &QueueClaim, inventory: &Inventory) -> Seen {
+    match inventory.port(&claim.queue.port) {
+        None => Seen::Gone,
+        Some(port) if !port.up => Seen::Unseen(format!("{} is down: who has it is not told", port.netdev)),
+        Some(port) => queues_of(port).map_or_else(Seen::Unseen, Seen::Queues),
+    }
+}
