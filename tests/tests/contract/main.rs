@@ -15,6 +15,7 @@ mod input;
 mod ipam;
 mod netns;
 mod node_mode;
+mod path;
 mod redirects;
 mod replay;
 mod result;

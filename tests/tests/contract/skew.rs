@@ -104,6 +104,25 @@ fn neighbouring_releases_understand_each_other() {
     }
 }
 
+/// A plan that it does not know would be no plan to it.
+#[test]
+fn a_plugin_that_knows_no_netkit_gets_veth_or_a_refusal() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let old = ["older than the daemon", "no netkit"];
+    let daemon = node.daemon(json!({"path": "netkit"}));
+    let conf = node.conf(json!({"socket": between(&node, older, newer)}));
+    node.add(&pod, &conf).ok();
+    let record: Value = serde_json::from_slice(&std::fs::read(node.record(&pod)).unwrap()).unwrap();
+    let reason = record["plan"]["reason"].as_str().unwrap();
+    assert!(record["plan"]["path"] == "veth" && old.iter().any(|why| reason.contains(why)), "{reason}");
+    node.del(&pod, &conf).ok();
+    daemon.kill();
+    let _daemon = node.daemon(json!({"path": "netkit-required"}));
+    let refused = node.add(&pod, &conf).failed(100, &["path netkit-required is configured, but"]);
+    assert!(old.iter().any(|why| refused.msg.contains(why)), "{refused:?}");
+}
+
 /// What a release wrote into its records its neighbours read: a daemon that is rolled back takes over the pods.
 #[test]
 fn a_record_of_a_later_release_is_taken_over() {

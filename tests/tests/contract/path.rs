@@ -1,0 +1,101 @@
+//! What connects a pod with the bridge: veth or netkit, by what is asked for and what the kernel has. Which that is, is
+//! asked here as well, so that these tests say something on either kernel.
+
+use crate::node_and_pod;
+use offramp_kernel::{netkit, netlink::Socket};
+use offramp_tests::{Lab, Node, Pod, assert_same, traffic};
+use serde_json::{Value, json};
+
+fn lacking() -> Option<String> {
+    netkit::lacking(&mut Socket::open().unwrap()).unwrap()
+}
+
+fn kind(pod: &Pod) -> Value {
+    pod.link("eth0").unwrap()["linkinfo"]["info_kind"].clone()
+}
+
+fn plan(node: &Node, pod: &Pod) -> Value {
+    serde_json::from_slice::<Value>(&std::fs::read(node.record(pod)).unwrap()).unwrap()["plan"].take()
+}
+
+/// The pod has netkit, or veth and the reason; and lives as any.
+fn is_netkit_or_says_why(node: &Node, pod: &Pod, conf: &Value, gateway: &str) {
+    let before = node.snapshot();
+    let result = node.add(pod, conf).ok();
+    let (path, why) = match lacking() {
+        None => ("netkit", "path netkit is configured".to_owned()),
+        Some(lacking) => ("veth", format!("path netkit is configured, but {lacking}")),
+    };
+    let plan = plan(node, pod);
+    assert_eq!((kind(pod), &plan["path"]), (json!(path), &json!(path)));
+    assert_eq!(plan["reason"], format!("no offload was asked for; {why}"));
+    assert!(traffic::ping(pod, gateway));
+    node.check(pod, conf, &result).ok();
+    node.del(pod, conf).ok();
+    assert_same(&before, &node.snapshot());
+}
+
+#[test]
+fn inline_netkit_is_made_where_the_kernel_has_it() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    node.add(&pod, &node.inline(json!({"path": "veth"}))).ok();
+    assert_eq!(kind(&pod), "veth");
+    node.del(&pod, &node.inline(json!({}))).ok();
+    is_netkit_or_says_why(&node, &pod, &node.inline(json!({"path": "netkit"})), "10.88.0.1");
+}
+
+#[test]
+fn the_daemons_path_is_that_of_its_pods() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let daemon = node.daemon(json!({"path": "netkit"}));
+    let told = daemon.ask("status")["bridge"]["path"].clone();
+    let expected = match lacking() {
+        None => "netkit".to_owned(),
+        Some(lacking) => format!("veth: path netkit is configured, but {lacking}"),
+    };
+    assert_eq!(told, expected);
+    is_netkit_or_says_why(&node, &pod, &node.conf(json!({})), "10.244.1.1");
+}
+
+#[test]
+fn required_netkit_is_that_or_nothing() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let _daemon = node.daemon(json!({"path": "netkit-required"}));
+    let before = node.snapshot();
+    for conf in [node.inline(json!({"path": "netkit-required"})), node.conf(json!({}))] {
+        match lacking() {
+            Some(lacking) => {
+                let refused = node.add(&pod, &conf).failed(100, &["path netkit-required", &lacking]);
+                assert!(refused.details.contains("falls back to veth"), "{refused:?}");
+            }
+            None => {
+                node.add(&pod, &conf).ok();
+                assert_eq!(kind(&pod), "netkit");
+                node.del(&pod, &conf).ok();
+            }
+        }
+    }
+    match lacking() {
+        Some(lacking) => drop(node.status(&node.conf(json!({}))).failed(50, &[&lacking])),
+        None => drop(node.status(&node.conf(json!({}))).ok()),
+    }
+    assert_same(&before, &node.snapshot());
+}
+
+/// CHECK compares what the link is, not only how it is called.
+#[test]
+fn a_link_of_another_kind_is_noticed() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let conf = node.inline(json!({"path": "veth"}));
+    let result = node.add(&pod, &conf).ok();
+    let (host, mac) = (&result["interfaces"][1]["name"], &result["interfaces"][1]["mac"]);
+    node.ip(&format!("link del {}", host.as_str().unwrap()));
+    node.ip(&format!("link add {} address {} type bridge", host.as_str().unwrap(), mac.as_str().unwrap()));
+    let address = result["interfaces"][2]["mac"].as_str().unwrap();
+    pod.ip(&format!("link add eth0 address {address} type bridge"));
+    node.check(&pod, &conf, &result).failed(102, &["is bridge, not veth"]);
+}
