@@ -1,11 +1,13 @@
 //! The Offramp node daemon and its command line.
 
 mod allocator;
+mod bundle;
 mod calls;
 mod cleaner;
 mod cli;
 mod config;
 mod devices;
+mod doctor;
 mod eswitch;
 mod http;
 mod install;
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("offrampd: {e}");
-            ExitCode::FAILURE
+            ExitCode::from(e.code())
         }
     }
 }

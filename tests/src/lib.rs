@@ -12,6 +12,7 @@
 pub mod api;
 mod cluster;
 mod daemon;
+pub mod doctor;
 pub mod kubelet;
 mod lab;
 mod netns;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cni;
+pub mod doctor;
 pub mod eswitch;
 pub mod firewall;
 pub mod ids;

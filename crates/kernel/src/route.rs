@@ -158,6 +158,25 @@ pub fn is_local(socket: &mut Socket, ip: IpAddr) -> Result<bool> {
     }
 }
 
+/// The number of the link by which packets to `ip` leave; none: there is no way there.
+pub fn link_to(socket: &mut Socket, ip: IpAddr) -> Result<Option<u32>> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(Family::of(ip));
+    message.header.destination_prefix_length = Family::of(ip).host_prefix();
+    message.attributes.push(RouteAttribute::Destination(address(ip)));
+    const NO_WAY: [Errno; 4] = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL];
+    match socket.get_raw(&format!("look up the route to {ip}"), message::get_route(message)) {
+        Ok(route) => {
+            let oif =
+                attributes(route.body.get(HEADER..).unwrap_or_default()).find(|nla| nla.kind() == RTA_OIF);
+            Ok(oif.and_then(|nla| word(nla.value(), 0)))
+        }
+        // What unreachable, prohibit and blackhole routes answer too (fib_props, net/ipv4/fib_semantics.c).
+        Err(e) if NO_WAY.map(|n| Some(n as i32)).contains(&e.errno()) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// The node's route to one address, on a link.
 pub fn to_host(name: &str, link: u32, ip: IpAddr, protocol: u8) -> Request {
     let message = host_message(link, ip, protocol);

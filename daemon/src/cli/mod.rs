@@ -1,7 +1,8 @@
 //! The command line.
 
 mod attachments;
-mod client;
+pub mod client;
+mod doctor;
 mod explain;
 #[cfg(test)]
 pub mod fixture;
@@ -17,7 +18,7 @@ use crate::install::uninstall::{self, Attached, UninstallError};
 use crate::install::{self, InstallError, Put};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use client::{Client, ClientError};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Offramp's node daemon, and the command line that looks into it.
@@ -122,6 +123,52 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Check the node as an expert would: what is wrong, how that shows, and what to do
+    ///
+    /// Changes nothing, and works without the daemon. Exit code 0: nothing is wrong, or hints only; 1: faults or warnings; 2:
+    /// could not look. docs/operations.md lists all findings.
+    Doctor {
+        #[command(flatten)]
+        places: Places,
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Collect what a bug report needs into one file
+    ///
+    /// Configuration, status, findings, records, network state, the plugin's log; no secrets. contents.txt in it says what
+    /// could not be had.
+    Bundle {
+        #[command(flatten)]
+        places: Places,
+        /// The new file; - for standard output. Default: offramp-bundle-NODE-TIME.tar.gz here
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Where a node is looked at as a whole.
+#[derive(Debug, Args)]
+struct Places {
+    /// The daemon's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/offramp/offrampd.yaml")]
+    config: PathBuf,
+    /// The node's name, where the configuration has none. Default: the hostname
+    #[arg(long, value_name = "NAME", env = "OFFRAMP_NODE_NAME")]
+    node_name: Option<String>,
+    /// The daemon's socket. Default: the configuration's
+    #[arg(long, value_name = "PATH", env = "OFFRAMP_SOCKET")]
+    socket: Option<PathBuf>,
+    /// The runtime's folder for plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    bin_dir: PathBuf,
+}
+
+impl From<Places> for crate::doctor::Places {
+    fn from(Places { config, node_name, socket, bin_dir }: Places) -> Self {
+        let loaded = load(&config, node_name).map_err(|e| e.to_string());
+        Self::new(loaded, config, socket, bin_dir)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -187,12 +234,30 @@ pub enum CliError {
         /// Why the NICs could not be read.
         source: offramp_kernel::Error,
     },
+    /// `doctor` found something, or could not look.
+    #[error(transparent)]
+    Unwell(#[from] doctor::Unwell),
+    /// The bundle's file.
+    #[error("write the bundle {}: {source}", file.display())]
+    Bundle {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// `explain` found nothing.
     #[error("no attachment on this node matches {0}; `offrampd attachments` lists them all")]
     NotFound(explain::Target),
     /// Standard output.
     #[error("write the output: {0}")]
     Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// The program's exit code.
+    pub fn code(&self) -> u8 {
+        if let Self::Unwell(unwell) = self { unwell.code() } else { 1 }
+    }
 }
 
 /// Executes a command.
@@ -257,6 +322,16 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
                 Output::Table => explain::render(&found.records, &claims, &left, units::now()),
             })
         }
+        Command::Doctor { places, output } => {
+            let examination = crate::doctor::examine(&places.into());
+            let report = doctor::Report::new(&examination);
+            print(&match output {
+                Output::Json => json(&report),
+                Output::Table => report.render(),
+            })?;
+            Ok(report.outcome(examination.facts.links.as_ref().err())?)
+        }
+        Command::Bundle { places, file } => bundle(&places.into(), file),
     }
 }
 
@@ -282,6 +357,33 @@ fn remove(config: Config, bin_dir: &Path, attached: Attached, stay: bool) -> Res
     uninstall::run(config, bin_dir, attached, &mut tell)?;
     if let Some(ended) = ended.filter(|_| stay) {
         ended.stay();
+    }
+    Ok(())
+}
+
+fn bundle(places: &crate::doctor::Places, file: Option<PathBuf>) -> Result<(), CliError> {
+    let failed = |file: &Path| {
+        let file = file.to_owned();
+        |source| CliError::Bundle { file, source }
+    };
+    let default = || {
+        let node = places.config.as_ref().map_or("node", |c| c.node.name.as_str());
+        PathBuf::from(format!("offramp-bundle-{node}-{}.tar.gz", units::now()))
+    };
+    let file = file.unwrap_or_else(default);
+    let summary = if file.as_os_str() == "-" {
+        let stdout = std::io::stdout();
+        if stdout.is_terminal() {
+            return Err(failed(&file)(std::io::Error::other("it is no text: redirect it to a file")));
+        }
+        crate::bundle::write(places, stdout.lock()).map_err(failed(&file))?
+    } else {
+        let summary = crate::bundle::write_file(places, &file).map_err(failed(&file))?;
+        print(&format!("{}\n", file.display()))?;
+        summary
+    };
+    for why in &summary.failed {
+        eprintln!("offrampd: not in the bundle: {why}");
     }
     Ok(())
 }

@@ -3,14 +3,15 @@
 //! Level-triggered, like the other loops.
 
 mod filter;
-mod offload;
+mod inspect;
+pub mod offload;
 mod report;
 mod uplinks;
 
 pub use offload::PortOffload;
 pub use report::Report;
 
-use crate::config::EmbeddedSwitch;
+use crate::config::{Config, EmbeddedSwitch};
 use crate::node::Node;
 use filter::Filters;
 use offramp_core::cni::CniError;
@@ -54,8 +55,8 @@ impl Eswitch {
         // The records first: who is attached meanwhile is told of by an event, and so is who is detached.
         let records = node.store.list()?.records;
         let links = link::list(&mut self.socket)?;
-        let bridges = self.bridges(&synced(node), &links)?;
-        self.monitor.follow(interest(&synced(node), &links, &bridges));
+        let bridges = self.bridges(&synced(&node.config), &links)?;
+        self.monitor.follow(interest(&synced(&node.config), &links, &bridges));
         let wanted = desired(&bridges, &pods(&records, &node.config.bridge.name));
         let mut filters = Filters { socket: &mut self.socket, store: &node.store, links: &links };
         let outcome = filters.settle(&wanted, &recorded(&records))?;
@@ -84,9 +85,9 @@ impl Eswitch {
 }
 
 /// The bridges that may have PFs behind them: ours, and those that the operator names.
-pub fn synced(node: &Node) -> BTreeSet<IfName> {
-    let EmbeddedSwitch { sync, bridges } = &node.config.embedded_switch;
-    let all = bridges.iter().chain([&node.config.bridge.name]);
+pub fn synced(config: &Config) -> BTreeSet<IfName> {
+    let EmbeddedSwitch { sync, bridges } = &config.embedded_switch;
+    let all = bridges.iter().chain([&config.bridge.name]);
     if *sync { all.cloned().collect() } else { BTreeSet::new() }
 }
 

@@ -1,6 +1,7 @@
 //! Whether embedded switches in switchdev mode forward by themselves what the bridges know behind their ports: a driver may
 //! offload no bridge, or not what a bridge does with a port, and says so in the flag of each entry only.
 
+use crate::config::Config;
 use crate::node::Node;
 use nix::errno::Errno;
 use offramp_core::ids::IfName;
@@ -44,11 +45,10 @@ impl PortOffload {
     }
 }
 
-/// Looks, makes it known, and logs what is new.
-pub fn publish(node: &Node, socket: &mut Socket, links: &[Link]) -> Result<()> {
-    let ours = |bridge: &IfName| {
-        *bridge == node.config.bridge.name || node.config.embedded_switch.bridges.contains(bridge)
-    };
+/// The ports of embedded switches in bridges.
+pub fn look(config: &Config, socket: &mut Socket, links: &[Link]) -> Result<Vec<PortOffload>> {
+    let ours =
+        |bridge: &IfName| *bridge == config.bridge.name || config.embedded_switch.bridges.contains(bridge);
     let mut found = Vec::new();
     for (port, index, bridge) in ports(links, ours) {
         match fdb(socket, index) {
@@ -57,6 +57,12 @@ pub fn publish(node: &Node, socket: &mut Socket, links: &[Link]) -> Result<()> {
             Err(e) => return Err(e),
         }
     }
+    Ok(found)
+}
+
+/// Looks, makes it known, and logs what is new.
+pub fn publish(node: &Node, socket: &mut Socket, links: &[Link]) -> Result<()> {
+    let found = look(&node.config, socket, links)?;
     let mut view = node.view();
     for port in &found {
         let before = view.offload.iter().find(|p| p.port == port.port);

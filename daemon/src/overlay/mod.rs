@@ -18,7 +18,7 @@ use offramp_kernel::overlay::Choice;
 use offramp_kernel::{Error, Result};
 
 /// As configured.
-fn settings(config: &config::Overlay) -> Result<Settings> {
+pub fn settings(config: &config::Overlay) -> Result<Settings> {
     let config::Overlay { mode, vni, port, device, underlay } = config;
     // Its range was checked with the configuration.
     let vni = Vni::try_from(u64::from(*vni))
@@ -32,6 +32,6 @@ fn settings(config: &config::Overlay) -> Result<Settings> {
     Ok(Settings { mode, device: device.clone(), vni, port: *port, family: *underlay })
 }
 
-fn choice(config: &config::Node) -> Choice {
+pub fn choice(config: &config::Node) -> Choice {
     Choice { uplink: config.uplink.clone(), addresses: config.addresses.clone() }
 }

@@ -29,7 +29,7 @@ impl Reclaim {
             // Whoever holds the lock works on it.
             let Ok(_lock) = node.store.lock(&id, Duration::ZERO) else { continue };
             let Ok(Some(record)) = node.store.read(&id) else { continue };
-            let why = match (record.state, is_dead(node, &record)) {
+            let why = match (record.state, is_dead(&node.store.host(), &record)) {
                 (State::Adding, _) => Some("its ADD died"),
                 (State::Deleting, _) => Some("its DEL did not finish"),
                 (State::Ready, Ok(false)) => None,
@@ -72,7 +72,7 @@ fn has_networks(node: &Node, id: &AttachmentId) -> bool {
 
 /// Dead is what can serve nobody: the kernel takes a veth away with its namespace, and sends a VF's interface home. If
 /// only one of the two is gone, somebody is at work, or it is for CHECK to tell.
-fn is_dead(node: &Node, record: &Record) -> Result<bool, CniError> {
+pub fn is_dead(host: &vf::Host<'_>, record: &Record) -> Result<bool, CniError> {
     let unseen = match Netns::open(&record.netns.path) {
         Ok(netns) if netns.inode() == record.netns.inode => return Ok(false),
         Ok(_) | Err(Error::Netns { gone: true, .. }) => None,
@@ -83,7 +83,7 @@ fn is_dead(node: &Node, record: &Record) -> Result<bool, CniError> {
         let found = link::find(&mut Socket::open()?, name)?;
         return Ok(!found.is_some_and(|l| l.has_mac(mac)));
     }
-    let places = places(node, record)?;
+    let places = places(host, record)?;
     if places.contains(&Place::In(record.netns.inode)) {
         return Ok(false);
     }
@@ -96,13 +96,12 @@ fn is_dead(node: &Node, record: &Record) -> Result<bool, CniError> {
 }
 
 /// Where the netdevs of its VFs are.
-fn places(node: &Node, record: &Record) -> Result<Vec<Place>, CniError> {
+fn places(host: &vf::Host<'_>, record: &Record) -> Result<Vec<Place>, CniError> {
     let moved = record.plan.steps.iter().filter_map(|step| match step {
         Step::MoveVf(moved) => Some(moved.vf.pci),
         _ => None,
     });
-    let host = node.store.host();
-    Ok(moved.map(|pci| vf::place(&host, pci)).collect::<Result<_, _>>()?)
+    Ok(moved.map(|pci| vf::place(host, pci)).collect::<Result<_, _>>()?)
 }
 
 /// Address files of inline networks that no record stands for.

@@ -51,6 +51,8 @@ pub struct Found {
     pub drifted: bool,
     /// It makes itself IPv6 addresses.
     pub autoconf: bool,
+    /// It takes all VNIs of its port (metadata mode).
+    pub external: bool,
     /// A setting that no device of ours has and that cannot be changed, by name.
     pub strange: Option<&'static str>,
 }

@@ -77,7 +77,8 @@ pub struct Node {
 }
 
 /// What carries traffic between nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Underlay {
     /// The uplink's number.
     pub index: u32,

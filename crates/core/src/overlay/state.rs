@@ -13,7 +13,8 @@ use std::net::IpAddr;
 pub const MAIN_TABLE: u32 = 254;
 
 /// A link that a route leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dev {
     /// The VXLAN device.
     Tunnel,
@@ -24,7 +25,8 @@ pub enum Dev {
 }
 
 /// A route of the overlay's protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Route {
     /// Where to.
     pub dst: IpNetwork,
@@ -60,7 +62,7 @@ impl Route {
 }
 
 /// An entry of the VXLAN device's forwarding database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fdb {
     /// Frames to this address; all zero is the default entry.
     pub mac: [u8; 6],
@@ -69,7 +71,7 @@ pub struct Fdb {
 }
 
 /// What the kernel has of the overlay's own. (The device itself: [`super::device::Found`].)
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Actual {
     /// The routes of the overlay's protocol.
     pub routes: Vec<Route>,

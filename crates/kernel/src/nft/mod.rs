@@ -160,6 +160,14 @@ impl<'a> Tables<'a> {
     }
 }
 
+/// All tables of whomever, as `nft -j` prints them, in the calling thread's network namespace.
+///
+/// # Errors
+/// [`NftError`]
+pub fn ruleset() -> Result<Vec<u8>, NftError> {
+    child::run(&["-j", "list", "ruleset"], "", None)
+}
+
 /// Removes both tables: for the daemon's removal from a node.
 ///
 /// # Errors

@@ -124,6 +124,19 @@ fn find(socket: &mut Socket, name: &IfName) -> Result<Option<Found>> {
     }
 }
 
+/// All VXLAN devices, by name.
+pub fn list(socket: &mut Socket) -> Result<Vec<(String, Found)>> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(info(InfoKind::Vxlan, None)); // the kernel's filter
+    socket.dump_map("list VXLAN devices", message::get_link(message), |m| match m {
+        RouteNetlinkMessage::NewLink(message) => {
+            let name = Link::from(message.clone()).name;
+            Some((name, found(message))).filter(|(_, f)| f.kind.as_deref() == Some("vxlan"))
+        }
+        _ => None,
+    })
+}
+
 fn found(message: LinkMessage) -> Found {
     let autoconf = message.attributes.iter().any(|a| match a {
         LinkAttribute::AfSpecUnspec(all) => all.iter().any(makes_addresses),
@@ -162,7 +175,10 @@ fn take(found: &mut Found, setting: InfoVxlan) {
         InfoVxlan::Learning(true) => found.drifted = true,
         InfoVxlan::Ttl(n) | InfoVxlan::Tos(n) if n != 0 => found.drifted = true,
         InfoVxlan::Df(df) if df != VxlanDf::Unset => found.drifted = true,
-        other => found.strange = found.strange.or(strange(&other)),
+        other => {
+            found.external |= other == InfoVxlan::CollectMetadata(true);
+            found.strange = found.strange.or(strange(&other));
+        }
     }
 }
 

@@ -10,7 +10,9 @@ mod underlay;
 mod watch;
 
 pub use apply::{Links, batches};
+pub use device::list as vxlan_devices;
 pub use report::{Changes, Report};
+pub use tables::read as read_tables;
 pub use underlay::{Choice, find as find_underlay};
 pub use watch::{Interest, Monitor};
 

@@ -161,7 +161,7 @@ impl Node {
         let uplink = uplink.ok_or_else(|| passing("the node's uplink is not known, or is down".into()))?;
         let links =
             Socket::open().and_then(|mut s| node_links(&mut s)).map_err(|e| passing(e.to_string()))?;
-        resolve(&uplink, &links, inventory, &crate::eswitch::synced(self))
+        resolve(&uplink, &links, inventory, &crate::eswitch::synced(&self.config))
             .map_err(|why| NoPath { why, passing: false })
     }
 }

@@ -1,0 +1,65 @@
+//! What the NIC could do for tunnels, and does not; or says it does, and does it wrong.
+
+use super::{Facts, Finding, Kind, Offloads, Severity};
+use crate::overlay::Dev;
+
+const OFF: Kind = Kind {
+    id: "tunnel-offload-off",
+    severity: Severity::Warning,
+    means: "the uplink or the tunnel device could leave segmentation or checksums of tunnelled packets to the NIC or \
+            to a later moment, and that is off",
+    docs: "docs/overlay.md",
+};
+const BROKEN: Kind = Kind {
+    id: "checksum-broken",
+    severity: Severity::Fault,
+    means: "a NIC sends wrong checksums, as a test by packets showed: what is sent that way is dropped at its end",
+    docs: "docs/overlay.md",
+};
+
+pub(super) const KINDS: &[Kind] = &[OFF, BROKEN];
+
+/// By which the stack leaves tunnelled packets to the NIC (Documentation/networking/segmentation-offloads.rst).
+const UPLINK: [&str; 2] = ["tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation"];
+/// By which pods' large packets pass the tunnel device whole.
+const TUNNEL: [&str; 4] =
+    ["tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation", "tx-generic-segmentation"];
+
+pub(super) fn check(facts: &Facts) -> Vec<Finding> {
+    off(facts).into_iter().chain(broken(facts)).collect()
+}
+
+fn off(facts: &Facts) -> Option<Finding> {
+    let (offloads, tunnel, uplink) = (facts.offloads.as_ref().ok()?, facts.tunnel()?, facts.uplink()?);
+    // Where no packet is tunnelled nothing is lost.
+    facts.ways()?.routes.iter().find(|r| r.dev == Dev::Tunnel)?;
+    let links = [(uplink.name.as_str(), &UPLINK[..]), (tunnel.name.as_str(), &TUNNEL[..])];
+    let (mut evidence, mut commands) = (Vec::new(), Vec::new());
+    for (link, names) in links {
+        // What the daemon turned off, it did by a test.
+        if facts.told().is_some_and(|told| told.turned_off.contains_key(link)) {
+            continue;
+        }
+        let Some(offloads) = offloads.get(link) else { continue };
+        let off = names.iter().filter(|name| is_needlessly_off(offloads, name));
+        for name in off {
+            evidence.push(format!("{link}: {name} is off, and can be turned on"));
+            commands.push(format!("ethtool -K {link} {name} on"));
+        }
+    }
+    let text = "Tunnelled packets cost more of the CPU than they need to.";
+    let todo = format!("if nobody turned it off for a reason: {}", commands.join("; "));
+    (!evidence.is_empty()).then(|| OFF.found(text, evidence, todo))
+}
+
+fn is_needlessly_off(offloads: &Offloads, name: &str) -> bool {
+    offloads.features.get(name).is_some_and(|f| f.changeable && !f.on)
+}
+
+fn broken(facts: &Facts) -> Option<Finding> {
+    let broken = &facts.told()?.broken_offloads;
+    let text =
+        "An offload of checksums does not work: packets of this node are dropped by those who get them.";
+    let todo = "offrampd status says what the daemon tried against it; a newer driver or firmware of the NIC may cure it";
+    (!broken.is_empty()).then(|| BROKEN.found(text, broken.iter().cloned(), todo))
+}

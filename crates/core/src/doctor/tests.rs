@@ -1,0 +1,76 @@
+use super::*;
+use std::collections::BTreeSet;
+
+/// Of a node of which nothing could be seen.
+fn blind() -> Facts {
+    fn no<T>() -> Look<T> {
+        Err("no".into())
+    }
+    Facts {
+        version: "1".into(),
+        plugin: no(),
+        wanted: no(),
+        daemon: Reply::Unseen("no".into()),
+        conflist: no(),
+        space: no(),
+        records: no(),
+        links: no(),
+        offloads: no(),
+        cpus: no(),
+        overlay: no(),
+        sysctls: no(),
+        returns: no(),
+        nics: no(),
+        filters: no(),
+        representors: no(),
+        rules: no(),
+    }
+}
+
+#[test]
+fn who_sees_nothing_finds_nothing_and_says_so() {
+    assert_eq!(check(&blind()), []);
+    let unseen = blind().unseen();
+    assert_eq!((unseen.len(), unseen[0].as_str()), (16, "the plugin: no"));
+}
+
+#[test]
+fn kinds_have_names_of_their_own() {
+    let mut seen = BTreeSet::new();
+    for kind in kinds() {
+        assert!(kind.id.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", kind.id);
+        assert!(seen.insert(kind.id), "{} is there twice", kind.id);
+        assert!(kind.docs.starts_with("docs/") && !kind.means.contains('|'), "{}", kind.id);
+    }
+}
+
+#[test]
+fn a_daemon_is_missed_where_one_should_be() {
+    let away = Facts { daemon: Reply::Away("connect: no".into()), ..blind() };
+    assert_eq!(check(&away), []);
+    let wanted = Wanted { bridge: "offramp0".parse().unwrap(), nics: Vec::new(), pools: Vec::new() };
+    let found = check(&Facts { wanted: Ok(wanted), ..away });
+    assert_eq!(
+        (found.len(), found[0].id.as_str(), &found[0].evidence),
+        (1, "daemon-away", &vec!["connect: no".into()])
+    );
+}
+
+#[test]
+fn a_problem_of_the_daemon_is_told_once() {
+    let range = Range { subnet: "10.244.1.0/24".parse().unwrap(), used: 203, capacity: 253 };
+    let short = "range 10.244.1.0/24 is at 80%: 50 addresses left";
+    let told = |ranges: Vec<Range>, problems: &[&str]| {
+        let problems = problems.iter().map(ToString::to_string).collect();
+        let told = Told { version: "1".into(), ranges, problems, ..Told::default() };
+        check(&Facts { daemon: Reply::Told(Box::new(told)), ..blind() })
+    };
+    let ids = |found: Vec<Finding>| found.into_iter().map(|f| (f.id, f.evidence)).collect::<Vec<_>>();
+    assert_eq!(told(vec![Range { used: 202, ..range.clone() }], &[]), []);
+    assert_eq!(
+        ids(told(vec![range.clone()], &[short])),
+        [("addresses-short".to_owned(), vec![short.to_owned()])]
+    );
+    let found = told(vec![range], &[short, "bridge: it is gone"]);
+    assert_eq!(ids(found)[1], ("daemon-problem".to_owned(), vec!["bridge: it is gone".to_owned()]));
+}
