@@ -69,3 +69,22 @@ repaired() {
     within 10 is_as_before node-a "$before"
     echo "back after $(($(milliseconds) - start)) ms"
 }
+
+scene_doctor() {
+    section "Somebody's firewall on node-a drops what it does not know; offrampd doctor tells"
+    try "nothing is wrong with node-a" doctor_says 0 'Nothing is wrong.'
+    on node-a nft 'table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }'
+    shows node-a offrampd doctor --config "$WORK/node-a/offrampd.yaml" || true
+    echo
+    try "that is a fault, by the exit code too" doctor_says 1 'FAULT  pod-traffic-dropped'
+    on node-a nft delete table ip filter
+    try "nothing is wrong again" doctor_says 0 'Nothing is wrong.'
+}
+
+# doctor_says CODE TEXT: of node-a.
+doctor_says() {
+    local out code=0
+    out=$(offrampd node-a doctor --config "$WORK/node-a/offrampd.yaml") || code=$?
+    [[ $code == "$1" && $out == *"$2"* ]] || fail "exit code $code: $out"
+    echo "exit code $code"
+}

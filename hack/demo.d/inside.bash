@@ -26,6 +26,7 @@ scene_bandwidth
 scene_looks
 scene_daemon_killed
 scene_repair
+scene_doctor
 scene_delete "$empty"
 [[ -z ${KEEP-} ]] || scene_pods
 closing

@@ -28,7 +28,7 @@ pub(super) const PIECES: &[Piece] = &[
     ("net/sysctls.txt", |s| network::sysctls(s.places.sysctl())),
     ("kernel/version.txt", |_| read(Path::new("/proc/version"))),
     ("kernel/cmdline.txt", |_| read(Path::new("/proc/cmdline"))),
-    ("kernel/modules.txt", |_| read(Path::new("/proc/modules"))),
+    ("kernel/modules.txt", modules),
     ("kernel/cpus.txt", |s| read(&s.places.sysfs().join("devices/system/cpu/online"))),
     ("log/offramp.log", |s| read(&s.store.root().join("offramp.log"))),
 ];
@@ -97,6 +97,11 @@ fn read(path: &Path) -> Content {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).map_err(what)?;
     Ok(bytes)
+}
+
+fn modules(_: &Source<'_>) -> Content {
+    let path = Path::new("/proc/modules");
+    if path.exists() { read(path) } else { Ok("this kernel has no modules\n".into()) }
 }
 
 fn versions(s: &Source<'_>) -> Content {

@@ -10,6 +10,7 @@ mod sriov_claims;
 mod sriov_crash;
 mod sriov_daemon;
 mod sriov_devices;
+mod sriov_doctor;
 mod sriov_eth0;
 mod sriov_faults;
 mod sriov_inline;

@@ -3,6 +3,7 @@
 use crate::ids::{AttachmentId, IfName};
 use crate::net::Family;
 use crate::nic::{Inventory, PciAddr};
+use crate::offload::Device;
 use crate::overlay::{Actual, Underlay};
 use crate::pool::{NicRule, Pool};
 use crate::record::State;
@@ -37,7 +38,7 @@ pub struct Facts {
     /// The links of the host's namespace.
     pub links: Look<Vec<Link>>,
     /// The links' offloads, of those that carry much, by name.
-    pub offloads: Look<BTreeMap<String, Offloads>>,
+    pub offloads: Look<BTreeMap<IfName, Device>>,
     /// How many CPUs are online.
     pub cpus: Look<usize>,
     /// The ways to other nodes.
@@ -122,6 +123,12 @@ impl Facts {
         self.link(self.wanted.as_ref().ok()?.bridge.as_str())
     }
 
+    /// What a link leaves to its hardware, and its queues.
+    pub fn offloads(&self, link: &str) -> Option<&Device> {
+        let all = self.offloads.as_ref().ok()?;
+        all.iter().find(|(name, _)| name.as_str() == link).map(|(_, device)| device)
+    }
+
     /// A setting.
     pub fn sysctl(&self, key: &str) -> Option<&str> {
         self.sysctls.as_ref().ok()?.get(key).map(String::as_str)
@@ -176,10 +183,6 @@ pub struct Told {
     pub lost_peers: Vec<String>,
     /// How full the ranges are that pods' addresses come from.
     pub ranges: Vec<Range>,
-    /// What an offload that was tested is broken: where, and what came of it.
-    pub broken_offloads: Vec<String>,
-    /// What it turned off at a link, with the reason, by the link's name.
-    pub turned_off: BTreeMap<String, String>,
     /// All that it reports as problems.
     pub problems: Vec<String>,
 }
@@ -276,36 +279,6 @@ pub struct Link {
     pub carrier: bool,
     /// Its addresses with their subnets.
     pub addresses: Vec<IpNetwork>,
-}
-
-/// What a link leaves to its hardware.
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Offloads {
-    /// Features by the kernel's names.
-    pub features: BTreeMap<String, Feature>,
-    /// Its queues, where the driver tells.
-    pub queues: Option<Queues>,
-}
-
-/// An offload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Feature {
-    /// It is on.
-    pub on: bool,
-    /// It can be turned on and off.
-    pub changeable: bool,
-}
-
-/// Queues for receiving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Queues {
-    /// How many are in use.
-    pub now: u32,
-    /// How many there could be.
-    pub most: u32,
 }
 
 /// The ways to other nodes.

@@ -219,12 +219,12 @@ fn representors(facts: &Facts) -> Option<Finding> {
 fn queues(facts: &Facts, port: &Port) -> Option<Finding> {
     let name = port.netdev.as_str();
     let cpus = u32::try_from(*facts.cpus.as_ref().ok()?).ok()?;
-    let queues = facts.offloads.as_ref().ok()?.get(name)?.queues?;
-    let could = queues.most.min(cpus);
-    if queues.now >= could || !port.up {
+    let (now, most) = facts.offloads(name)?.channels?.receiving();
+    let could = most.min(cpus);
+    if now >= could || !port.up {
         return None;
     }
-    let evidence = format!("{name} uses {} of {} queues, the node has {cpus} CPUs", queues.now, queues.most);
+    let evidence = format!("{name} uses {now} of {most} queues, the node has {cpus} CPUs");
     let text = format!("The port {name} spreads its packets over fewer CPUs than it could.");
     Some(QUEUES.found(
         text,

@@ -1,6 +1,7 @@
-//! What the NIC could do for tunnels, and does not; or says it does, and does it wrong.
+//! What the NIC could do for tunnels, and does not.
 
-use super::{Facts, Finding, Kind, Offloads, Severity};
+use super::{Facts, Finding, Kind, Severity};
+use crate::offload::Device;
 use crate::overlay::Dev;
 
 const OFF: Kind = Kind {
@@ -10,14 +11,7 @@ const OFF: Kind = Kind {
             to a later moment, and that is off",
     docs: "docs/overlay.md",
 };
-const BROKEN: Kind = Kind {
-    id: "checksum-broken",
-    severity: Severity::Fault,
-    means: "a NIC sends wrong checksums, as a test by packets showed: what is sent that way is dropped at its end",
-    docs: "docs/overlay.md",
-};
-
-pub(super) const KINDS: &[Kind] = &[OFF, BROKEN];
+pub(super) const KINDS: &[Kind] = &[OFF];
 
 /// By which the stack leaves tunnelled packets to the NIC (Documentation/networking/segmentation-offloads.rst).
 const UPLINK: [&str; 2] = ["tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation"];
@@ -26,40 +20,62 @@ const TUNNEL: [&str; 4] =
     ["tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation", "tx-generic-segmentation"];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    off(facts).into_iter().chain(broken(facts)).collect()
+    off(facts).into_iter().collect()
 }
 
 fn off(facts: &Facts) -> Option<Finding> {
-    let (offloads, tunnel, uplink) = (facts.offloads.as_ref().ok()?, facts.tunnel()?, facts.uplink()?);
+    let (tunnel, uplink) = (facts.tunnel()?, facts.uplink()?);
     // Where no packet is tunnelled nothing is lost.
     facts.ways()?.routes.iter().find(|r| r.dev == Dev::Tunnel)?;
     let links = [(uplink.name.as_str(), &UPLINK[..]), (tunnel.name.as_str(), &TUNNEL[..])];
     let (mut evidence, mut commands) = (Vec::new(), Vec::new());
     for (link, names) in links {
-        // What the daemon turned off, it did by a test.
-        if facts.told().is_some_and(|told| told.turned_off.contains_key(link)) {
-            continue;
-        }
-        let Some(offloads) = offloads.get(link) else { continue };
-        let off = names.iter().filter(|name| is_needlessly_off(offloads, name));
-        for name in off {
+        let Some(device) = facts.offloads(link) else { continue };
+        for name in names.iter().filter(|name| is_needlessly_off(device, name)) {
             evidence.push(format!("{link}: {name} is off, and can be turned on"));
             commands.push(format!("ethtool -K {link} {name} on"));
         }
+    }
+    let unknown = tunnel.port.filter(|port| facts.offloads(&uplink.name).is_some_and(|d| !knows(d, *port)));
+    if let Some(port) = unknown {
+        let name = &uplink.name;
+        evidence.push(format!("{name} has a table of VXLAN's UDP ports, and {port} is not in it"));
+        commands.push(format!(
+            "ethtool -K {name} rx-udp_tunnel-port-offload on, and ethtool --show-tunnels {name}"
+        ));
     }
     let text = "Tunnelled packets cost more of the CPU than they need to.";
     let todo = format!("if nobody turned it off for a reason: {}", commands.join("; "));
     (!evidence.is_empty()).then(|| OFF.found(text, evidence, todo))
 }
 
-fn is_needlessly_off(offloads: &Offloads, name: &str) -> bool {
-    offloads.features.get(name).is_some_and(|f| f.changeable && !f.on)
+fn is_needlessly_off(device: &Device, name: &str) -> bool {
+    device.features.get(name).is_some_and(|f| !f.on && !f.fixed)
 }
 
-fn broken(facts: &Facts) -> Option<Finding> {
-    let broken = &facts.told()?.broken_offloads;
-    let text =
-        "An offload of checksums does not work: packets of this node are dropped by those who get them.";
-    let todo = "offrampd status says what the daemon tried against it; a newer driver or firmware of the NIC may cure it";
-    (!broken.is_empty()).then(|| BROKEN.found(text, broken.iter().cloned(), todo))
+/// Whether a NIC that looks into tunnels looks behind this port; one that has no table goes by other means, or not at all.
+fn knows(device: &Device, port: u16) -> bool {
+    let mut tables = device.tunnel_ports.iter().filter(|t| t.types.iter().any(|t| t == "vxlan")).peekable();
+    tables.peek().is_none() || tables.any(|t| t.ports.iter().any(|p| p.port == port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offload::{TunnelPort, TunnelTable};
+
+    #[test]
+    fn a_nic_with_a_table_of_ports_must_have_the_tunnels() {
+        let table = |kind: &str, ports: &[u16]| TunnelTable {
+            types: vec![kind.into()],
+            size: 4,
+            ports: ports.iter().map(|port| TunnelPort { kind: kind.into(), port: *port }).collect(),
+        };
+        let knows =
+            |tables: Vec<TunnelTable>| knows(&Device { tunnel_ports: tables, ..Device::default() }, 4789);
+        assert!(knows(vec![]));
+        assert!(knows(vec![table("geneve", &[])]));
+        assert!(knows(vec![table("vxlan", &[]), table("vxlan", &[8472, 4789])]));
+        assert!(!knows(vec![table("vxlan", &[8472])]));
+    }
 }

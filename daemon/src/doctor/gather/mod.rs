@@ -23,6 +23,7 @@ pub fn gather(places: &Places) -> Facts {
     let told = if let offramp_core::doctor::Reply::Told(told) = &daemon { Some(told.as_ref()) } else { None };
     let links = network::links();
     let overlay = config.clone().and_then(|config| network::overlay(config, told));
+    let nics = nics::nics(&store, places.sysfs());
     let concerned = network::concerned(config.clone().ok(), overlay.as_ref().ok());
     Facts {
         version: crate::VERSION.into(),
@@ -31,15 +32,15 @@ pub fn gather(places: &Places) -> Facts {
         conflist: config.clone().and_then(software::conflist),
         space: state::space(places.state_dir()),
         records: listing.as_ref().map_err(Clone::clone).map(|listing| state::records(&store, listing)),
-        offloads: offloads::read(&concerned),
+        offloads: offloads::read(&concerned, nics.as_ref().ok().map(|n| &n.inventory)),
         cpus: offloads::cpus(places.sysfs()),
         sysctls: network::sysctls(places.sysctl(), &concerned),
         returns: network::returns(config.clone().ok(), overlay.as_ref().ok(), records),
-        nics: nics::nics(&store, places.sysfs()),
         filters: config.clone().and_then(|config| nics::filters(config, places.sysfs(), records)),
         representors: config.and_then(nics::representors),
         rules: network::rules(),
         links,
+        nics,
         overlay,
         daemon,
     }

@@ -27,8 +27,6 @@ fn told(status: &Status) -> Told {
         version: status.node.version.clone(),
         lost_peers: status.overlay.peers.iter().filter_map(|peer| lost(peer, &status.problems)).collect(),
         ranges: status.ranges.iter().map(range).collect(),
-        broken_offloads: Vec::new(),
-        turned_off: Default::default(),
         problems: status.problems.clone(),
     }
 }

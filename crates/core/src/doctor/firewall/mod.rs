@@ -4,7 +4,9 @@ mod ruleset;
 
 use super::{Facts, Finding, Kind, Rules, Severity, some};
 use crate::net::Family;
+use crate::overlay::{Dev, Route};
 use ruleset::{Packet, Ruleset, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 const DROPPED: Kind = Kind {
@@ -55,8 +57,6 @@ fn packets(facts: &Facts) -> Vec<(String, Packet<'_>)> {
             Family::V4 => [192, 0, 2, 254].into(),
             Family::V6 => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfe].into(),
         };
-        let remote =
-            facts.ways().into_iter().flat_map(|w| &w.routes).find(|r| Family::of(r.dst.ip()) == family);
         let from = |from, to, into, out| Packet { from, to, into, out: Some(out), answer: false, port: None };
         if let Some(uplink) = uplink {
             let out = from(pod, outside, bridge, uplink);
@@ -64,16 +64,12 @@ fn packets(facts: &Facts) -> Vec<(String, Packet<'_>)> {
             let back = Packet { answer: true, ..from(outside, pod, uplink, bridge) };
             all.push((format!("answers from the outside to pods ({pods})"), back));
         }
-        for way in [tunnel, uplink].into_iter().flatten() {
-            let Some(remote) = remote.map(|r| nth(r.dst.network(), 10)) else { continue };
-            all.push((
-                format!("from pods ({pods}) to pods of other nodes by {way}"),
-                from(pod, remote, bridge, way),
-            ));
-            all.push((
-                format!("from pods of other nodes by {way} to pods ({pods})"),
-                from(remote, pod, way, bridge),
-            ));
+        for (way, dev) in [(tunnel, Dev::Tunnel), (uplink, Dev::Uplink)] {
+            let leads = |r: &&Route| r.dev == dev && Family::of(r.dst.ip()) == family;
+            let remote = facts.ways().and_then(|ways| ways.routes.iter().find(leads));
+            let (Some(way), Some(remote)) = (way, remote.map(|r| nth(r.dst.network(), 10))) else { continue };
+            all.push((format!("from pods ({pods}) to other nodes' by {way}"), from(pod, remote, bridge, way)));
+            all.push((format!("from other nodes' pods by {way} to pods ({pods})"), from(remote, pod, way, bridge)));
         }
     }
     all
@@ -84,23 +80,30 @@ fn nth(ip: IpAddr, n: u128) -> IpAddr {
     crate::net::from_bits(Family::of(ip), crate::net::to_bits(ip).saturating_add(n))
 }
 
+/// What a chain says of which packets.
+type Judged = BTreeMap<String, Vec<String>>;
+
+fn tell(judged: Judged) -> impl Iterator<Item = String> {
+    judged.into_iter().map(|(chain, packets)| format!("{chain}: {}", packets.join("; ")))
+}
+
 fn pods(facts: &Facts, ruleset: &Ruleset<'_>) -> Vec<Finding> {
-    let (mut dropped, mut unclear) = (Vec::new(), Vec::new());
-    let mut chains = Vec::new();
+    let (mut dropped, mut unclear) = (Judged::new(), Judged::new());
+    let mut chains = BTreeSet::new();
     for (what, packet) in packets(facts) {
         for (chain, verdict) in ruleset.judge(&["prerouting", "forward", "postrouting"], &packet) {
             match verdict {
                 Verdict::Accept => {}
                 Verdict::Drop(why) => {
-                    dropped.push(format!("{what}: {chain}: {why}"));
-                    chains.push(chain);
+                    dropped.entry(format!("{chain}: {why}")).or_default().push(what.clone());
+                    chains.insert(chain);
                 }
-                Verdict::Unclear(why) => unclear.push(format!("{what}: {chain}: {why}")),
+                Verdict::Unclear(why) => {
+                    unclear.entry(format!("{chain}: {why}")).or_default().push(what.clone());
+                }
             }
         }
     }
-    chains.sort();
-    chains.dedup();
     let bridge = facts.bridge().map(|b| b.name.clone()).unwrap_or_default();
     let insert = |chain: &ruleset::ChainName| {
         let ruleset::ChainName { family, table, chain } = chain;
@@ -114,10 +117,10 @@ fn pods(facts: &Facts, ruleset: &Ruleset<'_>) -> Vec<Finding> {
         chains.iter().map(insert).collect::<Vec<_>>().join("; ")
     );
     let text = "Netfilter rules of somebody else drop packets of pods.";
-    let drops = (!dropped.is_empty()).then(|| DROPPED.found(text, some(dropped), todo));
+    let drops = (!dropped.is_empty()).then(|| DROPPED.found(text, some(tell(dropped)), todo));
     let text = "A chain of somebody else may drop packets of pods: whether a rule lets them pass is not clear from here.";
     let todo = "look at the chain: nft list ruleset; whether packets are lost, traffic between pods tells";
-    let doubts = (!unclear.is_empty()).then(|| UNCLEAR.found(text, some(unclear), todo));
+    let doubts = (!unclear.is_empty()).then(|| UNCLEAR.found(text, some(tell(unclear)), todo));
     drops.into_iter().chain(doubts).collect()
 }
 
