@@ -261,7 +261,7 @@ const RULES: &[Fault] = &[
             nft(
                 s,
                 "table inet site { set pods { type ipv4_addr; flags interval; elements = { 10.244.0.0/16 } }
-                 chain raw { type filter hook prerouting priority -300; ip saddr @pods iifname != \"lo\" drop; } }",
+                 chain raw { type filter hook prerouting priority -300; ip saddr @pods iifname != \"lo\" drop; }; }",
             );
         },
         |s| nft(s, "delete table inet site"),
@@ -273,7 +273,7 @@ const RULES: &[Fault] = &[
             nft(
                 s,
                 "table ip site { chain f { type filter hook forward priority 0; policy drop;
-                 ct state established,related accept; meta mark 0x4000 accept; } }",
+                 ct state established,related accept; meta mark 0x4000 accept; }; }",
             );
         },
         |s| nft(s, "delete table ip site"),
@@ -286,7 +286,7 @@ const RULES: &[Fault] = &[
                 s,
                 "table inet firewalld { chain in { type filter hook input priority 10; policy drop;
                  ct state established,related accept; iifname lo accept; tcp dport { 22, 6443 } accept; \
-                 udp dport 8472 accept; } }",
+                 udp dport 8472 accept; }; }",
             );
         },
         |s| nft(s, "delete table inet firewalld"),

@@ -45,8 +45,10 @@ fn tunnel(facts: &Facts) -> Option<Finding> {
     Some(TUNNEL.found(text, evidence, todo))
 }
 
+/// A bridge without ports has the kernel's MTU, and nobody sends by it.
 fn path(facts: &Facts) -> Option<Finding> {
-    let bridge = facts.bridge()?;
+    let (bridge, records) = (facts.bridge()?, facts.records.as_ref().ok()?);
+    records.records.iter().find(|r| r.host_link.is_some() && r.dead != Ok(true))?;
     let carries = |dev: Dev| match dev {
         Dev::Tunnel => facts.tunnel().map(|t| (&t.name, t.mtu)),
         Dev::Uplink => facts.uplink().map(|u| (&u.name, u.mtu)),

@@ -68,8 +68,14 @@ fn packets(facts: &Facts) -> Vec<(String, Packet<'_>)> {
             let leads = |r: &&Route| r.dev == dev && Family::of(r.dst.ip()) == family;
             let remote = facts.ways().and_then(|ways| ways.routes.iter().find(leads));
             let (Some(way), Some(remote)) = (way, remote.map(|r| nth(r.dst.network(), 10))) else { continue };
-            all.push((format!("from pods ({pods}) to other nodes' by {way}"), from(pod, remote, bridge, way)));
-            all.push((format!("from other nodes' pods by {way} to pods ({pods})"), from(remote, pod, way, bridge)));
+            all.push((
+                format!("from pods ({pods}) to other nodes' by {way}"),
+                from(pod, remote, bridge, way),
+            ));
+            all.push((
+                format!("from other nodes' pods by {way} to pods ({pods})"),
+                from(remote, pod, way, bridge),
+            ));
         }
     }
     all
