@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use offramp_ledger::Store;
 use pieces::PIECES;
 use std::fs::OpenOptions;
-use std::io::{Error, Result, Write};
+use std::io::{Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -127,7 +127,7 @@ impl<W: Write> Bundle<W> {
     fn finish(mut self) -> Result<Summary> {
         let contents = std::mem::take(&mut self.contents);
         self.append("contents.txt", contents.as_bytes())?;
-        self.tar.into_inner()?.finish()?.flush().map_err(Error::from)?;
+        self.tar.into_inner()?.finish()?.flush()?;
         Ok(self.summary)
     }
 }
