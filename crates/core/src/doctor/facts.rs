@@ -188,7 +188,7 @@ pub struct Told {
 }
 
 /// A range of addresses.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Range {
     /// The range.

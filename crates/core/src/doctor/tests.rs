@@ -66,11 +66,8 @@ fn a_problem_of_the_daemon_is_told_once() {
         check(&Facts { daemon: Reply::Told(Box::new(told)), ..blind() })
     };
     let ids = |found: Vec<Finding>| found.into_iter().map(|f| (f.id, f.evidence)).collect::<Vec<_>>();
-    assert_eq!(told(vec![Range { used: 202, ..range.clone() }], &[]), []);
-    assert_eq!(
-        ids(told(vec![range.clone()], &[short])),
-        [("addresses-short".to_owned(), vec![short.to_owned()])]
-    );
+    assert_eq!(told(vec![Range { used: 202, ..range }], &[]), []);
+    assert_eq!(ids(told(vec![range], &[short])), [("addresses-short".to_owned(), vec![short.to_owned()])]);
     let found = told(vec![range], &[short, "bridge: it is gone"]);
     assert_eq!(ids(found)[1], ("daemon-problem".to_owned(), vec!["bridge: it is gone".to_owned()]));
 }
