@@ -10,12 +10,12 @@ sriov_tests='test(/(^|::)sriov_/)'
 # Tests that run with netkit too, though in the labs, on kernels without it, they have run with veth: by the beginning of
 # their names. None in which a pod that lives on may ask for its gateway meanwhile: an emulated machine takes so long that it does.
 netkit_too=(
-    bridge::hairpin bridge::ip_masq bridge::isolated bridge::macspoofchk bridge::mtu bridge::port_
+    bridge::hairpin bridge::ip_masq bridge::isolated bridge::macspoofchk bridge::port_
     capabilities::bandwidth
     check::of_inline_mode check::of_node_mode check::of_the_limits
-    daemon_away::del_and daemon_away::what_died
+    daemon_away::what_died
     del::beside del::late del::when
-    first_packet:: gc::of_
+    first_packet::in_node gc::of_node
     node_mode::attaches node_mode::ports
     path:: pod:: redirects::
     skew::a_plugin undo::
