@@ -19,6 +19,7 @@ pub mod pair;
 pub mod peer;
 pub mod plan;
 pub mod pool;
+pub mod probe;
 pub mod queue;
 pub mod record;
 pub mod spec;

@@ -59,6 +59,11 @@ pub enum Request {
     Attachments,
     /// The node's NICs, for the command line.
     Nics,
+    /// Test anew what NICs promise; answered when that is done.
+    Probe {
+        /// First turn on again what was turned off, and leave it so.
+        undo: bool,
+    },
 }
 
 /// See [`Request::Prepare`].
@@ -157,6 +162,11 @@ pub enum Response {
     Nics {
         /// As in `Status`: plugins need not know what a NIC is (`offrampd nics -o json`).
         nics: serde_json::Value,
+    },
+    /// To `Probe`.
+    Probed {
+        /// What was found, as in `Status` (`offrampd probe -o json`).
+        probes: serde_json::Value,
     },
 }
 

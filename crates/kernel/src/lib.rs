@@ -22,6 +22,7 @@ pub mod netns;
 pub mod nft;
 pub mod offload;
 pub mod overlay;
+pub mod probe;
 pub mod queues;
 pub mod random;
 pub mod route;
