@@ -18,6 +18,7 @@ mod nics;
 mod node;
 mod overlay;
 mod pods;
+mod probe;
 mod reclaim;
 mod reconcile;
 mod run;

@@ -9,7 +9,7 @@ use crate::overlay::{Desk, Ways};
 use crate::reclaim::Reclaim;
 use crate::reconcile::{Due, Reconcile, Waker};
 use crate::watch::{self, Api};
-use crate::{devices, server};
+use crate::{devices, probe, server};
 use offramp_core::cni::CniError;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -106,6 +106,7 @@ fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
         let (path, waker) = (path.clone(), waker.clone());
         thread("peers", move || watch::peers_file::run(&path, &waker))?;
     }
+    probe::start(node, thread)?;
     let cleaning = node.clone();
     thread("cleaner", move || crate::cleaner::run(&cleaning))?;
     let watching = node.clone();

@@ -5,6 +5,7 @@ use crate::eswitch::PortOffload;
 use ipnetwork::IpNetwork;
 use offramp_core::lend::Usage;
 use offramp_core::plan::Path;
+use offramp_core::probe::{Kind, Stage, Verdict};
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::State;
 use offramp_core::vf::Claim;
@@ -44,6 +45,9 @@ pub struct Status {
     /// The bridges' ports that are ones of embedded switches in switchdev mode.
     #[serde(default)]
     pub offload: Vec<PortOffload>,
+    /// What was found out about what NICs promise.
+    #[serde(default)]
+    pub probes: ProbeStatus,
     /// What runs regularly.
     pub reconcile: Vec<LoopStatus>,
     /// What the Kubernetes API tells of by itself.
@@ -177,6 +181,58 @@ pub struct PeerStatus {
     pub path: Option<PeerPath>,
     /// Whether kernel state for it is in place.
     pub health: Health,
+}
+
+/// What was found out about what NICs promise.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProbeStatus {
+    /// Of each kind of path that there is.
+    pub kinds: Vec<KindStatus>,
+    /// What is turned off since it was found broken.
+    pub cures: Vec<CureStatus>,
+}
+
+/// A kind of path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KindStatus {
+    /// Which: its way, and the family of the pods' packets.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// By which device packets leave.
+    pub device: IfName,
+    /// How many peers are reached so.
+    pub peers: usize,
+    /// What was asked, in order.
+    pub stages: Vec<StageStatus>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+/// What was asked of a kind of path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// What.
+    pub stage: Stage,
+    /// What it does.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// What is turned off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CureStatus {
+    /// Of which device.
+    pub device: IfName,
+    /// Named as ethtool names them.
+    pub features: Vec<String>,
+    /// What did not arrive.
+    pub why: String,
+    /// In seconds since 1970.
+    pub since: u64,
 }
 
 /// The way to another node.

@@ -1,7 +1,7 @@
 //! The command line's side of the daemon's socket: blocking, a request and its answer.
 
 use crate::nics::Nics;
-use crate::status::Status;
+use crate::status::{ProbeStatus, Status};
 use offramp_core::CniError;
 use offramp_core::cni::error::codes;
 use offramp_core::record::Record;
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// A healthy daemon answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// To test what hardware does takes some seconds, and longer where peers are silent.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +99,17 @@ impl<'a> Client<'a> {
             Response::Nics { nics } => {
                 serde_json::from_value(nics).map_err(|e| ClientError::Protocol(format!("its NICs: {e}")))
             }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What NICs promise, tested now; see [`Request::Probe`].
+    pub fn probe(&self, undo: bool) -> Result<ProbeStatus, ClientError> {
+        let mut connection = self.ask(Request::Probe { undo })?;
+        connection.set_read_timeout(Some(PROBE_TIMEOUT)).map_err(|e| self.io_error(e))?;
+        match self.answer(&mut connection)? {
+            Response::Probed { probes } => serde_json::from_value(probes)
+                .map_err(|e| ClientError::Protocol(format!("what it found: {e}"))),
             other => Err(unexpected(&other)),
         }
     }

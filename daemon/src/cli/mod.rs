@@ -7,6 +7,7 @@ mod explain;
 #[cfg(test)]
 pub mod fixture;
 mod nics;
+mod probe;
 mod queues;
 mod status;
 mod table;
@@ -99,6 +100,19 @@ enum Command {
         /// How to print them; wide lists each VF too: its netdev wherever that is, its pool, who has it
         #[arg(short, long, value_enum, default_value_t)]
         output: WideOutput,
+    },
+    /// Test now whether packets arrive whose checksum or segmentation is left to the hardware
+    ///
+    /// Asks a few peers of each kind of path, and turns off what is broken, as far as offloads.cure allows.
+    Probe {
+        /// First turn on again what was turned off; it stays on until the daemon is started anew or asked to probe
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        daemon: Daemon,
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// List the pods' interfaces
     ///
@@ -286,6 +300,13 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             print(&match output {
                 Output::Json => json(&status),
                 Output::Table => status::render(&status),
+            })
+        }
+        Command::Probe { undo, daemon, output } => {
+            let probes = Client::new(&daemon.socket).probe(undo)?;
+            print(&match output {
+                Output::Json => json(&probes),
+                Output::Table => probe::render(&probes),
             })
         }
         Command::Nics { daemon, output } => {

@@ -1,5 +1,6 @@
 //! `offrampd status` as text.
 
+use super::probe;
 use super::table::{fields, table};
 use super::units::{count, join, plural, span};
 use crate::status::{Health, OverlayStatus, PeerPath, RangeStatus, Status, WatchStatus};
@@ -12,6 +13,7 @@ pub fn render(s: &Status) -> String {
         summary(s),
         ranges(&s.ranges),
         peers(&s.overlay),
+        probe::render(&s.probes),
         silent(s),
         pools(&s.pools),
         queue_pools(&s.queue_pools),

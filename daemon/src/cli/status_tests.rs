@@ -1,6 +1,6 @@
 use super::*;
 use crate::status::{
-    AttachmentCount, BridgeStatus, DeviceStatus, LinkStatus, LoopStatus, NodeStatus, PeerStatus,
+    AttachmentCount, BridgeStatus, DeviceStatus, LinkStatus, LoopStatus, NodeStatus, PeerStatus, ProbeStatus,
 };
 use offramp_core::Mtu;
 use offramp_core::plan::Path;
@@ -62,6 +62,7 @@ fn status() -> Status {
         queue_pools: Vec::new(),
         queues: Vec::new(),
         offload: Vec::new(),
+        probes: ProbeStatus::default(),
         reconcile: vec![
             LoopStatus { name: "overlay".into(), last_run: Some(8248), repairs: 2, health: Health::Ok },
             LoopStatus {

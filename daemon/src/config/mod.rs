@@ -5,6 +5,7 @@ mod cni;
 mod fault;
 mod networks;
 mod nics;
+mod offloads;
 pub mod peers;
 mod pools;
 mod raw;
@@ -16,6 +17,7 @@ pub use cni::{Cni, CniVersion};
 pub use fault::{Fault, FileError};
 pub use networks::{Networks, Source as NetworkSource};
 pub use nics::EmbeddedSwitch;
+pub use offloads::Offloads;
 pub use source::range;
 
 use ipnetwork::IpNetwork;
@@ -70,6 +72,8 @@ pub struct Config {
     pub networks: Networks,
     /// What the NICs are told of bridges.
     pub embedded_switch: EmbeddedSwitch,
+    /// What is done about what NICs promise.
+    pub offloads: Offloads,
 }
 
 /// This node.

@@ -2,6 +2,7 @@
 
 use super::networks::RawNetworks;
 use super::nics::{RawEmbeddedSwitch, RawNic};
+use super::offloads::RawOffloads;
 use super::pools::RawPool;
 use super::yaml::Text;
 use serde::Deserialize;
@@ -26,6 +27,7 @@ pub(super) struct Root {
     pub nics: Option<Vec<RawNic>>,
     pub embedded_switch: Option<RawEmbeddedSwitch>,
     pub networks: Option<RawNetworks>,
+    pub offloads: Option<RawOffloads>,
 }
 
 #[derive(Debug, Default, Deserialize)]

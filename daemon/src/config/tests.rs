@@ -59,7 +59,8 @@ fn unknown_keys_wrong_shapes_and_duplicates_are_placed() {
     assert_eq!(
         only_fault("overlays: {}\n"),
         "line 2, column 1: overlays: unknown field `overlays`, expected one of node, cluster, bridge, path, overlay, \
-         masquerade, paths, cni, http, log, reconcile, reclaim, kubelet, pools, nics, embeddedSwitch, networks"
+         masquerade, paths, cni, http, log, reconcile, reclaim, kubelet, pools, nics, embeddedSwitch, networks, \
+         offloads"
     );
     assert!(only_fault("log:\n  level: info\n  level: debug\n").starts_with("line 4, column 3: log"));
     assert!(only_fault("log: info\n").starts_with("line 2, column 6: log: "));

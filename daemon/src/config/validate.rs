@@ -43,6 +43,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         nics,
         embedded_switch,
         networks,
+        offloads,
     } = raw;
     let (cluster, bridge) = (cluster.unwrap_or_default(), bridge.unwrap_or_default());
     let overlay = overlay.unwrap_or_default();
@@ -68,6 +69,7 @@ pub(super) fn config(raw: raw::Root, hostname: &str) -> Result<Config, Vec<Fault
         queue_pools,
         nics: super::nics::nics(&mut check, &nics.unwrap_or_default()),
         embedded_switch: super::nics::embedded_switch(&mut check, &embedded_switch.unwrap_or_default()),
+        offloads: super::offloads::offloads(&mut check, &offloads.unwrap_or_default()),
         networks: super::networks::networks(&mut check, &networks.unwrap_or_default(), &source),
         source,
         node,

@@ -302,6 +302,10 @@ fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Uni
     let mut order = Order { node: nobody, peers: Peers::default(), look: true };
     let outcome = Ways::new(&config)?.execute(&mut order);
     outcome.repairs.map_err(CniError::internal)?;
+    let on_again = crate::probe::put_back(node)?;
+    if on_again > 0 {
+        tell("turned on again what was turned off of the uplink's features");
+    }
     nft::drop_tables()?;
     tell("removed the ways to other nodes and the nftables tables");
     let bridge = &node.config.bridge.name;

@@ -1,6 +1,7 @@
 //! What Prometheus is told. Names follow <https://prometheus.io/docs/practices/naming/>.
 
 mod labels;
+mod probe;
 
 pub use labels::{Fate, Message, Outcome, PeerState};
 
@@ -13,6 +14,7 @@ use labels::{
 use offramp_core::IfName;
 use offramp_core::lend::{Refusal, Usage};
 use offramp_core::plan::Path;
+use probe::ProbeMetrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -47,6 +49,7 @@ pub struct Metrics {
     cleanings: Family<OutcomeLabel, Counter>,
     cleaning_time: Histogram,
     api: ApiMetrics,
+    probes: ProbeMetrics,
 }
 
 /// Of what the Kubernetes API tells, and is told.
@@ -103,6 +106,7 @@ impl Metrics {
             cleanings: Family::default(),
             cleaning_time: seconds(),
             api: ApiMetrics::default(),
+            probes: ProbeMetrics::default(),
         };
         metrics.register_all();
         metrics
@@ -130,6 +134,7 @@ impl Metrics {
             cleanings,
             cleaning_time,
             api,
+            probes,
         } = self;
         r.register("attachments", "Attachments on this node", attachments.clone());
         r.register("ipam_addresses", "Addresses of a range, used and in all", addresses.clone());
@@ -158,6 +163,7 @@ impl Metrics {
         let help = "Time of one attempt to clean a VF";
         r.register_with_unit("vf_cleaning", help, Unit::Seconds, cleaning_time.clone());
         api.register(r);
+        probes.register(r);
     }
 
     /// An ADD ended; `time` from the plugin's start, for those that succeeded.

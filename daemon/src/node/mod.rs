@@ -74,6 +74,8 @@ pub struct Node {
     pub definitions: Definitions,
     /// The pools that kubelet lends.
     pub devices: Devices,
+    /// What is known of what NICs promise.
+    pub probes: crate::probe::Probes,
     claims: Mutex<Claims>,
     looks: tokio::sync::watch::Sender<()>,
     published: AtomicBool,
@@ -184,6 +186,7 @@ impl Node {
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
             devices: Devices::new(&config),
+            probes: crate::probe::Probes::default(),
             pods: Pods::default(),
             outbox: Outbox::new(matches!(config.source, Source::Kubernetes(_)), metrics.clone()),
             metrics,

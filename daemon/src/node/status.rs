@@ -66,6 +66,7 @@ impl Node {
             queue_pools,
             queues,
             offload: view.offload.clone(),
+            probes: self.probes.found(),
             reconcile: loops.collect(),
             watches,
             problems,
@@ -114,6 +115,7 @@ impl Node {
 
     /// What an operator should look at, besides ranges that run short.
     fn problems(&self) -> Vec<String> {
+        let broken = self.broken_promises();
         let watches = self.watches();
         let watches = watches.into_iter().filter_map(|watch| match watch.health {
             Health::Failed { reason } => Some(reason),
@@ -141,6 +143,7 @@ impl Node {
             .chain(cut_off)
             .chain(unknown)
             .chain(slow)
+            .chain(broken)
             .collect()
     }
 
@@ -192,6 +195,7 @@ impl Probe for NodeProbe {
         metrics.set_attachments(&status.attachments);
         metrics.set_vfs(&status.pools);
         metrics.set_queues(&status.queue_pools);
+        metrics.set_probes(&status.probes);
         let report = self.0.view().nic_report.clone();
         metrics.set_nic_ports(report.as_ruled, report.otherwise);
         metrics.set_ranges(&status.ranges);

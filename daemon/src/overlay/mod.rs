@@ -4,11 +4,13 @@
 mod desk;
 mod report;
 mod scout;
+mod targets;
 mod ways;
 
 pub use desk::{Desk, Order};
 pub use report::Seen;
 pub use scout::Scout;
+pub use targets::{Links, Target};
 pub use ways::Ways;
 
 use crate::config::{self, OverlayMode};

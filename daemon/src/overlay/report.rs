@@ -23,12 +23,13 @@ pub fn fault(report: &Report) -> Option<String> {
 /// anybody asks.
 #[derive(Debug)]
 pub struct Seen {
-    settings: Settings,
-    node: Node,
+    pub(super) settings: Settings,
+    pub(super) node: Node,
     /// Or why there is none.
-    underlay: Result<Underlay, String>,
-    tunnel: bool,
-    peers: Peers,
+    pub(super) underlay: Result<Underlay, String>,
+    /// The tunnel device's number.
+    pub(super) tunnel: Option<u32>,
+    pub(super) peers: Peers,
 }
 
 impl Seen {
@@ -40,7 +41,7 @@ impl Seen {
             settings: settings.clone(),
             node: node.clone(),
             underlay: report.underlay.clone().ok_or_else(why),
-            tunnel: report.tunnel.is_some(),
+            tunnel: report.tunnel,
             peers,
         }
     }
@@ -64,7 +65,7 @@ impl Seen {
         OverlayStatus { mode: mode.into(), device: self.device(), peers: all.chain(refused).collect() }
     }
 
-    fn ways(&self, peer: &Peer) -> Vec<Way> {
+    pub(super) fn ways(&self, peer: &Peer) -> Vec<Way> {
         match &self.underlay {
             Ok(underlay) => paths(&self.settings, &self.node, underlay, peer),
             Err(_) if self.settings.mode == Mode::None => Vec::new(),
@@ -76,7 +77,7 @@ impl Seen {
     }
 
     fn device(&self) -> Option<DeviceStatus> {
-        let underlay = self.underlay.as_ref().ok().filter(|_| self.tunnel)?;
+        let underlay = self.underlay.as_ref().ok().filter(|_| self.tunnel.is_some())?;
         Some(DeviceStatus {
             name: self.settings.device.clone(),
             vni: self.settings.vni.get(),

@@ -90,6 +90,7 @@ impl Ways {
         let outcome = self.execute(order);
         node.view().overlay = Some(Arc::new(outcome.seen));
         node.ran("overlay", outcome.repairs);
+        node.probes.ring();
     }
 
     /// Until there is an order, or something was changed.

@@ -24,10 +24,10 @@ pub struct Status {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What `kubectl describe pod` is to show.
+/// What `kubectl describe` is to show of a pod, or of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Whose; its UID is that in the API, or empty.
+    /// Whose; its UID is that in the API, or empty. The node has a namespace for its events too.
     pub pod: PodRef,
     /// What.
     pub kind: Kind,
@@ -44,6 +44,8 @@ pub enum Kind {
     NoDevice,
     /// The pod got less than it would have liked.
     Fallback,
+    /// Of the node, not of a pod: a feature of a device is broken, and was turned off.
+    TurnedOff,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
         match self {
             Self::Refused | Self::NoDevice => "OfframpRefused",
             Self::Fallback => "OfframpFallback",
+            Self::TurnedOff => "OfframpOffloadTurnedOff",
         }
     }
 }

@@ -128,6 +128,12 @@ fn answer(
                 .map_err(|e| CniError::internal(format!("encode the NICs: {e}")))?;
             return Ok(vec![Response::Nics { nics }]);
         }
+        Request::Probe { undo } => {
+            let probes = node.probe_now(undo)?;
+            let probes = serde_json::to_value(probes)
+                .map_err(|e| CniError::internal(format!("encode what was found: {e}")))?;
+            return Ok(vec![Response::Probed { probes }]);
+        }
         Request::Attachments => {
             let listing = node.store.list()?;
             let unreadable = listing.unreadable.iter().map(ToString::to_string).collect();

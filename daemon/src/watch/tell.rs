@@ -108,6 +108,7 @@ async fn write_event(api: &Api, node: &Node, event: &Event) -> Option<kube::Resu
     };
     let now = Some(Time(k8s_openapi::jiff::Timestamp::now()));
     let Event { pod, kind, message: _ } = event;
+    let of_node = *kind == Kind::TurnedOff;
     let object = ApiEvent {
         metadata: ObjectMeta {
             name: Some(format!("{:.200}.{:016x}", pod.name, random())),
@@ -116,14 +117,14 @@ async fn write_event(api: &Api, node: &Node, event: &Event) -> Option<kube::Resu
         },
         involved_object: ObjectReference {
             api_version: Some("v1".into()),
-            kind: Some("Pod".into()),
-            namespace: Some(pod.namespace.clone()),
+            kind: Some(if of_node { "Node" } else { "Pod" }.into()),
+            namespace: Some(pod.namespace.clone()).filter(|_| !of_node),
             name: Some(pod.name.clone()),
             uid: Some(pod.uid.clone()).filter(|uid| !uid.is_empty()),
             ..ObjectReference::default()
         },
         type_: Some(match kind {
-            Kind::Refused | Kind::NoDevice => "Warning".into(),
+            Kind::Refused | Kind::NoDevice | Kind::TurnedOff => "Warning".into(),
             Kind::Fallback => "Normal".into(),
         }),
         reason: Some(kind.reason().into()),

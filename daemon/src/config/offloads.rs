@@ -1,0 +1,38 @@
+//! The section `offloads`: as written, and as meant.
+
+use super::yaml::{Checker, Text, boolean, number, one_of};
+use offramp_core::probe::Cure;
+use serde::Deserialize;
+
+/// Beside that of health and metrics.
+const DEFAULT_PORT: u16 = 9811;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct RawOffloads {
+    probe: Option<Text>,
+    cure: Option<Text>,
+    port: Option<Text>,
+}
+
+/// What is done about what NICs promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offloads {
+    /// Whether it is tested, and peers' questions are answered.
+    pub probe: bool,
+    /// What may be turned off if it is broken.
+    pub cure: Cure,
+    /// Where peers answer questions, UDP and TCP; the same on all nodes.
+    pub port: u16,
+}
+
+pub(super) fn offloads(check: &mut Checker, raw: &RawOffloads) -> Offloads {
+    let RawOffloads { probe, cure, port } = raw;
+    let cures = [("none", Cure::None), ("tunnel", Cure::Tunnel), ("any", Cure::Any)];
+    let port = check.opt("offloads.port", port.as_ref(), number(1, 65535));
+    Offloads {
+        probe: check.opt("offloads.probe", probe.as_ref(), boolean).unwrap_or(true),
+        cure: check.opt("offloads.cure", cure.as_ref(), one_of(&cures)).unwrap_or(Cure::Tunnel),
+        port: port.and_then(|n| u16::try_from(n).ok()).unwrap_or(DEFAULT_PORT),
+    }
+}
