@@ -2,8 +2,8 @@
 
 use crate::pair::Pair;
 use crate::pods::{Ips, Pods};
+use crate::sriov_verdicts::found;
 use offramp_tests::traffic::{at, tcp};
-use offramp_tests::until;
 use serde_json::json;
 
 #[test]
@@ -23,10 +23,11 @@ fn over_direct_routes_all_reach_all() {
 #[test]
 fn over_vxlan_all_reach_all() {
     let pair = Pair::new("vxlan", "nic0");
-    let _daemon = pair.daemon(json!({"overlay": {"mode": "vxlan"}}));
+    let daemon = pair.daemon(json!({"overlay": {"mode": "vxlan"}, "offloads": {"probe": true}}));
     // igb fills in wrong inner checksums: TCP would stall in its tunnel, whatever the pods are made of.
-    until("the tunnel is made", || pair.node.link("offramp-vxlan").is_some());
-    pair.node.run("ethtool -K offramp-vxlan tx-checksum-ip-generic off");
+    let probes = found(&daemon, "works");
+    assert_eq!(probes["cures"][0]["features"], json!(["tx-checksum-ip-generic"]), "{probes}");
+    pair.meet("cured");
     let pods = pair.pods(82);
     pods.all_reach_all();
     pods.largest_packets_pass(1450);

@@ -1,0 +1,8 @@
+//! Two nodes test what the wire between them does to packets. What they do about a NIC that breaks its promise is tried with
+//! real ones in VMs too (`sriov_wired`).
+#![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
+
+mod broken;
+mod cable;
+mod nodes;
+mod sound;
