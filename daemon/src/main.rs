@@ -16,6 +16,7 @@ mod metrics;
 mod networks;
 mod nics;
 mod node;
+mod offloads;
 mod overlay;
 mod pods;
 mod probe;
@@ -41,6 +42,10 @@ const SOCKET_NAME: &str = "offrampd.sock";
 const DEFAULT_KUBELET_DIR: &str = "/var/lib/kubelet";
 /// Where a runtime finds files of the Container Device Interface that are made at run time.
 const DEFAULT_CDI_DIR: &str = "/var/run/cdi";
+/// The tunnel device, unless configured.
+const DEFAULT_VXLAN: &str = "offramp-vxlan";
+/// The pods' bridge, unless configured.
+const DEFAULT_BRIDGE: &str = "offramp0";
 /// Of health and metrics.
 const DEFAULT_HTTP_PORT: u16 = 9810;
 /// What `--version` and the status say.

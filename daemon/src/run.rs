@@ -127,6 +127,8 @@ fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
             watching.nics.look(&watching);
         }
     })?;
+    let offloading = node.clone();
+    thread("offloads", move || offloading.offloads.run(&offloading))?;
     let reclaiming = node.clone();
     thread("reclaim", move || {
         let mut reclaim = Reclaim::default();

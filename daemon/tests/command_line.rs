@@ -70,3 +70,37 @@ fn without_a_daemon_it_says_what_to_do() {
         "{told}"
     );
 }
+
+#[test]
+fn nics_come_from_the_kernel_when_the_daemon_is_away() {
+    assert!(std::env::var_os("OFFRAMP_LAB").is_some(), "this test changes the network: run it by hack/lab");
+    let ip =
+        |line: &str| assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "{line}");
+    ip("link add offramp-vxlan type vxlan id 7 dstport 4789");
+    ip("link add v0 type veth peer name v1");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("offrampd.sock");
+    let nics = |more: &[&str]| {
+        let out = offrampd(&[&["nics", "--socket", socket.to_str().unwrap()], more].concat());
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, table, told) = nics(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("this is from the kernel"), "{told}");
+    assert!(table.contains("\nofframp-vxlan  vxlan  "), "{table}");
+    assert!(!table.contains("v0"), "{table}");
+    let (_, wide, _) = nics(&["-o", "wide"]);
+    assert!(wide.contains("\nvxlan            there"), "{wide}");
+    let (_, one, _) = nics(&["offramp-vxlan"]);
+    assert!(one.starts_with("Device        offramp-vxlan (vxlan)\n"), "{one}");
+    assert!(one.contains("\n  tx-checksum-ip-generic  on\n"), "{one}");
+    let (_, json, _) = nics(&["offramp-vxlan", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["offload"]["devices"].as_object().unwrap().len(), 1);
+    let (code, _, told) = nics(&["v0"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        told.ends_with("this node has no NIC \"v0\"; `offrampd nics` lists them, and what is on them\n"),
+        "{told}"
+    );
+}

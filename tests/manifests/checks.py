@@ -205,6 +205,12 @@ def requests():
     yield "a node's extended resource", True, *n, NODE, changed(NODE, status__allocatable={"x/y": "1"}), {}
     yield "a node's addresses removed", True, *n, NODE, changed(NODE, status__addresses=None), {}
     yield "a node's label", True, *n, NODE, changed(NODE, metadata__labels={"zone": "2"}), {}
+    own_label = changed(NODE, metadata__labels={"zone": "1", "offload.offramp.dev/tso": "true"})
+    yield "a label of ours on its node", False, *n, NODE, own_label, {}
+    yield "a label of ours taken from its node", False, *n, own_label, NODE, {}
+    yield "a label of ours on another node", True, *n, NODE, own_label, other
+    yield "a node's label removed", True, *n, own_label, changed(own_label, metadata__labels={"offload.offramp.dev/tso": "true"}), {}
+    yield "a label of ours on a pod", True, *p, POD, changed(POD, metadata__labels={"app": "x", "offload.offramp.dev/tso": "true"}), {}
     yield "a node's other annotation", True, *n, NODE, annotated(NODE, x="2"), {}
     yield "a node's other annotation removed", True, *n, NODE, changed(NODE, metadata__annotations={}), {}
     yield "a node's finalizer", True, *n, NODE, changed(NODE, metadata__finalizers=["f"]), {}

@@ -7,6 +7,7 @@ mod explain;
 #[cfg(test)]
 pub mod fixture;
 mod nics;
+mod offloads;
 mod probe;
 mod queues;
 mod status;
@@ -91,13 +92,17 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// List the node's NICs and how many VFs they have
+    /// List the node's NICs, how many VFs they have, and what they can take off the CPU
     ///
     /// Without the daemon this comes from the kernel, and from the claims on disk.
     Nics {
+        /// Show one in full: a netdev's name, or a port's DEVICE
+        #[arg(value_name = "NIC")]
+        nic: Option<String>,
         #[command(flatten)]
         daemon: Daemon,
-        /// How to print them; wide lists each VF too: its netdev wherever that is, its pool, who has it
+        /// How to print them; wide lists each VF too: its netdev wherever that is, its pool, who has it; and what the
+        /// kernel can do
         #[arg(short, long, value_enum, default_value_t)]
         output: WideOutput,
     },
@@ -259,6 +264,9 @@ pub enum CliError {
         /// Why not.
         source: std::io::Error,
     },
+    /// `nics` found nothing.
+    #[error("this node has no NIC {0:?}; `offrampd nics` lists them, and what is on them")]
+    NoNic(String),
     /// `explain` found nothing.
     #[error("no attachment on this node matches {0}; `offrampd attachments` lists them all")]
     NotFound(explain::Target),
@@ -309,12 +317,16 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
                 Output::Table => probe::render(&probes),
             })
         }
-        Command::Nics { daemon, output } => {
-            let nics = nics::fetch(&daemon.socket)?;
-            print(&match output {
-                WideOutput::Json => json(&nics),
-                WideOutput::Table => nics::render(&nics, false),
-                WideOutput::Wide => nics::render(&nics, true),
+        Command::Nics { nic, daemon, output } => {
+            let mut nics = nics::fetch(&daemon.socket)?;
+            if let Some(name) = &nic {
+                nics = nics.only(name).ok_or_else(|| CliError::NoNic(name.clone()))?;
+            }
+            print(&match (output, nic) {
+                (WideOutput::Json, _) => json(&nics),
+                (_, Some(_)) => nics::render_one(&nics),
+                (WideOutput::Table, None) => nics::render(&nics, false),
+                (WideOutput::Wide, None) => nics::render(&nics, true),
             })
         }
         Command::Attachments { daemon, output } => {

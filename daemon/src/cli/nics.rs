@@ -4,8 +4,11 @@ use super::CliError;
 use super::client::Client;
 use super::table::table;
 use crate::nics::Nics;
+use crate::offloads;
+use offramp_core::ids::IfName;
 use offramp_core::lend::PoolQueue;
 use offramp_core::nic::{Port, Vf, VfNetdev};
+use offramp_kernel::offload::abilities;
 use offramp_kernel::sysfs::{Sysfs, read};
 use offramp_ledger::Store;
 use std::fmt::Display;
@@ -24,16 +27,39 @@ pub fn fetch(socket: &Path) -> Result<Nics, CliError> {
             };
             let why = why.lines().next().unwrap_or_default();
             eprintln!("offrampd: {why}; this is from the kernel, and the claims in {}/vfs", dir.display());
-            Ok(Nics::new(inventory, &Store::at(dir), &[]))
+            let ours: Vec<IfName> =
+                [crate::DEFAULT_VXLAN, crate::DEFAULT_BRIDGE].iter().filter_map(|n| n.parse().ok()).collect();
+            // That some of it cannot be read is no reason to show nothing.
+            let offload = offloads::read(&inventory, &ours, abilities())
+                .inspect_err(|e| eprintln!("offrampd: {e}"))
+                .unwrap_or_default();
+            Ok(Nics::new(inventory, offload, &Store::at(dir), &[]))
         }
         Err(client) => Err(client.into()),
     }
 }
 
-/// The table of ports, and if `wide` that of VFs.
+/// The tables of ports and of offloads; if `wide` those of VFs, of what the kernel can do, and of embedded switches.
 pub fn render(nics: &Nics, wide: bool) -> String {
+    let mut parts = ports(nics, wide);
+    parts.push(super::offloads::summary(&nics.offload));
+    if wide {
+        parts.push(super::offloads::wide(&nics.offload));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
+}
+
+/// One of them in full: [`Nics::only`].
+pub fn render_one(nics: &Nics) -> String {
+    let mut parts = if nics.inventory.ports.is_empty() { Vec::new() } else { ports(nics, true) };
+    parts.extend(nics.offload.devices.iter().map(|(name, device)| super::offloads::device(name, device)));
+    parts.join("\n")
+}
+
+fn ports(nics: &Nics, wide: bool) -> Vec<String> {
     if nics.inventory.ports.is_empty() {
-        return "This node has no NIC.\n".into();
+        return vec!["This node has no NIC.\n".into()];
     }
     let headings = [
         "PORT",
@@ -51,7 +77,7 @@ pub fn render(nics: &Nics, wide: bool) -> String {
         "CONTROLLER",
     ];
     let rows: Vec<_> = nics.inventory.ports.iter().map(|port| port_row(port, nics)).collect();
-    let mut text = table("", headings, &rows);
+    let mut tables = vec![table("", headings, &rows)];
     if wide {
         let headings = [
             "VF",
@@ -67,17 +93,16 @@ pub fn render(nics: &Nics, wide: bool) -> String {
             "STATE",
         ];
         let rows: Vec<_> = nics.inventory.vfs().map(|(port, vf)| vf_row(port, vf, nics)).collect();
-        text += "\n";
-        text += &if rows.is_empty() { "No port has VFs.\n".into() } else { table("", headings, &rows) };
+        let none = || "No port has VFs.\n".into();
+        tables.push(if rows.is_empty() { none() } else { table("", headings, &rows) });
         if !nics.queues.is_empty() {
             let row =
                 |q: &PoolQueue| [q.queue.to_string(), q.nic.to_string(), q.pool.to_string(), q.state.clone()];
             let rows: Vec<_> = nics.queues.iter().map(row).collect();
-            text += "\n";
-            text += &table("", ["QUEUE", "PORT", "POOL", "STATE"], &rows);
+            tables.push(table("", ["QUEUE", "PORT", "POOL", "STATE"], &rows));
         }
     }
-    text
+    tables
 }
 
 fn port_row(port: &Port, nics: &Nics) -> [String; 13] {

@@ -115,11 +115,18 @@ pub struct Kubernetes {
     pub api_server: Option<http::Uri>,
     /// How long pods cannot be served before the Node is called unavailable.
     pub unavailable_after: Duration,
+    /// Whether the Node gets labels that say what it can offload.
+    pub node_labels: bool,
 }
 
 impl Default for Kubernetes {
     fn default() -> Self {
-        Self { kubeconfig: None, api_server: None, unavailable_after: Duration::from_secs(60) }
+        Self {
+            kubeconfig: None,
+            api_server: None,
+            unavailable_after: Duration::from_secs(60),
+            node_labels: false,
+        }
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) struct Kubernetes {
     pub kubeconfig: Option<Text>,
     pub api_server: Option<Text>,
     pub unavailable_after: Option<Text>,
+    pub node_labels: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,7 +1,7 @@
 //! `cluster`: where the cluster's state comes from.
 
 use super::raw;
-use super::yaml::{Checker, Text, duration, one_of};
+use super::yaml::{Checker, Text, boolean, duration, one_of};
 use super::{Kubernetes, Source, Standalone};
 use ipnetwork::IpNetwork;
 use offramp_core::ipam::Range;
@@ -34,8 +34,9 @@ pub(super) fn source(check: &mut Checker, raw: &raw::Cluster) -> Source {
         }
         return Source::Kubernetes(self::kubernetes(check, kubernetes.as_ref()));
     }
-    if let Some(raw::Kubernetes { kubeconfig, api_server, unavailable_after }) = kubernetes {
-        let text = kubeconfig.as_ref().or(api_server.as_ref()).or(unavailable_after.as_ref());
+    if let Some(raw::Kubernetes { kubeconfig, api_server, unavailable_after, node_labels }) = kubernetes {
+        let text = kubeconfig.as_ref().or(api_server.as_ref());
+        let text = text.or(unavailable_after.as_ref()).or(node_labels.as_ref());
         check.fault("cluster.kubernetes", text, "it is allowed with source kubernetes only");
     }
     Source::Standalone(Standalone {
@@ -51,13 +52,17 @@ pub(super) fn cluster_cidrs(check: &mut Checker, raw: &raw::Cluster) -> Option<V
 
 fn kubernetes(check: &mut Checker, raw: Option<&raw::Kubernetes>) -> Kubernetes {
     let default = Kubernetes::default();
-    let Some(raw::Kubernetes { kubeconfig, api_server, unavailable_after }) = raw else { return default };
+    let Some(raw::Kubernetes { kubeconfig, api_server, unavailable_after, node_labels }) = raw else {
+        return default;
+    };
+    let labels = check.opt("cluster.kubernetes.nodeLabels", node_labels.as_ref(), boolean);
     let bounds = duration(Duration::from_millis(100), Duration::from_hours(24));
     let after = check.opt("cluster.kubernetes.unavailableAfter", unavailable_after.as_ref(), bounds);
     Kubernetes {
         kubeconfig: check.opt("cluster.kubernetes.kubeconfig", kubeconfig.as_ref(), absolute),
         api_server: check.opt("cluster.kubernetes.apiServer", api_server.as_ref(), url),
         unavailable_after: after.unwrap_or(default.unavailable_after),
+        node_labels: labels.unwrap_or(default.node_labels),
     }
 }
 

@@ -198,10 +198,10 @@ fn files_that_cannot_be_used_are_named() {
 fn kubernetes_tells_what_standalone_is_told_here() {
     let config = |text: &str| Config::parse(&format!("cluster:\n  source: kubernetes\n{text}"), "n");
     assert_eq!(config("").unwrap().source, Source::Kubernetes(Kubernetes::default()));
-    let text = "  kubernetes: {kubeconfig: /etc/k, apiServer: \"https://[2001:db8::10]:6443\", unavailableAfter: 2m}\n";
+    let text = "  kubernetes: {kubeconfig: /etc/k, apiServer: \"https://[2001:db8::10]:6443\", unavailableAfter: 2m, nodeLabels: true}\n";
     let Source::Kubernetes(kubernetes) = config(text).unwrap().source else { panic!("kubernetes") };
     assert_eq!(kubernetes.api_server.unwrap().to_string(), "https://[2001:db8::10]:6443/");
-    assert_eq!(kubernetes.unavailable_after, Duration::from_mins(2));
+    assert_eq!((kubernetes.unavailable_after, kubernetes.node_labels), (Duration::from_mins(2), true));
     let faults =
         config("  podCIDRs: [10.244.1.0/24]\n  peersFile: /p\n  kubernetes: {apiServer: 192.0.2.1}\n")
             .unwrap_err();

@@ -124,7 +124,9 @@ fn bridge(check: &mut Checker, raw: &raw::Bridge, source: &Source) -> Bridge {
         Mtu::try_from(mtu).map(Some).map_err(|e| e.to_string())
     });
     Bridge {
-        name: check.opt("bridge.name", name.as_ref(), device).unwrap_or_else(|| constant("offramp0")),
+        name: check
+            .opt("bridge.name", name.as_ref(), device)
+            .unwrap_or_else(|| constant(crate::DEFAULT_BRIDGE)),
         mtu: parsed.flatten(),
         hairpin: check.opt("bridge.hairpin", hairpin.as_ref(), boolean).unwrap_or(true),
     }
@@ -152,7 +154,7 @@ fn overlay(check: &mut Checker, raw: &raw::Overlay, node: &Node, source: &Source
         port: port.and_then(|n| u16::try_from(n).ok()).unwrap_or(4789),
         device: check
             .opt("overlay.device", name.as_ref(), device)
-            .unwrap_or_else(|| constant("offramp-vxlan")),
+            .unwrap_or_else(|| constant(crate::DEFAULT_VXLAN)),
         underlay: check.opt("overlay.underlay", underlay.as_ref(), one_of(&families)).flatten(),
     };
     families_fit(check, raw, &overlay, node, source);

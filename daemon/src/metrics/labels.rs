@@ -49,6 +49,15 @@ words! {
     }
 }
 words! {
+    /// Queues of a netdev.
+    pub(super) QueueState {
+        /// That there are.
+        Used => "used",
+        /// That there can be.
+        Most => "most"
+    }
+}
+words! {
     /// Ports that the configuration wants something of.
     pub(super) Ruled {
         /// They are so.
@@ -183,4 +192,22 @@ pub(super) struct LoopOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Build {
     pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OffloadLabel {
+    pub device: String,
+    pub kind: String,
+    pub offload: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct QueueLabel {
+    pub device: String,
+    pub state: QueueState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AbilityLabel {
+    pub ability: &'static str,
 }

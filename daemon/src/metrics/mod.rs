@@ -1,6 +1,7 @@
 //! What Prometheus is told. Names follow <https://prometheus.io/docs/practices/naming/>.
 
 mod labels;
+mod offloads;
 mod probe;
 
 pub use labels::{Fate, Message, Outcome, PeerState};
@@ -11,8 +12,10 @@ use labels::{
     PathOutcome, PeerLabel, PortLabel, Range, Reason, Ruled, RuledLabel, Use, VfLabel, VfState, WatchLabel,
     What,
 };
+use offloads::OffloadMetrics;
 use offramp_core::IfName;
 use offramp_core::lend::{Refusal, Usage};
+use offramp_core::offload::Offloads;
 use offramp_core::plan::Path;
 use probe::ProbeMetrics;
 use prometheus_client::encoding::text::encode;
@@ -48,6 +51,7 @@ pub struct Metrics {
     refusals: Family<Reason, Counter>,
     cleanings: Family<OutcomeLabel, Counter>,
     cleaning_time: Histogram,
+    offloads: OffloadMetrics,
     api: ApiMetrics,
     probes: ProbeMetrics,
 }
@@ -105,6 +109,7 @@ impl Metrics {
             refusals: Family::default(),
             cleanings: Family::default(),
             cleaning_time: seconds(),
+            offloads: OffloadMetrics::default(),
             api: ApiMetrics::default(),
             probes: ProbeMetrics::default(),
         };
@@ -133,6 +138,7 @@ impl Metrics {
             refusals,
             cleanings,
             cleaning_time,
+            offloads,
             api,
             probes,
         } = self;
@@ -162,6 +168,7 @@ impl Metrics {
         r.register("vf_cleanings", "Attempts to clean a VF", cleanings.clone());
         let help = "Time of one attempt to clean a VF";
         r.register_with_unit("vf_cleaning", help, Unit::Seconds, cleaning_time.clone());
+        offloads.register(r);
         api.register(r);
         probes.register(r);
     }
@@ -252,6 +259,11 @@ impl Metrics {
         }
     }
 
+    /// What NICs and kernel can take off the CPU; what is not named is not there.
+    pub fn set_offloads(&self, offloads: &Offloads) {
+        self.offloads.set(offloads);
+    }
+
     /// How many attachments there are; kinds that are not named have none.
     pub fn set_attachments(&self, counts: &[AttachmentCount]) {
         self.attachments.clear();
@@ -338,6 +350,12 @@ mod tests {
         let unusable = [("without a driver".to_owned(), 2)].into();
         m.set_vfs(&[Usage { pool: "fast".parse().ok(), unusable, ..fast }]);
         m.set_nic_ports(1, 2);
+        let offloads = serde_json::json!({
+            "kernel": {"netkit": {"is": "there"}, "tcx": {"is": "missing", "why": "x"}, "vlan": {"is": "unknown", "why": "y"}},
+            "devices": {"nic0": {"kind": "port", "features": {"tx-udp-segmentation": {"on": true}, "hw-tc-offload": {"on": false}},
+                "channels": {"combined": 2, "maxCombined": 8}}},
+        });
+        m.set_offloads(&serde_json::from_value(offloads).unwrap());
         let why = Why::NoVfs;
         let reason = Reason { ifname: "net1".parse().unwrap(), pool: None, pf: None, why };
         m.refused(&Refusal { reasons: vec![reason.clone(), reason], waiting_helps: false });
@@ -360,6 +378,11 @@ mod tests {
             "offramp_ipam_addresses{range=\"fd00::/64\",state=\"used\"} 3",
             "offramp_ipam_addresses{range=\"fd00::/64\",state=\"capacity\"} 9223372036854775807",
             "offramp_peers{state=\"ok\"} 2",
+            "offramp_offload{device=\"nic0\",kind=\"port\",offload=\"udp-gso\"} 1",
+            "offramp_offload{device=\"nic0\",kind=\"port\",offload=\"tc\"} 0",
+            "offramp_nic_queues{device=\"nic0\",state=\"most\"} 8",
+            "offramp_kernel_ability{ability=\"netkit\"} 1",
+            "offramp_kernel_ability{ability=\"tcx\"} 0",
             "offramp_eswitch_macs{port=\"nic0\",state=\"known\"} 20",
             "offramp_eswitch_macs{port=\"nic0\",state=\"left-out\"} 5",
             "offramp_peers{state=\"failed\"} 1",

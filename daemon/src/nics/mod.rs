@@ -10,6 +10,7 @@ use bell::Bell;
 use offramp_core::ids::PoolName;
 use offramp_core::lend::{PoolQueue, Taken};
 use offramp_core::nic::{Change, Inventory, PciAddr, VfNetdev, changes};
+use offramp_core::offload::Offloads;
 use offramp_core::pool::{Pool, resolve};
 use offramp_core::vf::{Claim, Claimed};
 use offramp_kernel::sysfs::{Monitor, Sysfs, read};
@@ -38,11 +39,14 @@ pub struct Nics {
     /// The queues of pools; empty without the daemon.
     #[serde(default)]
     pub queues: Vec<PoolQueue>,
+    /// What NICs and kernel can take off the CPU.
+    #[serde(default)]
+    pub offload: Offloads,
 }
 
 impl Nics {
     /// An inventory with what claims, records and pools say of its VFs.
-    pub fn new(inventory: Inventory, store: &Store, pools: &[Pool]) -> Self {
+    pub fn new(inventory: Inventory, offload: Offloads, store: &Store, pools: &[Pool]) -> Self {
         let claims = store.claims();
         let (mut states, mut of, mut held) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (_, vf) in inventory.vfs() {
@@ -59,7 +63,19 @@ impl Nics {
         let taken: Taken = held.iter().collect();
         let resolved = resolve(pools, &inventory, &taken).pool_of;
         of.extend(resolved.into_iter().map(|(pci, pool)| (pci, pools[pool].name.clone())));
-        Self { inventory, claims: states, pools: of, queues: Vec::new() }
+        Self { inventory, claims: states, pools: of, queues: Vec::new(), offload }
+    }
+
+    /// What is of one netdev, by its name or a port's key; none if there is none.
+    pub fn only(mut self, name: &str) -> Option<Self> {
+        let Self { inventory, claims, pools, queues, offload } = &mut self;
+        inventory.ports.retain(|port| port.netdev.as_str() == name || port.key.to_string() == name);
+        let netdevs: Vec<_> = inventory.ports.iter().map(|port| port.netdev.clone()).collect();
+        offload.devices.retain(|netdev, _| netdev.as_str() == name || netdevs.contains(netdev));
+        claims.retain(|pci, _| inventory.vf(*pci).is_some());
+        pools.retain(|pci, _| inventory.vf(*pci).is_some());
+        queues.retain(|queue| netdevs.contains(&queue.nic));
+        (!inventory.ports.is_empty() || !offload.devices.is_empty()).then_some(self)
     }
 }
 
@@ -124,6 +140,7 @@ impl NicWatch {
         }
         node.ran("nics", outcome.map(|_| 0).map_err(|e| e.to_string()));
         self.bell.ring();
+        node.offloads.bell.ring();
         node.devices.bell.ring();
     }
 

@@ -32,7 +32,7 @@ fn a_holder_is_the_pod_and_its_own_interface() {
     let nobodys = Claim { pod: None, pool: None, ..claim(&record(), 5, VfMode::Netdev) };
     claims.take(&nobodys).unwrap();
     std::fs::write(claims.path("0000:02:10.6".parse().unwrap()), "{").unwrap();
-    let nics = Nics::new(inventory(), &store, &[]);
+    let nics = Nics::new(inventory(), Offloads::default(), &store, &[]);
     let states: Vec<&str> = nics.claims.values().map(String::as_str).collect();
     assert_eq!(
         states[..3],

@@ -30,6 +30,7 @@ use crate::devices::Devices;
 use crate::metrics::Metrics;
 use crate::networks::Definitions;
 use crate::nics::NicWatch;
+use crate::offloads::OffloadWatch;
 use crate::pods::{Outbox, Pods};
 use crate::status::Health;
 use crate::watch::Api;
@@ -63,6 +64,8 @@ pub struct Node {
     pub bench: Bench,
     /// The NICs.
     pub nics: NicWatch,
+    /// What they can offload.
+    pub offloads: OffloadWatch,
     /// The cluster's API, where the cluster's state comes from there; set before the first request is served.
     pub api: OnceLock<Api>,
     ranges: Mutex<Arc<[Range]>>,
@@ -111,6 +114,8 @@ pub struct View {
     pub told: Option<Told>,
     /// Whether its Node says that its network is unavailable, if it says anything; none: the Node is not known.
     pub said_unavailable: Option<Option<bool>>,
+    /// Its labels of ours; none: the Node is not known.
+    pub labels: Option<BTreeMap<String, String>>,
     /// Nodes that do not say how their pods are reached, as far as was asked for.
     pub silent: Vec<offramp_core::ids::NodeName>,
     /// What is wrong with what the API tells of this node, or why it does not answer.
@@ -185,6 +190,7 @@ impl Node {
             calls: Calls::default(),
             bench: Bench::default(),
             nics: NicWatch::new(Sysfs::at(&config.paths.sysfs)),
+            offloads: OffloadWatch::default(),
             devices: Devices::new(&config),
             probes: crate::probe::Probes::default(),
             pods: Pods::default(),

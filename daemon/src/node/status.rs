@@ -196,6 +196,7 @@ impl Probe for NodeProbe {
         metrics.set_vfs(&status.pools);
         metrics.set_queues(&status.queue_pools);
         metrics.set_probes(&status.probes);
+        metrics.set_offloads(&self.0.offloads.last());
         let report = self.0.view().nic_report.clone();
         metrics.set_nic_ports(report.as_ruled, report.otherwise);
         metrics.set_ranges(&status.ranges);

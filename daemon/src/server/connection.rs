@@ -7,6 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use offramp_core::cni::CniError;
 use offramp_core::ids::AttachmentId;
 use offramp_core::nic::Inventory;
+use offramp_core::offload::Offloads;
 use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
 use offramp_kernel::crash;
 use std::io::{self, Read, Write};
@@ -123,7 +124,9 @@ fn answer(
         Request::Nics => {
             let inventory = Inventory::clone(&node.nics.inventory());
             let queues = node.queues(&inventory)?.all();
-            let nics = Nics { queues, ..Nics::new(inventory, &node.store, &node.config.pools) };
+            let offload = Offloads::clone(&node.offloads.soon());
+            let nics = Nics::new(inventory, offload, &node.store, &node.config.pools);
+            let nics = Nics { queues, ..nics };
             let nics = serde_json::to_value(nics)
                 .map_err(|e| CniError::internal(format!("encode the NICs: {e}")))?;
             return Ok(vec![Response::Nics { nics }]);

@@ -71,7 +71,7 @@ pub enum ApiError {
 impl Api {
     /// A client as the configuration has it. Nothing is sent yet.
     pub async fn connect(source: &Kubernetes) -> Result<Self, ConnectError> {
-        let Kubernetes { kubeconfig, api_server, unavailable_after: _ } = source;
+        let Kubernetes { kubeconfig, api_server, unavailable_after: _, node_labels: _ } = source;
         let mut config = match kubeconfig {
             None => kube::Config::incluster()?,
             Some(path) => {

@@ -6,6 +6,7 @@ mod backoff;
 mod condition;
 mod follow;
 mod init_containers;
+mod labels;
 mod networks;
 mod own_node;
 mod peers;
@@ -36,6 +37,7 @@ pub fn spawn(node: &Arc<Node>, waker: &Waker) {
     tokio::spawn(publish::run(api.clone(), node.clone(), said));
     tokio::spawn(renew(api.clone(), node.clone()));
     tokio::spawn(condition::run(api.clone(), node.clone()));
+    tokio::spawn(labels::run(api.clone(), node.clone()));
 }
 
 /// Has the API's connections made anew when the node's addresses change: what comes to one that it has lost is lost too,

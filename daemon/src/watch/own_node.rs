@@ -1,8 +1,8 @@
 //! This node's Node: its podCIDRs.
 
 use super::api::Api;
-use super::condition;
 use super::follow::{Followed, config, follow};
+use super::{condition, labels};
 use crate::node::{Node, Told};
 use crate::reconcile::{Due, Waker};
 use ipnetwork::IpNetwork;
@@ -35,6 +35,7 @@ pub async fn run(api: Api, node: Arc<Node>, waker: Waker) {
             Event::InitDone | Event::Delete(_) => {
                 node.gone();
                 node.view().said_unavailable = None;
+                node.view().labels = None;
                 Some(format!("Kubernetes has no Node {name}: what it last was stays in force"))
             }
             Event::Apply(object) | Event::InitApply(object) => {
@@ -59,6 +60,10 @@ fn take(node: &Node, waker: &Waker, object: &ApiNode) -> Result<(), String> {
     let none = pod_cidrs.is_empty();
     let told = Told { uid: object.metadata.uid.clone().unwrap_or_default(), pod_cidrs, gone: false };
     node.view().said_unavailable = Some(condition::said(object));
+    let ours = Some(labels::ours(object));
+    if std::mem::replace(&mut node.view().labels, ours.clone()) != ours {
+        node.looked();
+    }
     if node.told(&told)? {
         waker.wake(Due::All);
     }

@@ -2,10 +2,12 @@
 
 use super::api::Api;
 use super::backoff::{Backoff, random};
-use super::resource::{More, Offload, OfframpNode, Pool, Published, Spec};
+use super::resource::{More, Nic, Offload, OfframpNode, Pool, Published, Spec};
 use crate::node::Node;
 use kube::api::{Patch, PatchParams};
 use offramp_core::lend::{Taken, Usage, usage};
+use offramp_core::nic::{Inventory, Port};
+use offramp_core::offload::{Answer, Offloads};
 use offramp_core::overlay::tunnel_mac;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ const FAULT: &str = "publish";
 pub const MANAGER: &str = "offrampd";
 /// What changes often is written so seldom.
 const SETTLE: Duration = Duration::from_millis(200);
+/// What the node can offload is known a moment after the start, unless a driver takes its time: every daemon that starts
+/// would write twice.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// What was published last.
 #[derive(Default)]
@@ -43,6 +48,8 @@ pub async fn run(api: Api, node: Arc<Node>, said: Arc<Said>) {
     let parameters = PatchParams::apply(MANAGER).force();
     let mut looks = node.looks();
     let (mut backoff, mut repairs) = (Backoff::default(), Backoff::default());
+    let first_look = async { while node.offloads.whole().is_none() && looks.changed().await.is_ok() {} };
+    let _ = tokio::time::timeout(FIRST_LOOK, first_look).await;
     // The API has taken what was said last.
     let mut confirmed = false;
     loop {
@@ -101,7 +108,37 @@ fn wanted(node: &Node) -> Option<Published> {
         let mode = u.mode.map(|mode| mode.to_string()).unwrap_or_default();
         Some(Pool { name: u.pool?.to_string(), mode, vfs: u.total })
     };
-    let offload = Offload { pools: pools.into_iter().filter_map(pool).collect() };
+    let offloads = node.offloads.last();
+    let offload = Offload {
+        pools: pools.into_iter().filter_map(pool).collect(),
+        nics: nics(&inventory, &offloads),
+        kernel: offloads
+            .kernel
+            .iter()
+            .filter(|(_, is)| **is == Answer::There)
+            .map(|(a, _)| a.as_str())
+            .collect(),
+    };
     let more = More { version: crate::VERSION.to_owned(), offload };
     Some(Published::new(own.name.as_str(), &uid, spec, more))
+}
+
+/// What of the NICs does not change with their links.
+fn nics(inventory: &Inventory, offloads: &Offloads) -> Vec<Nic> {
+    let nic = |port: &Port| {
+        let summary = offloads.devices.get(&port.netdev).map(|device| device.summary()).unwrap_or_default();
+        Nic {
+            name: port.netdev.to_string(),
+            driver: port.driver.clone(),
+            total_vfs: port.total_vfs,
+            offloads: summary
+                .into_iter()
+                .filter(|(_, on)| *on)
+                .map(|(offload, _)| offload.as_str())
+                .collect(),
+        }
+    };
+    let mut nics: Vec<Nic> = inventory.ports.iter().map(nic).collect();
+    nics.sort_by(|a, b| a.name.cmp(&b.name));
+    nics
 }

@@ -93,6 +93,24 @@ pub struct More {
 pub struct Offload {
     /// Its pools, by name.
     pub pools: Vec<Pool>,
+    /// Its NICs' ports, by name.
+    pub nics: Vec<Nic>,
+    /// What its kernel can do.
+    pub kernel: Vec<&'static str>,
+}
+
+/// A port of a NIC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nic {
+    /// Its netdev.
+    pub name: String,
+    /// Its driver.
+    pub driver: String,
+    /// How many VFs it can have.
+    pub total_vfs: u16,
+    /// Offloads that are at work.
+    pub offloads: Vec<&'static str>,
 }
 
 /// A pool of VFs.

@@ -94,3 +94,44 @@ fn another_podcidr_is_for_new_pods_and_the_old_ones_are_told() {
     });
     assert_eq!(daemon.ask("status")["ranges"][0]["subnet"], "10.244.9.0/24");
 }
+
+#[test]
+fn what_the_node_can_offload_is_said_and_labels_are_ours_alone() {
+    let lab = Lab::new();
+    let cluster = Cluster::new(&lab);
+    let node = cluster.node(&lab, 1);
+    let ours = |name: &str| {
+        let object = cluster.api.get("nodes", None, "n1").unwrap();
+        object["metadata"]["labels"][format!("offload.offramp.dev/{name}")].as_str().map(str::to_owned)
+    };
+    let labelled = |on: bool| cluster.conf(json!({"cluster": {"kubernetes": {"nodeLabels": on}}}));
+    let daemon = node.daemon(labelled(true));
+    // Every kernel that runs these tests has VXLAN.
+    until("the label", || ours("kernel.vxlan").as_deref() == Some("true"));
+    let object = cluster.api.get("nodes", None, "n1").unwrap();
+    assert_eq!(object["metadata"]["labels"]["kubernetes.io/hostname"], "n1");
+    let said = || cluster.api.get("offrampnodes", None, "n1").map(|o| o["spec"]["offload"].clone());
+    until("OfframpNode", || {
+        said().is_some_and(|offload| offload["kernel"].to_string().contains("\"vxlan\""))
+    });
+
+    // Somebody takes ours and brings others of the prefix.
+    cluster.put_node(1, &["10.244.1.0/24", "fd44:1::/64"]);
+    until("the label is back", || ours("kernel.vxlan").is_some());
+    let nics = daemon.ask("nics");
+    assert_eq!(nics["offload"]["kernel"]["vxlan"]["is"], "there");
+    until("the tunnel device", || !daemon.ask("nics")["offload"]["devices"]["offramp-vxlan"].is_null());
+    let device = &daemon.ask("nics")["offload"]["devices"]["offramp-vxlan"];
+    assert_eq!(
+        (&device["kind"], &device["features"]["tx-checksum-ip-generic"]["on"]),
+        (&json!("vxlan"), &json!(true))
+    );
+    let devices = daemon.ask("nics")["offload"]["devices"].as_object().unwrap().len();
+    assert_eq!(devices, 2, "tunnel and bridge; eth0 is a veth, which is no NIC");
+
+    daemon.kill();
+    let _daemon = node.daemon(labelled(false));
+    until("ours are gone", || ours("kernel.vxlan").is_none());
+    let object = cluster.api.get("nodes", None, "n1").unwrap();
+    assert_eq!(object["metadata"]["labels"], json!({"kubernetes.io/hostname": "n1"}));
+}

@@ -1,6 +1,6 @@
 //! The offloads that people ask for, of the hundred that the kernel names.
 
-use super::Device;
+use super::{Device, Rss};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,9 +99,10 @@ impl Offload {
             Self::UdpGso => any(&["tx-udp-segmentation"]),
             Self::HwGro => any(&["rx-gro-hw"]),
             Self::Rss => {
-                let most = device.channels.map_or(1, |channels| channels.receiving().1);
-                let spread = device.rss.as_ref().map(|rss| rss.queues.len() > 1);
-                spread.filter(|at_work| *at_work || most > 1)
+                let (now, most) = device.channels.map_or((1, 1), |channels| channels.receiving());
+                // A table may name queues that are not there at the moment.
+                let spread = |rss: &Rss| now > 1 && rss.queues.len() > 1;
+                device.rss.as_ref().filter(|_| most > 1).map(spread)
             }
             Self::Ntuple => any(&["rx-ntuple-filter"]),
             Self::Tc => any(&["hw-tc-offload"]),
@@ -137,7 +138,7 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offload::{Channels, Feature, Rss, Sizes, TunnelTable, Xdp};
+    use crate::offload::{Channels, Feature, Sizes, TunnelTable, Xdp};
 
     fn device(features: &[(&str, bool, bool)]) -> Device {
         let feature = |(name, on, fixed): &(&str, bool, bool)| {
@@ -168,6 +169,7 @@ mod tests {
         let mut nic = device(&[("hw-tc-offload", false, false), ("rx-gro-hw", false, true)]);
         nic.rss = Some(Rss { queues: vec![0], ..Rss::default() });
         assert_eq!(summary(&nic), [("tc", false)], "one queue is all that it can have");
+        nic.rss = Some(Rss { queues: vec![0, 1], ..Rss::default() });
         nic.channels = Some(Channels { combined: 1, max_combined: 4, ..Channels::default() });
         nic.tunnel_ports = vec![TunnelTable::default()];
         nic.sizes = Sizes { tso_max_size: Some(524_280), gso_max_size: Some(65_536), ..Sizes::default() };

@@ -66,18 +66,7 @@ impl Ethtool {
     /// How many queues a device has, and can have.
     pub fn channels(&mut self, device: &IfName) -> Result<Option<Channels>> {
         let answer = self.get("channels", MSG_CHANNELS_GET, device)?;
-        Ok(answer.map(|answer| {
-            let number = numbers(&answer);
-            Channels {
-                rx: number(A_CHANNELS_RX),
-                tx: number(A_CHANNELS_TX),
-                combined: number(A_CHANNELS_COMBINED),
-                other: number(A_CHANNELS_OTHER),
-                max_rx: number(A_CHANNELS_RX_MAX),
-                max_tx: number(A_CHANNELS_TX_MAX),
-                max_combined: number(A_CHANNELS_COMBINED_MAX),
-            }
-        }))
+        Ok(answer.map(|answer| channels(&answer)))
     }
 
     /// Sets how many combined channels a device has; the error has the driver's words.
@@ -99,28 +88,45 @@ impl Ethtool {
     /// How many descriptors its queues have.
     pub fn rings(&mut self, device: &IfName) -> Result<Option<Rings>> {
         let answer = self.get("rings", MSG_RINGS_GET, device)?;
-        Ok(answer.map(|answer| {
-            let number = numbers(&answer);
-            let split = Some(number(A_RINGS_TCP_DATA_SPLIT)).filter(|split| *split != 0);
-            Rings {
-                rx: Ring { now: number(A_RINGS_RX), max: number(A_RINGS_RX_MAX) },
-                tx: Ring { now: number(A_RINGS_TX), max: number(A_RINGS_TX_MAX) },
-                tcp_data_split: split.map(|split| split == DATA_SPLIT_ENABLED),
-            }
-        }))
+        Ok(answer.map(|answer| rings(&answer)))
     }
 
     /// How interrupts are put off; what the driver does not have is not there.
     pub fn coalescing(&mut self, device: &IfName) -> Result<BTreeMap<String, u32>> {
-        let Some(answer) = self.get("coalescing", MSG_COALESCE_GET, device)? else {
-            return Ok(BTreeMap::new());
-        };
-        let named = link::attributes(attributes(&answer)).filter_map(|nla| {
-            let name = COALESCING.get(usize::from(nla.kind().checked_sub(2)?))?;
-            Some(((*name).to_owned(), number_of(nla.value())?))
-        });
-        Ok(named.collect())
+        let answer = self.get("coalescing", MSG_COALESCE_GET, device)?;
+        Ok(answer.map(|answer| coalescing(&answer)).unwrap_or_default())
     }
+}
+
+pub(super) fn channels(answer: &Message) -> Channels {
+    let number = numbers(answer);
+    Channels {
+        rx: number(A_CHANNELS_RX),
+        tx: number(A_CHANNELS_TX),
+        combined: number(A_CHANNELS_COMBINED),
+        other: number(A_CHANNELS_OTHER),
+        max_rx: number(A_CHANNELS_RX_MAX),
+        max_tx: number(A_CHANNELS_TX_MAX),
+        max_combined: number(A_CHANNELS_COMBINED_MAX),
+    }
+}
+
+pub(super) fn rings(answer: &Message) -> Rings {
+    let number = numbers(answer);
+    let split = Some(number(A_RINGS_TCP_DATA_SPLIT)).filter(|split| *split != 0);
+    Rings {
+        rx: Ring { now: number(A_RINGS_RX), max: number(A_RINGS_RX_MAX) },
+        tx: Ring { now: number(A_RINGS_TX), max: number(A_RINGS_TX_MAX) },
+        tcp_data_split: split.map(|split| split == DATA_SPLIT_ENABLED),
+    }
+}
+
+pub(super) fn coalescing(answer: &Message) -> BTreeMap<String, u32> {
+    let named = link::attributes(attributes(answer)).filter_map(|nla| {
+        let name = COALESCING.get(usize::from(nla.kind().checked_sub(2)?))?;
+        Some(((*name).to_owned(), number_of(nla.value())?))
+    });
+    named.collect()
 }
 
 /// Numbers of an answer; 0 for what is not in it.

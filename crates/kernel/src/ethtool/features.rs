@@ -1,6 +1,8 @@
 //! Features (`ethtool -k`, `-K`).
 
 use super::{Ethtool, about, bitset, of};
+use crate::generic::attribute;
+use crate::message::Message;
 use crate::{Error, Result};
 use offramp_core::ids::IfName;
 use offramp_core::offload::{Feature, Features};
@@ -24,22 +26,7 @@ impl Ethtool {
     /// All features of a device, by the kernel's names.
     pub fn features(&mut self, device: &IfName) -> Result<Option<Features>> {
         let answer = self.get("features", MSG_GET, device)?;
-        let set = |kind| bitset::bits(&of(&answer, kind));
-        let mut features: BTreeMap<String, Feature> = BTreeMap::new();
-        // What the driver lets change is told with all the names.
-        for bit in set(A_HW) {
-            features.entry(bit.name).or_default().fixed = !bit.on;
-        }
-        for bit in set(A_NOCHANGE).into_iter().filter(|bit| bit.on) {
-            features.entry(bit.name).or_default().fixed = true;
-        }
-        for bit in set(A_WANTED) {
-            features.entry(bit.name).or_default().wanted = bit.on;
-        }
-        for bit in set(A_ACTIVE) {
-            features.entry(bit.name).or_default().on = bit.on;
-        }
-        Ok(answer.map(|_| Features(features)))
+        Ok(answer.map(|answer| features(&answer)))
     }
 
     /// Turns a feature on or off. `feature` is a name of [`Ethtool::features`]. If the device does not have it so then,
@@ -71,4 +58,23 @@ impl Ethtool {
         let changed = bitset::bits(&of(&answer, A_ACTIVE)).into_iter().map(|bit| (bit.name, bit.on));
         Ok(Switched { changed: changed.collect() })
     }
+}
+
+pub(super) fn features(answer: &Message) -> Features {
+    let set = |kind| bitset::bits(&attribute(answer, kind).unwrap_or_default());
+    let mut features: BTreeMap<String, Feature> = BTreeMap::new();
+    // What the driver lets change is told with all the names.
+    for bit in set(A_HW) {
+        features.entry(bit.name).or_default().fixed = !bit.on;
+    }
+    for bit in set(A_NOCHANGE).into_iter().filter(|bit| bit.on) {
+        features.entry(bit.name).or_default().fixed = true;
+    }
+    for bit in set(A_WANTED) {
+        features.entry(bit.name).or_default().wanted = bit.on;
+    }
+    for bit in set(A_ACTIVE) {
+        features.entry(bit.name).or_default().on = bit.on;
+    }
+    Features(features)
 }

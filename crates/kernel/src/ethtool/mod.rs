@@ -6,6 +6,8 @@ mod counts;
 mod features;
 mod ntuple;
 mod rss;
+#[cfg(test)]
+mod tests;
 mod tunnels;
 
 pub use features::Switched;

@@ -49,7 +49,7 @@ impl Ethtool {
 }
 
 /// What is in the message itself.
-fn table(answer: &Message) -> Rss {
+pub(super) fn table(answer: &Message) -> Rss {
     let entries: Vec<u32> = attribute(answer, A_TABLE)
         .unwrap_or_default()
         .chunks_exact(4)

@@ -1,9 +1,9 @@
 //! UDP ports of tunnels that NICs are told of (`ethtool --show-tunnels`).
 
+use super::Ethtool;
 use super::bitset::{self, Bit};
-use super::{Ethtool, of};
-use crate::generic::value_of;
-use crate::message::word;
+use crate::generic::{attribute, value_of};
+use crate::message::{Message, word};
 use crate::{Result, link};
 use offramp_core::ids::IfName;
 use offramp_core::offload::{TunnelPort, TunnelTable};
@@ -21,10 +21,14 @@ impl Ethtool {
     /// The tables of a device; none if it looks into no tunnels.
     pub fn tunnel_ports(&mut self, device: &IfName) -> Result<Vec<TunnelTable>> {
         let answer = self.get("tunnel ports", MSG_GET, device)?;
-        let tables = of(&answer, A_UDP_PORTS);
-        let tables = link::attributes(&tables).filter(|nla| nla.kind() == A_UDP_TABLE);
-        Ok(tables.map(|nla| table(nla.value())).collect())
+        Ok(answer.map(|answer| tables(&answer)).unwrap_or_default())
     }
+}
+
+pub(super) fn tables(answer: &Message) -> Vec<TunnelTable> {
+    let tables = attribute(answer, A_UDP_PORTS).unwrap_or_default();
+    let tables = link::attributes(&tables).filter(|nla| nla.kind() == A_UDP_TABLE);
+    tables.map(|nla| table(nla.value())).collect()
 }
 
 fn table(table: &[u8]) -> TunnelTable {

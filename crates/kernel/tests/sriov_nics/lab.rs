@@ -1,6 +1,7 @@
 //! What the tests share. They change the machine's NICs, so each puts back what it finds, and they run one by one.
 
 use offramp_core::nic::{Inventory, PciAddr, Port, Vf};
+use offramp_kernel::link::Parent;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::stubborn::Written;
 use offramp_kernel::sysfs::{Sysfs, read, set_num_vfs};
@@ -71,5 +72,34 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within {LONG:?}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A simulated NIC with two ports, 3 VFs when asked for; gone when dropped.
+pub struct Simulated(pub Parent);
+
+impl Simulated {
+    /// Its number must be nobody's.
+    pub fn new(number: u32) -> Self {
+        sh(&format!("echo '{number} 2' > /sys/bus/netdevsim/new_device"));
+        let device = Self(Parent { bus: "netdevsim".into(), device: format!("netdevsim{number}") });
+        eventually("its ports", || device.ports().len() == 2);
+        device
+    }
+
+    pub fn folder(&self) -> String {
+        format!("/sys/bus/netdevsim/devices/{}", self.0.device)
+    }
+
+    /// In the inventory.
+    pub fn ports(&self) -> Vec<Port> {
+        inventory().ports.into_iter().filter(|port| port.key.device == self.0.device).collect()
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        let number = self.0.device.trim_start_matches("netdevsim");
+        sh(&format!("echo {number} > /sys/bus/netdevsim/del_device"));
     }
 }

@@ -5,6 +5,7 @@
 mod lab;
 mod sriov_inventory;
 mod sriov_num_vfs;
+mod sriov_offload;
 mod sriov_queues;
 mod sriov_rocker;
 mod sriov_switchdev;

@@ -8,34 +8,6 @@ use offramp_kernel::switchdev::{FdbEntry, fdb, representors};
 use offramp_kernel::{Error, devlink};
 use std::time::Duration;
 
-/// A simulated NIC with two ports, 3 VFs when asked for; gone when dropped.
-struct Simulated(Parent);
-
-impl Simulated {
-    fn new(number: u32) -> Self {
-        sh(&format!("echo '{number} 2' > /sys/bus/netdevsim/new_device"));
-        let device = Self(Parent { bus: "netdevsim".into(), device: format!("netdevsim{number}") });
-        eventually("its ports", || device.ports().len() == 2);
-        device
-    }
-
-    fn folder(&self) -> String {
-        format!("/sys/bus/netdevsim/devices/{}", self.0.device)
-    }
-
-    /// In the inventory.
-    fn ports(&self) -> Vec<offramp_core::nic::Port> {
-        inventory().ports.into_iter().filter(|port| port.key.device == self.0.device).collect()
-    }
-}
-
-impl Drop for Simulated {
-    fn drop(&mut self) {
-        let number = self.0.device.trim_start_matches("netdevsim");
-        sh(&format!("echo {number} > /sys/bus/netdevsim/del_device"));
-    }
-}
-
 fn set_mode(device: &Parent, mode: Eswitch) -> offramp_kernel::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     devlink::set_eswitch(device, mode, PATIENCE, &[])?.within("set the mode", PATIENCE)

@@ -1,0 +1,104 @@
+//! What the node's NICs and its kernel can take off the CPU, as it was last found. Read by a thread of its own: a driver
+//! that takes its time must not keep VFs from being lent.
+
+use crate::config::Config;
+use crate::nics::bell::Bell;
+use crate::node::Node;
+use offramp_core::ids::IfName;
+use offramp_core::nic::Inventory;
+use offramp_core::offload::{Abilities, Offloads};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::offload::{Reader, abilities, switches, wanted};
+use offramp_kernel::{Result, link};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long whoever asks waits for a look, which takes milliseconds unless a driver hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The last look.
+#[derive(Default)]
+pub struct OffloadWatch {
+    /// Rung when a NIC may have changed.
+    pub bell: Bell,
+    last: Mutex<Last>,
+    looked: Condvar,
+}
+
+#[derive(Default)]
+struct Last {
+    found: Arc<Offloads>,
+    /// Looks so far.
+    count: u64,
+}
+
+impl OffloadWatch {
+    /// What the last look found; empty before the first.
+    pub fn last(&self) -> Arc<Offloads> {
+        self.lock().found.clone()
+    }
+
+    /// What the last look found; none before one that had the kernel's abilities.
+    pub fn whole(&self) -> Option<Arc<Offloads>> {
+        Some(self.last()).filter(|found| !found.kernel.is_empty())
+    }
+
+    /// Has the loop look, and waits for it, but not for long: what it finds, or has found last.
+    pub fn soon(&self) -> Arc<Offloads> {
+        let last = self.lock();
+        let before = last.count;
+        self.bell.ring();
+        let waited = self.looked.wait_timeout_while(last, PATIENCE, |last| last.count == before);
+        waited.unwrap_or_else(PoisonError::into_inner).0.found.clone()
+    }
+
+    /// Looks for ever: when the bell rings, and as often as the configuration says. What the kernel can do is tried once:
+    /// that makes a network namespace, and may have the kernel load modules, for which nobody is to wait.
+    pub fn run(&self, node: &Node) {
+        self.look(node, &Abilities::default());
+        let kernel = abilities();
+        loop {
+            self.look(node, &kernel);
+            self.bell.wait_for(node.config.reconcile_interval);
+        }
+    }
+
+    /// A failed look leaves the last good one.
+    fn look(&self, node: &Node, kernel: &Abilities) {
+        let outcome = read(&node.nics.inventory(), &devices(&node.config), kernel.clone());
+        let changed = {
+            let mut last = self.lock();
+            last.count += 1;
+            match &outcome {
+                Ok(now) if *now != *last.found => {
+                    last.found = Arc::new(now.clone());
+                    true
+                }
+                _ => false,
+            }
+        };
+        self.looked.notify_all();
+        if changed {
+            // What the other nodes are told may be otherwise.
+            node.looked();
+        }
+        node.ran("offloads", outcome.map(|_| 0).map_err(|e| e.to_string()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Our own devices, which are looked at besides NICs.
+fn devices(config: &Config) -> Vec<IfName> {
+    vec![config.overlay.device.clone(), config.bridge.name.clone()]
+}
+
+/// Of the calling thread's namespace.
+pub fn read(inventory: &Inventory, ours: &[IfName], kernel: Abilities) -> Result<Offloads> {
+    let links = link::list(&mut Socket::open()?)?;
+    let ports = inventory.ports.iter().map(|port| &port.netdev).collect();
+    let devices = Reader::open()?.devices(&wanted(&links, &ports, ours))?;
+    Ok(Offloads { kernel, devices, switches: switches()? })
+}
