@@ -72,6 +72,9 @@ pub fn run(config: Config) -> Result<(), RunError> {
     let waker = start(&node)?;
     devices::start(&node, runtime.handle(), thread)?;
     server::serve(listener, node.clone()).map_err(|e| RunError::Thread("connection", e))?;
+    let offloading = node.clone();
+    // Nobody waits for it.
+    thread("offloads", move || offloading.offloads.run(&offloading))?;
     if let Some(cni) = node.config.cni.clone() {
         let node = node.clone();
         // When calls are served: the runtime makes some as soon as it sees the file.
@@ -127,8 +130,6 @@ fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
             watching.nics.look(&watching);
         }
     })?;
-    let offloading = node.clone();
-    thread("offloads", move || offloading.offloads.run(&offloading))?;
     let reclaiming = node.clone();
     thread("reclaim", move || {
         let mut reclaim = Reclaim::default();
