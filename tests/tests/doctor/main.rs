@@ -2,6 +2,7 @@
 //! cause. Those of NICs are in `sriov_doctor`.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod broken;
 mod bundle;
 mod faults;
 mod site;
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 
 #[test]
 fn every_kind_of_finding_is_planted_by_a_test() {
-    let planted = faults::ALL.iter().copied().flatten().map(|f| f.ids[0]).chain(IN_VM);
+    let planted = faults::ALL.iter().copied().flatten().map(|f| f.ids[0]).chain(IN_VM).chain([broken::ID]);
     let planted: BTreeSet<&str> = planted.collect();
     let known: BTreeSet<&str> = offramp_core::doctor::kinds().map(|kind| kind.id).collect();
     assert_eq!(planted, known);

@@ -11,7 +11,7 @@ use crate::vf::{Claim, VfState};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// What a source says, or why it could not be asked.
@@ -181,6 +181,10 @@ pub struct Told {
     pub version: String,
     /// The other nodes that cannot be reached, and why.
     pub lost_peers: Vec<String>,
+    /// What an offload that was tested does not do: where, and what.
+    pub broken_offloads: Vec<String>,
+    /// The links at which it turned something off, since a test showed that it is broken.
+    pub turned_off: BTreeSet<String>,
     /// How full the ranges are that pods' addresses come from.
     pub ranges: Vec<Range>,
     /// All that it reports as problems.

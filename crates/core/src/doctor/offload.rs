@@ -1,4 +1,4 @@
-//! What the NIC could do for tunnels, and does not.
+//! What the NIC could do for tunnels, and does not; or says it does, and does it wrong.
 
 use super::{Facts, Finding, Kind, Severity};
 use crate::offload::Device;
@@ -11,7 +11,14 @@ const OFF: Kind = Kind {
             to a later moment, and that is off",
     docs: "docs/overlay.md",
 };
-pub(super) const KINDS: &[Kind] = &[OFF];
+const BROKEN: Kind = Kind {
+    id: "checksum-broken",
+    severity: Severity::Fault,
+    means: "a NIC sends wrong checksums, as a test by packets showed: what is sent that way is dropped at its end",
+    docs: "docs/overlay.md",
+};
+
+pub(super) const KINDS: &[Kind] = &[OFF, BROKEN];
 
 /// By which the stack leaves tunnelled packets to the NIC (Documentation/networking/segmentation-offloads.rst).
 const UPLINK: [&str; 2] = ["tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation"];
@@ -20,7 +27,7 @@ const TUNNEL: [&str; 4] =
     ["tx-checksum-ip-generic", "tx-scatter-gather", "tx-tcp-segmentation", "tx-generic-segmentation"];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    off(facts).into_iter().collect()
+    off(facts).into_iter().chain(broken(facts)).collect()
 }
 
 fn off(facts: &Facts) -> Option<Finding> {
@@ -30,6 +37,10 @@ fn off(facts: &Facts) -> Option<Finding> {
     let links = [(uplink.name.as_str(), &UPLINK[..]), (tunnel.name.as_str(), &TUNNEL[..])];
     let (mut evidence, mut commands) = (Vec::new(), Vec::new());
     for (link, names) in links {
+        // What the daemon turned off, it did by a test.
+        if facts.told().is_some_and(|told| told.turned_off.contains(link)) {
+            continue;
+        }
         let Some(device) = facts.offloads(link) else { continue };
         for name in names.iter().filter(|name| is_needlessly_off(device, name)) {
             evidence.push(format!("{link}: {name} is off, and can be turned on"));
@@ -57,6 +68,14 @@ fn is_needlessly_off(device: &Device, name: &str) -> bool {
 fn knows(device: &Device, port: u16) -> bool {
     let mut tables = device.tunnel_ports.iter().filter(|t| t.types.iter().any(|t| t == "vxlan")).peekable();
     tables.peek().is_none() || tables.any(|t| t.ports.iter().any(|p| p.port == port))
+}
+
+fn broken(facts: &Facts) -> Option<Finding> {
+    let broken = &facts.told()?.broken_offloads;
+    let text =
+        "An offload of checksums does not work: packets of this node are dropped by those who get them.";
+    let todo = "offrampd status says what the daemon tried against it; a newer driver or firmware of the NIC may cure it";
+    (!broken.is_empty()).then(|| BROKEN.found(text, broken.iter().cloned(), todo))
 }
 
 #[cfg(test)]

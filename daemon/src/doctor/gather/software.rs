@@ -4,8 +4,9 @@ use super::text;
 use crate::cli::client::{Client, ClientError};
 use crate::config::Config;
 use crate::install::conflist;
-use crate::status::{Health, PeerStatus, Status};
+use crate::status::{Health, KindStatus, PeerStatus, ProbeStatus, Status};
 use offramp_core::doctor::{Conflist, Look, Range, Reply, Told};
+use offramp_core::probe::Verdict;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -26,9 +27,30 @@ fn told(status: &Status) -> Told {
     Told {
         version: status.node.version.clone(),
         lost_peers: status.overlay.peers.iter().filter_map(|peer| lost(peer, &status.problems)).collect(),
+        broken_offloads: broken(&status.probes),
+        turned_off: status.probes.cures.iter().map(|cure| cure.device.to_string()).collect(),
         ranges: status.ranges.iter().map(range).collect(),
         problems: status.problems.clone(),
     }
+}
+
+/// What did not arrive, and is not cured.
+fn broken(probes: &ProbeStatus) -> Vec<String> {
+    let faulty = |kind: &KindStatus| {
+        let stages = kind.stages.iter().filter(|s| s.verdict == Verdict::Faulty);
+        let stages: Vec<String> = stages.map(|s| format!("{:?}", s.stage).to_lowercase()).collect();
+        let text = || {
+            format!(
+                "{} by {}: {} left to the hardware did not arrive at any of {} peers, the same without it did",
+                kind.kind,
+                kind.device,
+                stages.join(", "),
+                kind.peers
+            )
+        };
+        (!stages.is_empty()).then(text)
+    };
+    probes.kinds.iter().filter_map(faulty).collect()
 }
 
 /// In the words of the problem, if it is one.
