@@ -34,6 +34,8 @@ pub struct Bench {
 #[derive(Debug, Default)]
 struct Places {
     vfs: HashMap<PciAddr, Place>,
+    /// When something else is to be looked at again.
+    look_at: Option<Instant>,
     rung: bool,
 }
 
@@ -48,6 +50,12 @@ impl Bench {
     pub fn ring(&self) {
         self.lock().rung = true;
         self.rung.notify_all();
+    }
+
+    /// Has the cleaner look at `at`, or before.
+    pub fn look_at(&self, at: Instant) {
+        let mut places = self.lock();
+        places.look_at = Some(places.look_at.map_or(at, |other| other.min(at)));
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -84,11 +92,15 @@ impl Bench {
     /// Waits until somebody rings, a VF is due, or `longest` is over.
     fn wait(&self, longest: Duration) {
         let mut places = self.lock();
+        let look_at = places.look_at.take();
         let due = places.vfs.values().filter_map(|p| match p {
             Place::Due(at) => Some(*at),
             Place::Cleaning => None,
         });
-        let due = due.min().map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest));
+        let due = due
+            .chain(look_at)
+            .min()
+            .map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest));
         if !places.rung {
             places = self.rung.wait_timeout(places, due).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -250,5 +262,14 @@ mod tests {
         bench.end(pci(0), Some(Instant::now()));
         bench.lock().rung = false;
         bench.wait(Duration::from_secs(3600)); // one is due
+    }
+
+    #[test]
+    fn what_is_to_be_looked_at_again_is() {
+        let bench = Bench::default();
+        bench.look_at(Instant::now() + Duration::from_secs(3600));
+        bench.look_at(Instant::now());
+        bench.wait(Duration::from_secs(7200));
+        assert_eq!(bench.lock().look_at, None, "whoever looks says when again");
     }
 }

@@ -5,11 +5,15 @@ use offramp_core::cni::CniError;
 use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
 use offramp_core::nic::{Inventory, Port};
 use offramp_core::queue::QueueClaim;
+use offramp_core::vf::Claimed;
 use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::queues::{Lacking, Queues, RxQueue, lacking};
+use offramp_ledger::QueueClaims;
+use offramp_ledger::clean::pause;
 use offramp_ledger::queues::{Looked, QueuesClaimed, Seen, look};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// What drivers have answered, by the numbers of their netdevs: who is loaded anew has another.
 #[derive(Debug, Default)]
@@ -78,29 +82,40 @@ impl Node {
         let Some(inventory) = self.nics.seen() else { return Ok(0) };
         let (listing, mut repairs) = (claims.list()?, 0);
         for mut claim in listing.claims {
-            if !claim.in_quarantine() && claims.give_back_if_abandoned(&self.store, &claim, now())? {
+            let abandoned =
+                || claims.give_back_if_abandoned(&self.store, &claim, now()).is_ok_and(|gone| gone);
+            if !claim.in_quarantine() && abandoned() {
                 tracing::warn!(queue = %claim.queue, holder = %claim.holder, "its holder is gone, it will be looked at");
                 claim = claim.given_back(now());
                 repairs += 1;
             }
             if claim.in_quarantine() {
-                match look(&claims, &claim, &seen(&claim, &inventory))? {
-                    Looked::Free => tracing::info!(queue = %claim.queue, "nobody has it, it is free"),
-                    Looked::Gone => tracing::warn!(queue = %claim.queue, "it is gone, and its claim with it"),
-                    Looked::Kept(why) => tracing::warn!(queue = %claim.queue, why, "it stays in quarantine"),
-                }
+                self.look_at_queue(&claims, &claim, &inventory);
             }
         }
         Ok(repairs)
     }
 
+    /// One that cannot be freed yet is looked at again soon, later each time.
+    fn look_at_queue(&self, claims: &QueueClaims, claim: &QueueClaim, inventory: &Inventory) {
+        let (queue, attempts) = match claim.state {
+            Claimed::Quarantine { attempts, .. } => (&claim.queue, attempts),
+            Claimed::Lent => return,
+        };
+        let why = match look(claims, claim, &seen(claim, inventory)) {
+            Ok(Looked::Free) => return tracing::info!(%queue, "nobody has it, it is free"),
+            Ok(Looked::Gone) => return tracing::warn!(%queue, "it is gone, and its claim with it"),
+            Ok(Looked::Kept(why)) => why,
+            Err(e) => e.to_string(),
+        };
+        tracing::warn!(%queue, why, "it stays in quarantine");
+        self.bench.look_at(Instant::now() + pause(attempts.saturating_add(1)));
+    }
+
     /// The queues that are not free, and what an operator should know of them.
     pub(super) fn queue_claims(&self) -> (Vec<QueueClaim>, Vec<String>) {
         let QueuesClaimed { claims, unreadable } = self.store.queue_claims().list().unwrap_or_default();
-        let is_stuck = |claim: &&QueueClaim| {
-            use offramp_core::vf::Claimed::Quarantine;
-            matches!(claim.state, Quarantine { attempts: 1.., .. })
-        };
+        let is_stuck = |claim: &&QueueClaim| matches!(claim.state, Claimed::Quarantine { attempts: 1.., .. });
         let stuck = claims.iter().filter(is_stuck).map(ToString::to_string);
         let problems = stuck.chain(unreadable.into_iter().map(|(.., why)| why)).collect();
         (claims, problems)
