@@ -25,6 +25,7 @@ mod reconcile;
 mod run;
 mod server;
 mod status;
+mod traffic;
 mod watch;
 
 use clap::Parser;

@@ -130,6 +130,8 @@ fn start(node: &Arc<Node>) -> Result<Waker, RunError> {
             watching.nics.look(&watching);
         }
     })?;
+    let counting = node.clone();
+    thread("traffic", move || counting.traffic.run(&counting))?;
     let reclaiming = node.clone();
     thread("reclaim", move || {
         let mut reclaim = Reclaim::default();

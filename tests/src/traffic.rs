@@ -110,3 +110,18 @@ pub fn ping_fails(from: &Netns, to: &str) -> bool {
     let status = from.command("ping").args(["-n", "-q", "-c1", "-W1", to]).output().unwrap();
     !status.status.success()
 }
+
+/// Sends bytes over TCP to a server made for them inside of `to`, at `ip`; how many arrived.
+pub fn bulk(from: &Netns, to: &Netns, ip: &str, port: u16, bytes: u64) -> u64 {
+    let listener = to.inside(|| listener(at(ip, port)));
+    let received = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        io::copy(&mut stream, &mut io::sink())
+    });
+    let mut stream = from.inside(|| TcpStream::connect_timeout(&at(ip, port), PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    io::copy(&mut io::repeat(7).take(bytes), &mut stream).unwrap();
+    drop(stream);
+    received.join().unwrap().unwrap()
+}

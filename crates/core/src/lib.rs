@@ -24,6 +24,7 @@ pub mod queue;
 pub mod record;
 pub mod spec;
 pub mod step;
+pub mod traffic;
 pub mod vf;
 pub mod wire;
 pub mod wish;

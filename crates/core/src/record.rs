@@ -6,6 +6,7 @@ use crate::ids::{AttachmentId, NetworkName};
 use crate::networks::Delegation;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -41,6 +42,9 @@ pub struct Record {
     /// Further networks, executed after the plan and undone before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Delegation>,
+    /// What the pod asked for: the annotations that were read, as they were written. For people only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<String, String>,
     /// When, in seconds since 1970.
     pub created: u64,
 }

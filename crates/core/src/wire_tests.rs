@@ -23,6 +23,7 @@ fn record(bytes: usize) -> Record {
         },
         device_info: None,
         networks: Vec::new(),
+        asked: Default::default(),
         created: 0,
     }
 }

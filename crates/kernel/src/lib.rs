@@ -4,6 +4,7 @@
 pub mod addr;
 mod aside;
 pub mod child;
+pub mod counters;
 pub mod crash;
 pub mod delete;
 pub mod devlink;

@@ -21,6 +21,7 @@ pub(crate) fn record(id: &str) -> Record {
         },
         device_info: None,
         networks: Vec::new(),
+        asked: Default::default(),
         created: 0,
     }
 }

@@ -2,6 +2,7 @@
 //! are durable. Every change is made together with the record's, under one lock ([`crate::node::Node`]).
 
 use crate::status::{AttachmentCount, RangeStatus};
+use crate::traffic::Metering;
 use ipnetwork::IpNetwork;
 use offramp_core::cni::CniError;
 use offramp_core::firewall::HostPortRule;
@@ -11,6 +12,7 @@ use offramp_core::plan::Path;
 use offramp_core::record::{Record, State};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What one attachment holds.
 #[derive(Debug, Clone)]
@@ -19,6 +21,7 @@ struct Holding {
     ports: Vec<HostPortRule>,
     path: Path,
     state: State,
+    metering: Arc<Metering>,
 }
 
 /// The index.
@@ -94,8 +97,13 @@ impl Allocator {
             ips.push(ip);
         }
         let plan = &record.plan;
-        let holding =
-            Holding { ips, ports: plan.firewall.host_ports.clone(), path: plan.path, state: record.state };
+        let holding = Holding {
+            ips,
+            ports: plan.firewall.host_ports.clone(),
+            path: plan.path,
+            state: record.state,
+            metering: Arc::new(Metering::of(record)),
+        };
         self.holdings.insert(id.clone(), holding);
     }
 
@@ -135,6 +143,11 @@ impl Allocator {
     /// Everybody who holds something.
     pub fn ids(&self) -> Vec<AttachmentId> {
         self.holdings.keys().cloned().collect()
+    }
+
+    /// Where the counters of all interfaces are.
+    pub fn meterings(&self) -> Vec<Arc<Metering>> {
+        self.holdings.values().map(|holding| holding.metering.clone()).collect()
     }
 
     /// How full each range is.

@@ -43,6 +43,7 @@ fn record(id: &str, ips: &[IpAddr], ports: Vec<HostPortRule>) -> Record {
         plan,
         device_info: None,
         networks: Vec::new(),
+        asked: Default::default(),
         created: 0,
     }
 }

@@ -1,8 +1,10 @@
 //! `offrampd explain`: all about a pod's interfaces.
 
+use super::moved;
 use super::table::fields;
 use super::units::{join, rate, span};
 use super::{queues, vfs};
+use crate::traffic::InterfaceTraffic;
 use offramp_core::AttachmentId;
 use offramp_core::firewall::Rules;
 use offramp_core::networks::Delegation;
@@ -10,7 +12,9 @@ use offramp_core::plan::Plan;
 use offramp_core::record::{IpamHold, Mode, Record};
 use offramp_core::spec::Bandwidth;
 use offramp_core::step::Step;
+use offramp_core::traffic::Share;
 use offramp_core::vf::Claim;
+use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -84,24 +88,50 @@ impl Target {
     }
 }
 
+/// A record, and what the kernel tells of its interfaces now.
+#[derive(Debug, Serialize)]
+pub struct Explained {
+    #[serde(flatten)]
+    record: Record,
+    traffic: Vec<InterfaceTraffic>,
+    share: Share,
+}
+
+impl Explained {
+    /// With what was read already.
+    pub fn new(record: Record, traffic: Vec<InterfaceTraffic>) -> Self {
+        let share = Share::of(traffic.iter().map(|t| &t.moved));
+        Self { record, traffic, share }
+    }
+
+    /// Has the counters read.
+    pub fn look(record: Record) -> Self {
+        let traffic = crate::traffic::look(&record);
+        Self::new(record, traffic)
+    }
+}
+
 /// One paragraph an attachment, and one of the VFs that were `left`; `now` in seconds since 1970.
-pub fn render(records: &[Record], claims: &[Claim], left: &[&Claim], now: u64) -> String {
-    let paragraphs = records.iter().map(|r| paragraph(r, claims, now)).chain([vfs::render_left(left)]);
+pub fn render(all: &[Explained], claims: &[Claim], left: &[&Claim], now: u64) -> String {
+    let paragraphs = all.iter().map(|e| paragraph(e, claims, now)).chain([vfs::render_left(left)]);
     paragraphs.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
+fn paragraph(explained: &Explained, claims: &[Claim], now: u64) -> String {
+    let Explained { record: r, traffic, .. } = explained;
     let title = match &r.pod {
         Some(pod) => format!("{} of pod {pod}", r.attachment.ifname),
         None => r.attachment.to_string(),
     };
     let age = span(now.saturating_sub(r.created));
-    let mut rows = vec![
-        ("Path", format!("{}: {}", r.plan.path, r.plan.reason)),
+    let mut rows = Vec::new();
+    list(&mut rows, "Asked", asked(r));
+    list(&mut rows, "Path", path(&r.plan));
+    rows.extend([
         ("State", state(r).to_owned()),
         ("Age", age),
         ("Container", r.attachment.container.to_string()),
-    ];
+    ]);
     rows.extend(r.pod.iter().filter(|p| !p.uid.is_empty()).map(|p| ("Pod UID", p.uid.clone())));
     rows.push(("Network", format!("{}, {}", r.network, planner(r))));
     rows.push(("Netns", format!("{} (inode {})", r.netns.path.display(), r.netns.inode)));
@@ -110,7 +140,9 @@ fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "Routes", routes(&r.plan));
     list(&mut rows, "Networks", networks(r));
     list(&mut rows, "VFs", vfs::vfs(r, claims));
-    list(&mut rows, "Queues", queues::of_plan(&r.plan));
+    list(&mut rows, "NUMA", moved::numa(traffic));
+    let leased = queues::of_plan(&r.plan).into_iter();
+    list(&mut rows, "Queues", leased.chain(moved::queues(traffic)).collect());
     list(&mut rows, "Settings", vfs::settings(&r.plan));
     list(&mut rows, "Host route", vfs::host_routes(&r.plan));
     list(&mut rows, "Representor", vfs::representors(&r.plan));
@@ -119,8 +151,32 @@ fn paragraph(r: &Record, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "Firewall", firewall(&r.plan.firewall));
     list(&mut rows, "Bandwidth", bandwidth(&r.plan.steps));
     list(&mut rows, "DNS", dns(&r.plan));
+    list(&mut rows, "Moved", moved::interfaces(traffic));
+    rows.extend(moved::share(traffic).map(|share| ("Share", share)));
     rows.push(("Steps", join(r.plan.steps.iter().map(Step::name))));
     format!("{title}\n{}", fields("  ", &rows))
+}
+
+/// The annotations, a line each, or more where they have more.
+fn asked(r: &Record) -> Vec<String> {
+    let lines = |(key, value): (&String, &String)| {
+        let mut lines = value.trim().lines();
+        match (lines.next(), lines.next()) {
+            (Some(only), None) => vec![format!("{key}: {only}")],
+            _ => {
+                let all = value.trim_end().lines().map(|line| format!("  {line}"));
+                std::iter::once(format!("{key}:")).chain(all).collect()
+            }
+        }
+    };
+    r.asked.iter().flat_map(lines).collect()
+}
+
+/// The path and why, each candidate that was refused on a line of its own.
+fn path(plan: &Plan) -> Vec<String> {
+    let mut reasons = plan.reason.split("; ");
+    let first = format!("{}: {}", plan.path, reasons.next().unwrap_or_default());
+    std::iter::once(first).chain(reasons.map(str::to_owned)).collect()
 }
 
 /// The name before the first item only.

@@ -1,10 +1,16 @@
 use super::*;
 use crate::cli::fixture::{record, with_networks};
+use offramp_core::plan::Path;
+use offramp_core::traffic::{Bytes, Moved};
+
+fn unread(record: Record) -> Explained {
+    Explained::new(record, Vec::new())
+}
 
 #[test]
 fn a_paragraph() {
     assert_eq!(
-        render(&[record()], &[], &[], 1260),
+        render(&[unread(record())], &[], &[], 1260),
         "\
 eth0 of pod default/web-0
   Path        veth: no offload was asked for
@@ -32,8 +38,54 @@ eth0 of pod default/web-0
 }
 
 #[test]
+fn what_was_asked_what_was_refused_and_what_was_moved() {
+    let mut r = record();
+    r.asked = [("offload", "preferred"), ("interfaces", "- name: net1\n  pool: fast\n")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
+    r.plan.reason =
+        "no VF for eth0: pool fast, ens1f0: 3 lent; pool telco: it has no VFs on this node".into();
+    let bytes = Bytes { rx: 1 << 20, tx: 2048 };
+    let eth0 = InterfaceTraffic {
+        name: "eth0".parse().unwrap(),
+        path: Some(Path::Veth),
+        numa: Some(1),
+        queues: Some((2, 4)),
+        moved: Moved::Counted { bytes, cpu: Some(bytes) },
+    };
+    let explained = Explained::new(r, vec![eth0]);
+    let text = render(std::slice::from_ref(&explained), &[], &[], 1260);
+    for told in [
+        "\
+  Asked       interfaces:
+                - name: net1
+                  pool: fast
+              offload: preferred
+  Path        veth: no VF for eth0: pool fast, ens1f0: 3 lent
+              pool telco: it has no VFs on this node
+  State ",
+        "
+  NUMA        eth0: its device is on node 1
+  Queues      eth0: 2 to receive, 4 to send
+",
+        "
+  Moved       eth0: 1 MiB received, 2 KiB sent, all over the node's CPU
+  Share       100% of 1 MiB over the node's CPU
+  Steps ",
+    ] {
+        assert!(text.contains(told), "{text}");
+    }
+    let json = serde_json::to_value(&explained).unwrap();
+    assert_eq!(
+        (&json["attachment"]["ifname"], &json["traffic"][0]["is"]),
+        (&"eth0".into(), &"counted".into())
+    );
+    assert_eq!((&json["share"]["cpu"], &json["share"]["hardware"]), (&(bytes.sum()).into(), &0.into()));
+}
+
+#[test]
 fn networks_that_other_plugins_made() {
-    let text = render(&[with_networks()], &[], &[], 1260);
+    let text = render(&[unread(with_networks())], &[], &[], 1260);
     let told = "  Networks    net1  default/storage  by bridge, tuning  192.168.50.2  02:00:00:00:00:07
               net2  default/backup  by bridge, tuning  its plugins were not started
 ";
@@ -44,7 +96,7 @@ fn networks_that_other_plugins_made() {
 fn a_record_without_a_pod_has_its_id_as_title() {
     let mut r = record();
     r.pod = None;
-    let text = render(&[r.clone(), r], &[], &[], 1000);
+    let text = render(&[unread(r.clone()), unread(r)], &[], &[], 1000);
     assert_eq!(text.matches("\n\n4f1f8a0c9d2e7b6a5c4d3e2f@eth0\n  Path ").count(), 1);
 }
 

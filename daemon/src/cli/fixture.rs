@@ -64,6 +64,7 @@ pub fn record() -> Record {
         plan: plan(&id, &spec),
         device_info: None,
         networks: Vec::new(),
+        asked: Default::default(),
         created: 1000,
         attachment: id,
     }

@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 #[cfg(test)]
 pub mod fixture;
+mod moved;
 mod nics;
 mod offloads;
 mod probe;
@@ -20,6 +21,7 @@ use crate::install::uninstall::{self, Attached, UninstallError};
 use crate::install::{self, InstallError, Put};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use client::{Client, ClientError};
+use explain::Explained;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -129,16 +131,17 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: WideOutput,
     },
-    /// Tell all about a pod's interfaces: how they are made, why so, how far they are, and what they left behind
+    /// Tell all about a pod's interfaces: what was asked, how they are made, why so, what they moved, what they left behind
     ///
-    /// Without the daemon this comes from the records on disk.
+    /// Bytes are read from the kernel, in this network namespace and the pod's; without the daemon the rest comes from the
+    /// records on disk.
     Explain {
         /// NAMESPACE/POD, CONTAINER@IFNAME, or the beginning of a container's ID
         #[arg(value_name = "TARGET")]
         target: explain::Target,
         #[command(flatten)]
         daemon: Daemon,
-        /// How to print it; json prints the records
+        /// How to print it; json prints the records, with what was moved
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
@@ -350,9 +353,10 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             if found.records.is_empty() && left.is_empty() {
                 return Err(CliError::NotFound(target));
             }
+            let explained: Vec<_> = found.records.into_iter().map(Explained::look).collect();
             print(&match output {
-                Output::Json => json(&found.records),
-                Output::Table => explain::render(&found.records, &claims, &left, units::now()),
+                Output::Json => json(&explained),
+                Output::Table => explain::render(&explained, &claims, &left, units::now()),
             })
         }
         Command::Doctor { places, output } => {

@@ -37,11 +37,12 @@ pub fn plural(n: usize, thing: &str) -> String {
 pub fn rate(rate: Rate) -> String {
     let bits = rate.bytes_per_second.saturating_mul(8);
     let burst = u64::from(rate.burst_bytes);
-    format!(
-        "{}bit/s, burst {}B",
-        scaled(bits, 1000, ["", "k", "M", "G", "T"]),
-        scaled(burst, 1024, ["", "Ki", "Mi", "Gi", "Ti"])
-    )
+    format!("{}bit/s, burst {}", scaled(bits, 1000, ["", "k", "M", "G", "T"]), size(burst))
+}
+
+/// Bytes by 1024, rounded down: `1.5 GiB`.
+pub fn size(bytes: u64) -> String {
+    format!("{}B", scaled(bytes, 1024, ["", "Ki", "Mi", "Gi", "Ti"]))
 }
 
 /// At most one digit behind the point: `1.5 G`.

@@ -40,7 +40,7 @@ default/web-0  eth0       10.244.1.7, fd00:244:1::7  veth          ready  1m   -
 #[test]
 fn explain_tells_all_of_vfs() {
     assert_eq!(
-        explain::render(&[with_vfs()], &lent(), &[], 1060),
+        explain::render(&[explain::Explained::new(with_vfs(), Vec::new())], &lent(), &[], 1060),
         "\
 eth0 of pod telco/dpu-0
   Path        vf: VF 3 of ens1f0 (0000:02:10.3) of pool fast

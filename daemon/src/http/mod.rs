@@ -10,15 +10,25 @@ use axum::routing::get;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// OpenMetrics, which is what `prometheus-client` writes.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the server asks of the daemon. Both must return at once.
+/// How long an answer waits for counters: reading those of 250 pods takes milliseconds.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What the server asks of the daemon. All must return at once.
 pub trait Probe: Send + Sync + 'static {
     /// Why no pod could be attached now; empty: it could.
     fn not_ready(&self) -> Vec<String>;
+
+    /// Has counters read that take a while; told when they are. None: there are none.
+    fn refresh(&self) -> Option<oneshot::Receiver<()>> {
+        None
+    }
 
     /// Sets the gauges, just before they are read.
     fn observe(&self, metrics: &Metrics);
@@ -82,6 +92,10 @@ async fn readyz<P: Probe>(State(app): State<Arc<App<P>>>) -> Response {
 }
 
 async fn metrics_text<P: Probe>(State(app): State<Arc<App<P>>>) -> Response {
+    if let Some(read) = app.probe.refresh() {
+        // What comes too late is in the next answer.
+        let _ = tokio::time::timeout(FRESH, read).await;
+    }
     app.probe.observe(&app.metrics);
     match app.metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),

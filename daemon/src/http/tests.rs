@@ -33,7 +33,7 @@ async fn health_readiness_and_metrics() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::bind(any, Fake(reasons.clone()), Arc::new(Metrics::new("1"))).await.unwrap();
     let address = server.address().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(server.run(async { drop(stopped.await) }));
 
     assert!(fetch(address, "/healthz").await.starts_with("HTTP/1.1 200 OK"));

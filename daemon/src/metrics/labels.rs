@@ -98,6 +98,24 @@ words! {
     }
 }
 words! {
+    /// As the pod sees it.
+    pub(super) Direction {
+        /// By the pod.
+        Received => "received",
+        /// By the pod.
+        Sent => "sent"
+    }
+}
+words! {
+    /// Whether somebody counts what an interface moves.
+    pub(super) Counters {
+        /// Somebody does.
+        Read => "read",
+        /// Nobody does, or they cannot be read.
+        Unknown => "unknown"
+    }
+}
+words! {
     /// Addresses of a range.
     pub(super) Use {
         /// That attachments hold.
@@ -171,6 +189,30 @@ pub(super) struct PathLabel {
 pub(super) struct PathOutcome {
     pub path: String,
     pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReleaseLabel {
+    pub outcome: Outcome,
+    pub path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BytesLabel {
+    pub path: String,
+    pub direction: Direction,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct VfBytesLabel {
+    pub pf: String,
+    pub direction: Direction,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CountersLabel {
+    pub path: String,
+    pub counters: Counters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -3,14 +3,15 @@
 mod labels;
 mod offloads;
 mod probe;
+mod traffic;
 
 pub use labels::{Fate, Message, Outcome, PeerState};
 
 use crate::status::{AttachmentCount, RangeStatus, WatchStatus};
 use labels::{
     AttachmentLabels, Build, Known, LoopOutcome, MessageFate, MessageLabel, OutcomeLabel, PathLabel,
-    PathOutcome, PeerLabel, PortLabel, Range, Reason, Ruled, RuledLabel, Use, VfLabel, VfState, WatchLabel,
-    What,
+    PathOutcome, PeerLabel, PortLabel, Range, Reason, ReleaseLabel, Ruled, RuledLabel, Use, VfLabel, VfState,
+    WatchLabel, What,
 };
 use offloads::OffloadMetrics;
 use offramp_core::IfName;
@@ -26,6 +27,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
+use traffic::TrafficMetrics;
 
 /// Upper bounds in seconds: an ADD takes about 2 ms, a DEL less; a runtime gives up after minutes.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 10.0];
@@ -40,8 +42,8 @@ pub struct Metrics {
     eswitch: Family<PortLabel, Gauge>,
     adds: Family<PathOutcome, Counter>,
     add_time: Family<PathLabel, Histogram, fn() -> Histogram>,
-    releases: Family<OutcomeLabel, Counter>,
-    release_time: Histogram,
+    releases: Family<ReleaseLabel, Counter>,
+    release_time: Family<PathLabel, Histogram, fn() -> Histogram>,
     runs: Family<LoopOutcome, Counter>,
     repairs: Family<What, Counter>,
     nft_time: Histogram,
@@ -54,6 +56,7 @@ pub struct Metrics {
     offloads: OffloadMetrics,
     api: ApiMetrics,
     probes: ProbeMetrics,
+    traffic: TrafficMetrics,
 }
 
 /// Of what the Kubernetes API tells, and is told.
@@ -99,7 +102,7 @@ impl Metrics {
             adds: Family::default(),
             add_time: Family::new_with_constructor(seconds),
             releases: Family::default(),
-            release_time: seconds(),
+            release_time: Family::new_with_constructor(seconds),
             runs: Family::default(),
             repairs: Family::default(),
             nft_time: seconds(),
@@ -112,6 +115,7 @@ impl Metrics {
             offloads: OffloadMetrics::default(),
             api: ApiMetrics::default(),
             probes: ProbeMetrics::default(),
+            traffic: TrafficMetrics::default(),
         };
         metrics.register_all();
         metrics
@@ -141,6 +145,7 @@ impl Metrics {
             offloads,
             api,
             probes,
+            traffic,
         } = self;
         r.register("attachments", "Attachments on this node", attachments.clone());
         r.register("ipam_addresses", "Addresses of a range, used and in all", addresses.clone());
@@ -171,6 +176,7 @@ impl Metrics {
         offloads.register(r);
         api.register(r);
         probes.register(r);
+        traffic.register(r);
     }
 
     /// An ADD ended; `time` from the plugin's start, for those that succeeded.
@@ -181,10 +187,11 @@ impl Metrics {
         }
     }
 
-    /// An attachment was taken back, or not.
-    pub fn released(&self, outcome: Outcome, time: Duration) {
-        self.releases.get_or_create(&OutcomeLabel { outcome }).inc();
-        self.release_time.observe(time.as_secs_f64());
+    /// An attachment was taken back, or not; none: nothing was left of it.
+    pub fn released(&self, path: Option<Path>, outcome: Outcome, time: Duration) {
+        let path = path.map_or_else(|| "none".to_owned(), |path| path.to_string());
+        self.releases.get_or_create(&ReleaseLabel { outcome, path: path.clone() }).inc();
+        self.release_time.get_or_create(&PathLabel { path }).observe(time.as_secs_f64());
     }
 
     /// A run of something regular ended; `repairs` is what it mended.
@@ -340,7 +347,8 @@ mod tests {
         let m = Metrics::new("1.2.3");
         m.added(Path::Veth, Outcome::Ok, Some(Duration::from_micros(1500)));
         m.added(Path::Veth, Outcome::Error, None);
-        m.released(Outcome::Ok, Duration::from_micros(300));
+        m.released(Some(Path::Vf), Outcome::Ok, Duration::from_micros(300));
+        m.released(None, Outcome::Ok, Duration::from_micros(300));
         m.reconciled("overlay", Outcome::Ok, 2);
         m.nft(Duration::from_millis(5));
         m.set_attachments(&[AttachmentCount { path: Path::Veth, state: State::Ready, count: 7 }]);
@@ -390,8 +398,9 @@ mod tests {
             "offramp_adds_total{path=\"veth\",outcome=\"error\"} 1",
             "offramp_add_seconds_bucket{le=\"0.001\",path=\"veth\"} 0",
             "offramp_add_seconds_bucket{le=\"0.002\",path=\"veth\"} 1",
-            "offramp_releases_total{outcome=\"ok\"} 1",
-            "offramp_release_seconds_count 1",
+            "offramp_releases_total{outcome=\"ok\",path=\"vf\"} 1",
+            "offramp_releases_total{outcome=\"ok\",path=\"none\"} 1",
+            "offramp_release_seconds_count{path=\"vf\"} 1",
             "offramp_reconcile_runs_total{what=\"overlay\",outcome=\"ok\"} 1",
             "offramp_repairs_total{what=\"overlay\"} 2",
             "offramp_nft_seconds_count 1",

@@ -99,6 +99,7 @@ impl Node {
             device_info: ask.device_info.clone().filter(|_| plan.vfs().next().is_some()),
             plan,
             networks: wishes.networks.clone(),
+            asked: wishes.asked.clone(),
             created: now(),
         };
         self.store.write(&record)?;
@@ -233,8 +234,11 @@ impl Node {
 
     fn release_inner(&self, id: &AttachmentId) -> Result<(), CniError> {
         let start = Instant::now();
-        let (outcome, has_devices) = match self.store.read(id)? {
+        let record = self.store.read(id)?;
+        let path = record.as_ref().map(|r| r.plan.path);
+        let (outcome, has_devices) = match record {
             Some(mut record) => {
+                self.traffic.ending(self, &record);
                 let has_devices = record.plan.vfs().next().is_some() || record.plan.queues().next().is_some();
                 (detach(&self.store, &mut record, Patience::Notification), has_devices)
             }
@@ -249,7 +253,7 @@ impl Node {
             self.bench.ring();
         }
         let kind = if outcome.is_ok() { Outcome::Ok } else { Outcome::Error };
-        self.metrics.released(kind, start.elapsed());
+        self.metrics.released(path, kind, start.elapsed());
         self.index(id);
         outcome
     }

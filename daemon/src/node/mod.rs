@@ -33,6 +33,7 @@ use crate::nics::NicWatch;
 use crate::offloads::OffloadWatch;
 use crate::pods::{Outbox, Pods};
 use crate::status::Health;
+use crate::traffic::{Metering, Sampler};
 use crate::watch::Api;
 use ipnetwork::IpNetwork;
 use offramp_core::cni::CniError;
@@ -58,6 +59,8 @@ pub struct Node {
     pub store: Store,
     /// For Prometheus.
     pub metrics: Arc<Metrics>,
+    /// What pods have moved.
+    pub traffic: Sampler,
     /// What is being served.
     pub calls: Calls,
     /// Where VFs are cleaned.
@@ -196,6 +199,7 @@ impl Node {
             pods: Pods::default(),
             outbox: Outbox::new(matches!(config.source, Source::Kubernetes(_)), metrics.clone()),
             metrics,
+            traffic: Sampler::default(),
             definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
@@ -335,6 +339,16 @@ impl Node {
             Ok(None) => allocator.forget(id),
             Err(_) => {}
         }
+    }
+
+    /// Where the counters of all pods' interfaces are.
+    pub fn meterings(&self) -> Vec<Arc<Metering>> {
+        self.allocator().meterings()
+    }
+
+    /// Whether an attachment was made since the daemon began: all that it moved was moved since then.
+    pub fn has_seen_begin(&self, created: u64) -> bool {
+        created >= self.started
     }
 
     /// Nobody chooses or claims VFs for pods of node mode while it is held.

@@ -13,6 +13,7 @@ use offramp_core::lend::{Usage, usage};
 use offramp_core::vf::Claim;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 impl Node {
     /// The state, for `offrampd status`.
@@ -188,6 +189,10 @@ pub struct NodeProbe(pub Arc<Node>);
 impl Probe for NodeProbe {
     fn not_ready(&self) -> Vec<String> {
         self.0.not_ready()
+    }
+
+    fn refresh(&self) -> Option<oneshot::Receiver<()>> {
+        Some(self.0.traffic.refresh())
     }
 
     fn observe(&self, metrics: &Metrics) {

@@ -77,6 +77,7 @@ impl Node {
             let network = network(ask, selection, definition, &mut devices, &mut wishes.handed)?;
             wishes.networks.push(network);
         }
+        wishes.ask(NETWORKS, annotations);
         wishes.check_together()?;
         let executed = wishes.networks.iter().any(|n| !n.plugins.is_empty());
         if executed && !ask.runs_networks {

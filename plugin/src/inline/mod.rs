@@ -290,6 +290,8 @@ fn record(cx: &Context, id: &AttachmentId, netns: &Netns, plan: Plan) -> Record 
         plan,
         device_info: cx.conf.runtime.device_info.clone(),
         networks: Vec::new(),
+        // The network configuration asks, which is the administrator's.
+        asked: Default::default(),
         created: now(),
     }
 }

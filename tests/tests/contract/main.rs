@@ -13,6 +13,7 @@ mod first_packet;
 mod gc;
 mod input;
 mod ipam;
+mod moved;
 mod netns;
 mod node_mode;
 mod path;

@@ -32,6 +32,8 @@ pub const MAX_INTERFACES: usize = 16;
 pub(crate) const MAX_ANNOTATION: usize = 16 << 10;
 /// Characters of an error's message: it may quote the annotation.
 pub(crate) const MAX_MESSAGE: usize = 400;
+/// Characters of an annotation that a record keeps.
+const MAX_ASKED: usize = 1000;
 /// More than any NIC has.
 const MAX_QUEUES: u32 = 1024;
 
@@ -62,9 +64,17 @@ pub struct Wishes {
     pub networks: Vec<Delegation>,
     /// Devices of the pod that networks' plugins get: they are no interface's.
     pub handed: BTreeSet<String>,
+    /// The annotations that say so, as they were written, but for what they begin with.
+    pub asked: BTreeMap<String, String>,
 }
 
 impl Wishes {
+    /// Notes that an annotation of others was read.
+    pub fn ask(&mut self, key: &str, annotations: &BTreeMap<String, String>) {
+        let value = annotations.get(key).map(|value| (key.to_owned(), cut(value, MAX_ASKED)));
+        self.asked.extend(value);
+    }
+
     /// Whether the pod's default route of this family is not by eth0.
     pub fn default_elsewhere(&self, family: Family) -> bool {
         let default = family.default_route();
@@ -134,6 +144,7 @@ fn parse_unbounded(
             _ => return Err(CniError::unsupported_field(&format!("annotation {key}"), &json!(value))),
         }
     }
+    wishes.asked = asked(annotations);
     if let (Some(n), Offload::None) = (wishes.queues, wishes.offload) {
         let key = format!("annotation {QUEUES}");
         return Err(CniError::unsupported_field(&key, &json!(n.to_string()))
@@ -144,6 +155,14 @@ fn parse_unbounded(
         wishes.interfaces = interface::list(value, wishes.pool.as_ref())?;
     }
     Ok(wishes)
+}
+
+/// Kept in the record, which is small: a long list of interfaces is cut.
+fn asked(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = annotations.iter().filter(|(key, value)| *key != STATUS && !value.trim().is_empty());
+    let short =
+        ours.filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), cut(value, MAX_ASKED))));
+    short.collect()
 }
 
 fn wrong(key: &str, why: impl std::fmt::Display) -> CniError {

@@ -2,6 +2,7 @@
 
 use super::Sysfs;
 use super::device::entries;
+use offramp_core::nic::PciAddr;
 use std::collections::BTreeSet;
 
 /// The nodes that these CPUs are on; what sysfs does not tell is left out.
@@ -13,6 +14,11 @@ pub fn numa_nodes(sysfs: &Sysfs, cpus: &BTreeSet<u32>) -> BTreeSet<u32> {
     };
     let numbers = entries(&nodes).into_iter().filter_map(|name| name.strip_prefix("node")?.parse().ok());
     numbers.filter(has_one).collect()
+}
+
+/// The node that a device is on; none: it is on none, or the machine has but one.
+pub fn numa_node(sysfs: &Sysfs, pci: PciAddr) -> Option<u32> {
+    sysfs.pci(pci)?.number("numa_node")
 }
 
 /// `0-3,8` (Documentation/admin-guide/cputopology.rst).

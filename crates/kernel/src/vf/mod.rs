@@ -1,7 +1,7 @@
 //! Virtual functions: what one is, what is set on it by its PF and on its own netdev, its driver, and where its
 //! netdev is. A VF is known by its PCI address, whatever its netdev is called and wherever that has gone.
 
-mod attribute;
+pub(crate) mod attribute;
 mod bridge_vlan;
 mod driver;
 mod holders;

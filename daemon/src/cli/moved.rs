@@ -1,0 +1,130 @@
+//! What a pod's interfaces moved and by which way, for `explain`.
+
+use super::units::size;
+use crate::traffic::InterfaceTraffic;
+use offramp_core::plan::Path;
+use offramp_core::traffic::{Bytes, Moved, Share};
+
+/// `eth0: 1.2 GiB received, 3.4 MiB sent, all by the VF`
+pub fn interfaces(traffic: &[InterfaceTraffic]) -> Vec<String> {
+    let describe = |t: &InterfaceTraffic| {
+        let text = match &t.moved {
+            Moved::Unknown { why } => format!("unknown: {why}"),
+            Moved::Counted { bytes, cpu } => {
+                let moved = format!("{} received, {} sent", size(bytes.rx), size(bytes.tx));
+                format!("{moved}{}", way(t.path, *bytes, *cpu))
+            }
+        };
+        format!("{}: {text}", t.name)
+    };
+    traffic.iter().map(describe).collect()
+}
+
+fn way(path: Option<Path>, bytes: Bytes, cpu: Option<Bytes>) -> String {
+    let by_vf = match path {
+        Some(Path::VfUserspace) => "by the VF, as its PF has counted since the VF was made",
+        _ => "by the VF",
+    };
+    match cpu.map(|cpu| cpu.at_most(bytes).sum()) {
+        _ if bytes.sum() == 0 => String::new(),
+        None => {
+            format!(", {by_vf}: how much of it took the node's CPU behind the representor, nobody counts")
+        }
+        Some(0) => format!(", all {by_vf}"),
+        Some(cpu) if cpu == bytes.sum() => ", all over the node's CPU".into(),
+        Some(cpu) => format!(", {by_vf}, of which {} took the node's CPU", size(cpu)),
+    }
+}
+
+/// `81% of 6.3 GiB went by VF, 19% over the node's CPU`; none for a pod without interfaces.
+pub fn share(traffic: &[InterfaceTraffic]) -> Option<String> {
+    let share = Share::of(traffic.iter().map(|t| &t.moved));
+    let parts = [
+        (share.hardware, "went by VF"),
+        (share.cpu, "over the node's CPU"),
+        (share.undivided, "by VF or, behind its representor, over the node's CPU: nobody counts which"),
+    ];
+    let mut text = String::new();
+    for (part, way) in parts.into_iter().filter(|(part, _)| *part > 0) {
+        let percent = share.percent(part).unwrap_or_default();
+        let of_all = if text.is_empty() { format!(" of {}", size(share.counted())) } else { String::new() };
+        let comma = if text.is_empty() { "" } else { ", " };
+        text.push_str(&format!("{comma}{percent}%{of_all} {way}"));
+    }
+    if text.is_empty() && !traffic.is_empty() {
+        let counted = traffic.len() > share.unknown;
+        text = if counted { "nothing was moved yet" } else { "unknown: nobody counts" }.into();
+    }
+    if share.unknown > 0 && traffic.len() > share.unknown {
+        text.push_str("; what is unknown above is not in it");
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// `eth0: 2 to receive, 2 to send`
+pub fn queues(traffic: &[InterfaceTraffic]) -> Vec<String> {
+    let describe = |t: &InterfaceTraffic| {
+        let (rx, tx) = t.queues?;
+        Some(format!("{}: {rx} to receive, {tx} to send", t.name))
+    };
+    traffic.iter().filter_map(describe).collect()
+}
+
+/// `eth0: its device is on node 1`
+pub fn numa(traffic: &[InterfaceTraffic]) -> Vec<String> {
+    traffic.iter().filter_map(|t| Some(format!("{}: its device is on node {}", t.name, t.numa?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(name: &str, path: Path, moved: Moved) -> InterfaceTraffic {
+        let name = name.parse().unwrap();
+        InterfaceTraffic { name, path: Some(path), numa: None, queues: None, moved }
+    }
+
+    fn counted(rx: u64, tx: u64, cpu: Option<(u64, u64)>) -> Moved {
+        Moved::Counted { bytes: Bytes { rx, tx }, cpu: cpu.map(|(rx, tx)| Bytes { rx, tx }) }
+    }
+
+    #[test]
+    fn each_way_has_its_words() {
+        let all = [
+            interface("eth0", Path::Veth, counted(1_258_291, 512, Some((1_258_291, 512)))),
+            interface("net1", Path::Vf, counted(5 << 30, 1 << 20, Some((0, 0)))),
+            interface("net2", Path::Vf, counted(3 << 20, 0, Some((1 << 20, 0)))),
+            interface("net3", Path::Vf, counted(1 << 20, 0, None)),
+            interface("net4", Path::VfUserspace, counted(7, 0, Some((0, 0)))),
+            interface("net5", Path::VfUserspace, Moved::Unknown { why: "no counters".into() }),
+            interface("net6", Path::Vf, counted(0, 0, Some((0, 0)))),
+        ];
+        assert_eq!(
+            interfaces(&all),
+            [
+                "eth0: 1.1 MiB received, 512 B sent, all over the node's CPU",
+                "net1: 5 GiB received, 1 MiB sent, all by the VF",
+                "net2: 3 MiB received, 0 B sent, by the VF, of which 1 MiB took the node's CPU",
+                "net3: 1 MiB received, 0 B sent, by the VF: how much of it took the node's CPU behind the representor, \
+                 nobody counts",
+                "net4: 7 B received, 0 B sent, all by the VF, as its PF has counted since the VF was made",
+                "net5: unknown: no counters",
+                "net6: 0 B received, 0 B sent",
+            ]
+        );
+        assert_eq!(
+            share(&all).unwrap(),
+            "99% of 5 GiB went by VF, 0% over the node's CPU, 0% by VF or, behind its representor, over the node's CPU: \
+             nobody counts which; what is unknown above is not in it"
+        );
+    }
+
+    #[test]
+    fn the_share_of_nothing() {
+        let moved = |moved| [interface("eth0", Path::Vf, moved)];
+        assert_eq!(share(&[]), None);
+        assert_eq!(share(&moved(counted(0, 0, None))).unwrap(), "nothing was moved yet");
+        assert_eq!(share(&moved(Moved::Unknown { why: "?".into() })).unwrap(), "unknown: nobody counts");
+        assert_eq!(share(&moved(counted(10, 0, Some((0, 0))))).unwrap(), "100% of 10 B went by VF");
+    }
+}

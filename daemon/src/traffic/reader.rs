@@ -1,0 +1,128 @@
+//! Reads counters where they are: on the node's end of a pair, on a VF's netdev in its pod, at a PF.
+
+use offramp_core::IfName;
+use offramp_core::record::NetnsRef;
+use offramp_core::traffic::{Bytes, Meter, Metered};
+use offramp_core::vf::VfRef;
+use offramp_kernel::counters::{self, Counted};
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::Netns;
+use offramp_kernel::ethtool::Ethtool;
+use std::collections::{BTreeMap, HashMap};
+
+/// What was read of one interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// As the pod sees them.
+    pub bytes: Bytes,
+    /// What of it the node's CPU moved; none: nobody counts that.
+    pub cpu: Option<Bytes>,
+    /// Queues to receive and to send; none: not known.
+    pub queues: Option<(u32, u32)>,
+}
+
+/// Reads in the node's network namespace, and from there in pods'.
+#[derive(Default)]
+pub struct Reader {
+    with_queues: bool,
+    host: Option<Socket>,
+    links: Option<HashMap<String, Counted>>,
+    pfs: BTreeMap<IfName, Result<BTreeMap<u16, Bytes>, String>>,
+}
+
+impl Reader {
+    /// One that asks the drivers for numbers of queues too.
+    pub fn with_queues() -> Self {
+        Self { with_queues: true, ..Self::default() }
+    }
+
+    /// One that has read all links of the node at once, for a look at many interfaces.
+    pub fn of_all_links() -> offramp_kernel::Result<Self> {
+        let mut host = Socket::open()?;
+        let links = counters::list(&mut host)?.into_iter().map(|c| (c.link.name.clone(), c)).collect();
+        Ok(Self { host: Some(host), links: Some(links), ..Self::default() })
+    }
+
+    /// What an interface has moved, or why that is not known.
+    pub fn read(&mut self, metered: &Metered, pod: &NetnsRef) -> Result<Reading, String> {
+        match &metered.meter {
+            Meter::HostEnd { link, mac } => {
+                let found = self.link(link)?.filter(|c| c.link.has_mac(*mac));
+                let found = found.ok_or_else(|| format!("{link}, the node's end of it, is gone"))?;
+                let bytes = found.bytes.from_the_other_end();
+                let queues = if self.with_queues { queues(Ethtool::open(), &found) } else { None };
+                Ok(Reading { bytes, cpu: Some(bytes), queues })
+            }
+            Meter::Netdev { vf, representor } => {
+                let (bytes, queues) = in_pod(vf, pod, self.with_queues)?;
+                let cpu = self.over_cpu(representor.as_ref())?;
+                Ok(Reading { bytes, cpu, queues })
+            }
+            Meter::Function { vf, representor } => {
+                let bytes = self.of_vf(vf)?;
+                let cpu = self.over_cpu(representor.as_ref())?;
+                Ok(Reading { bytes, cpu, queues: None })
+            }
+        }
+    }
+
+    /// A VF in legacy mode leads to the wire or to another port of the NIC. A representor's is forwarded by the NIC, or
+    /// by the CPU behind it.
+    fn over_cpu(&mut self, representor: Option<&IfName>) -> Result<Option<Bytes>, String> {
+        let Some(name) = representor else { return Ok(Some(Bytes::default())) };
+        let Some(found) = self.link(name)? else { return Ok(None) };
+        let hits = counters::cpu_hits(self.host()?, &found.link).map_err(|e| e.to_string())?;
+        Ok(hits.map(Bytes::from_the_other_end))
+    }
+
+    /// For a VF that no netdev counts for. Since the VF was made: earlier users' bytes are in it.
+    fn of_vf(&mut self, vf: &VfRef) -> Result<Bytes, String> {
+        if !self.pfs.contains_key(&vf.pf) {
+            let read = counters::of_vfs(self.host()?, &vf.pf).map_err(|e| e.to_string());
+            self.pfs.insert(vf.pf.clone(), read);
+        }
+        let counted = match self.pfs.get(&vf.pf) {
+            Some(Ok(counted)) => counted.get(&vf.index).copied(),
+            Some(Err(why)) => return Err(why.clone()),
+            None => None,
+        };
+        counted.ok_or_else(|| {
+            format!("userspace has the VF, and the driver of {} counts nothing of its VFs", vf.pf)
+        })
+    }
+
+    fn link(&mut self, name: &IfName) -> Result<Option<Counted>, String> {
+        match &self.links {
+            Some(links) => Ok(links.get(name.as_str()).cloned()),
+            None => counters::find(self.host()?, name).map_err(|e| e.to_string()),
+        }
+    }
+
+    fn host(&mut self) -> Result<&mut Socket, String> {
+        match &mut self.host {
+            Some(socket) => Ok(socket),
+            none => Ok(none.insert(Socket::open().map_err(|e| e.to_string())?)),
+        }
+    }
+}
+
+/// By the VF's device: its name is the pod's to change.
+fn in_pod(vf: &VfRef, pod: &NetnsRef, with_queues: bool) -> Result<(Bytes, Option<(u32, u32)>), String> {
+    let netns = Netns::open(&pod.path).map_err(|e| e.to_string())?;
+    if netns.inode() != pod.inode {
+        return Err(format!("{} is another pod's by now", pod.path.display()));
+    }
+    let mut socket = Socket::open_in(&netns).map_err(|e| e.to_string())?;
+    let links = counters::list(&mut socket).map_err(|e| e.to_string())?;
+    let pci = vf.pci.to_string();
+    let is_it = |c: &Counted| c.link.parent.as_ref().is_some_and(|p| p.device == pci);
+    let found = links.into_iter().find(is_it).ok_or_else(|| format!("the netdev of {vf} is not in the pod"))?;
+    let queues = if with_queues { queues(netns.inside(Ethtool::open), &found) } else { None };
+    Ok((found.bytes, queues))
+}
+
+/// What its driver says, or with how many it was made.
+fn queues(ethtool: offramp_kernel::Result<Option<Ethtool>>, counted: &Counted) -> Option<(u32, u32)> {
+    let told = ethtool.ok()??.channels(&counted.link.name.parse().ok()?).ok()?;
+    Some(told.map_or(counted.queues, |c| (c.rx + c.combined, c.tx + c.combined)))
+}
