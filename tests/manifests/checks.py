@@ -47,10 +47,10 @@ def base_is_valid(m, _):
 
 @check
 def components_are_valid(m, _):
-    docs = m.with_components("podmonitor", "userspace-vfs")
+    docs = m.with_components("podmonitor", "userspace-vfs", "grafana")
     assert one(docs, "PodMonitor")["metadata"]["namespace"] == "kube-system"
     for version in VERSIONS:
-        assert valid(docs, version) == 8
+        assert valid(docs, version) == 9
 
 
 @check
@@ -85,8 +85,8 @@ def the_chart_renders_the_base(m, _):
 
 @check
 def the_charts_options_are_the_components(m, _):
-    theirs = by_name(m.with_components("podmonitor", "userspace-vfs"))
-    same(by_name(m.chart("--set", "podMonitor=true,userspaceVFs=true")), theirs)
+    theirs = by_name(m.with_components("podmonitor", "userspace-vfs", "grafana"))
+    same(by_name(m.chart("--set", "podMonitor=true,userspaceVFs=true,grafanaDashboard=true")), theirs)
 
 
 @check

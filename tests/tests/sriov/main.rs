@@ -12,6 +12,7 @@ mod sriov_daemon;
 mod sriov_devices;
 mod sriov_doctor;
 mod sriov_eth0;
+mod sriov_explain;
 mod sriov_faults;
 mod sriov_inline;
 mod sriov_kubelet;
