@@ -70,7 +70,7 @@ fn what_was_asked_what_was_refused_and_what_was_moved() {
 ",
         "
   Moved       eth0: 1 MiB received, 2 KiB sent, all over the node's CPU
-  Share       100% of 1 MiB over the node's CPU
+  Share       100% of 1 MiB went over the node's CPU
   Steps ",
     ] {
         assert!(text.contains(told), "{text}");

@@ -40,14 +40,15 @@ fn way(path: Option<Path>, bytes: Bytes, cpu: Option<Bytes>) -> String {
 pub fn share(traffic: &[InterfaceTraffic]) -> Option<String> {
     let share = Share::of(traffic.iter().map(|t| &t.moved));
     let parts = [
-        (share.hardware, "went by VF"),
+        (share.hardware, "by VF"),
         (share.cpu, "over the node's CPU"),
         (share.undivided, "by VF or, behind its representor, over the node's CPU: nobody counts which"),
     ];
     let mut text = String::new();
     for (part, way) in parts.into_iter().filter(|(part, _)| *part > 0) {
         let percent = share.percent(part).unwrap_or_default();
-        let of_all = if text.is_empty() { format!(" of {}", size(share.counted())) } else { String::new() };
+        let of_all =
+            if text.is_empty() { format!(" of {} went", size(share.counted())) } else { String::new() };
         let comma = if text.is_empty() { "" } else { ", " };
         text.push_str(&format!("{comma}{percent}%{of_all} {way}"));
     }

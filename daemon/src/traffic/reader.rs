@@ -4,10 +4,10 @@ use offramp_core::IfName;
 use offramp_core::record::NetnsRef;
 use offramp_core::traffic::{Bytes, Meter, Metered};
 use offramp_core::vf::VfRef;
-use offramp_kernel::counters::{self, Counted};
-use offramp_kernel::netlink::Socket;
 use offramp_kernel::Netns;
+use offramp_kernel::counters::{self, Counted};
 use offramp_kernel::ethtool::Ethtool;
+use offramp_kernel::netlink::Socket;
 use std::collections::{BTreeMap, HashMap};
 
 /// What was read of one interface.
@@ -116,7 +116,8 @@ fn in_pod(vf: &VfRef, pod: &NetnsRef, with_queues: bool) -> Result<(Bytes, Optio
     let links = counters::list(&mut socket).map_err(|e| e.to_string())?;
     let pci = vf.pci.to_string();
     let is_it = |c: &Counted| c.link.parent.as_ref().is_some_and(|p| p.device == pci);
-    let found = links.into_iter().find(is_it).ok_or_else(|| format!("the netdev of {vf} is not in the pod"))?;
+    let found =
+        links.into_iter().find(is_it).ok_or_else(|| format!("the netdev of {vf} is not in the pod"))?;
     let queues = if with_queues { queues(netns.inside(Ethtool::open), &found) } else { None };
     Ok((found.bytes, queues))
 }

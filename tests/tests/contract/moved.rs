@@ -71,7 +71,7 @@ fn explain_counts_both_directions_and_says_what_was_asked() {
     let text = explain();
     let words = [
         "Asked       offload: preferred",
-        "Path        veth: no VF for eth0",
+        "Path        veth: offload is preferred, but no VF can be eth0",
         " sent, all over the node's CPU",
         "100% of 8",
     ];
