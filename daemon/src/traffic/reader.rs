@@ -54,9 +54,11 @@ impl Reader {
                 Ok(Reading { bytes, cpu: Some(bytes), queues })
             }
             Meter::Netdev { vf, representor } => {
-                let (bytes, queues) = in_pod(vf, pod, self.with_queues)?;
+                let (netns, found) = in_pod(metered, vf, pod)?;
+                let queues =
+                    if self.with_queues { queues(netns.inside(Ethtool::open), &found) } else { None };
                 let cpu = self.over_cpu(representor.as_ref())?;
-                Ok(Reading { bytes, cpu, queues })
+                Ok(Reading { bytes: found.bytes, cpu, queues })
             }
             Meter::Function { vf, representor } => {
                 let bytes = self.of_vf(vf)?;
@@ -106,20 +108,20 @@ impl Reader {
     }
 }
 
-/// By the VF's device: its name is the pod's to change.
-fn in_pod(vf: &VfRef, pod: &NetnsRef, with_queues: bool) -> Result<(Bytes, Option<(u32, u32)>), String> {
+/// One link is read, by the name that the pod was given: whoever makes many in it, or gives that name to another, is
+/// not to fill our memory, nor our counters.
+fn in_pod(metered: &Metered, vf: &VfRef, pod: &NetnsRef) -> Result<(Netns, Counted), String> {
     let netns = Netns::open(&pod.path).map_err(|e| e.to_string())?;
     if netns.inode() != pod.inode {
         return Err(format!("{} is another pod's by now", pod.path.display()));
     }
     let mut socket = Socket::open_in(&netns).map_err(|e| e.to_string())?;
-    let links = counters::list(&mut socket).map_err(|e| e.to_string())?;
+    let found = counters::find(&mut socket, &metered.ifname).map_err(|e| e.to_string())?;
     let pci = vf.pci.to_string();
     let is_it = |c: &Counted| c.link.parent.as_ref().is_some_and(|p| p.device == pci);
-    let found =
-        links.into_iter().find(is_it).ok_or_else(|| format!("the netdev of {vf} is not in the pod"))?;
-    let queues = if with_queues { queues(netns.inside(Ethtool::open), &found) } else { None };
-    Ok((found.bytes, queues))
+    let found = found.filter(is_it);
+    let found = found.ok_or_else(|| format!("{}, the netdev of {vf}, is not in the pod", metered.ifname))?;
+    Ok((netns, found))
 }
 
 /// What its driver says, or with how many it was made.
