@@ -31,7 +31,13 @@ fn way(path: Option<Path>, bytes: Bytes, cpu: Option<Bytes>) -> String {
             format!(", {by_vf}: how much of it took the node's CPU behind the representor, nobody counts")
         }
         Some(0) => format!(", all {by_vf}"),
-        Some(cpu) if cpu == bytes.sum() => ", all over the node's CPU".into(),
+        Some(cpu) if cpu == bytes.sum() => {
+            let leased = match path {
+                Some(Path::Queues) => "; what programs take from its leased queues nobody counts",
+                _ => "",
+            };
+            format!(", all over the node's CPU{leased}")
+        }
         Some(cpu) => format!(", {by_vf}, of which {} took the node's CPU", size(cpu)),
     }
 }
@@ -99,6 +105,7 @@ mod tests {
             interface("net4", Path::VfUserspace, counted(7, 0, Some((0, 0)))),
             interface("net5", Path::VfUserspace, Moved::Unknown { why: "no counters".into() }),
             interface("net6", Path::Vf, counted(0, 0, Some((0, 0)))),
+            interface("net7", Path::Queues, counted(1, 0, Some((1, 0)))),
         ];
         assert_eq!(
             interfaces(&all),
@@ -111,6 +118,8 @@ mod tests {
                 "net4: 7 B received, 0 B sent, all by the VF, as its PF has counted since the VF was made",
                 "net5: unknown: no counters",
                 "net6: 0 B received, 0 B sent",
+                "net7: 1 B received, 0 B sent, all over the node's CPU; what programs take from its leased queues nobody \
+                 counts",
             ]
         );
         assert_eq!(

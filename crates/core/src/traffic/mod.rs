@@ -115,8 +115,11 @@ pub fn metered(record: &Record) -> Vec<Metered> {
             _ => None,
         })
     };
+    let leases =
+        |pod: &IfName| steps.iter().any(|s| matches!(s, Step::LeaseQueues(lease) if lease.link == *pod));
     let one = |step: &Step| match step {
         Step::CreateVeth(pair) => Some(of_pair(pair, Path::Veth)),
+        Step::CreateNetkit(netkit) if leases(&netkit.pair.pod) => Some(of_pair(&netkit.pair, Path::Queues)),
         Step::CreateNetkit(netkit) => Some(of_pair(&netkit.pair, Path::Netkit)),
         Step::MoveVf(m) => Some(Metered {
             ifname: m.name.clone(),
