@@ -51,6 +51,7 @@ fn what_was_asked_what_was_refused_and_what_was_moved() {
         path: Some(Path::Veth),
         numa: Some(1),
         queues: Some((2, 4)),
+        routed: false,
         moved: Moved::Counted { bytes, cpu: Some(bytes) },
     };
     let explained = Explained::new(r, vec![eth0]);
@@ -80,7 +81,7 @@ fn what_was_asked_what_was_refused_and_what_was_moved() {
         (&json["attachment"]["ifname"], &json["traffic"][0]["is"]),
         (&"eth0".into(), &"counted".into())
     );
-    assert_eq!((&json["share"]["cpu"], &json["share"]["hardware"]), (&(bytes.sum()).into(), &0.into()));
+    assert_eq!((&json["share"]["cpu"], &json["share"]["byVf"]), (&(bytes.sum()).into(), &0.into()));
 }
 
 #[test]

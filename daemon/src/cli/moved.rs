@@ -12,7 +12,7 @@ pub fn interfaces(traffic: &[InterfaceTraffic]) -> Vec<String> {
             Moved::Unknown { why } => format!("unknown: {why}"),
             Moved::Counted { bytes, cpu } => {
                 let moved = format!("{} received, {} sent", size(bytes.rx), size(bytes.tx));
-                format!("{moved}{}", way(t.path, *bytes, *cpu))
+                format!("{moved}{}", way(t, *bytes, *cpu))
             }
         };
         format!("{}: {text}", t.name)
@@ -20,8 +20,9 @@ pub fn interfaces(traffic: &[InterfaceTraffic]) -> Vec<String> {
     traffic.iter().map(describe).collect()
 }
 
-fn way(path: Option<Path>, bytes: Bytes, cpu: Option<Bytes>) -> String {
-    let by_vf = match path {
+fn way(t: &InterfaceTraffic, bytes: Bytes, cpu: Option<Bytes>) -> String {
+    let by_vf = match t.path {
+        _ if t.routed => "by the VF to the node, whose CPU routes it on",
         Some(Path::VfUserspace) => "by the VF, as its PF has counted since the VF was made",
         _ => "by the VF",
     };
@@ -32,7 +33,7 @@ fn way(path: Option<Path>, bytes: Bytes, cpu: Option<Bytes>) -> String {
         }
         Some(0) => format!(", all {by_vf}"),
         Some(cpu) if cpu == bytes.sum() => {
-            let leased = match path {
+            let leased = match t.path {
                 Some(Path::Queues) => "; what programs take from its leased queues nobody counts",
                 _ => "",
             };
@@ -46,7 +47,7 @@ fn way(path: Option<Path>, bytes: Bytes, cpu: Option<Bytes>) -> String {
 pub fn share(traffic: &[InterfaceTraffic]) -> Option<String> {
     let share = Share::of(traffic.iter().map(|t| &t.moved));
     let parts = [
-        (share.hardware, "by VF"),
+        (share.by_vf, "by VF"),
         (share.cpu, "over the node's CPU"),
         (share.undivided, "by VF or, behind its representor, over the node's CPU: nobody counts which"),
     ];
@@ -88,7 +89,7 @@ mod tests {
 
     fn interface(name: &str, path: Path, moved: Moved) -> InterfaceTraffic {
         let name = name.parse().unwrap();
-        InterfaceTraffic { name, path: Some(path), numa: None, queues: None, moved }
+        InterfaceTraffic { name, path: Some(path), numa: None, queues: None, routed: false, moved }
     }
 
     fn counted(rx: u64, tx: u64, cpu: Option<(u64, u64)>) -> Moved {
@@ -105,6 +106,7 @@ mod tests {
             interface("net4", Path::VfUserspace, counted(7, 0, Some((0, 0)))),
             interface("net5", Path::VfUserspace, Moved::Unknown { why: "no counters".into() }),
             interface("net6", Path::Vf, counted(0, 0, Some((0, 0)))),
+            InterfaceTraffic { routed: true, ..interface("net8", Path::Vf, counted(2, 0, Some((0, 0)))) },
             interface("net7", Path::Queues, counted(1, 0, Some((1, 0)))),
         ];
         assert_eq!(
@@ -118,6 +120,7 @@ mod tests {
                 "net4: 7 B received, 0 B sent, all by the VF, as its PF has counted since the VF was made",
                 "net5: unknown: no counters",
                 "net6: 0 B received, 0 B sent",
+                "net8: 2 B received, 0 B sent, all by the VF to the node, whose CPU routes it on",
                 "net7: 1 B received, 0 B sent, all over the node's CPU; what programs take from its leased queues nobody \
                  counts",
             ]

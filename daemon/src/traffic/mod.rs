@@ -33,6 +33,8 @@ pub struct InterfaceTraffic {
     /// Queues that it has for itself, to receive and to send; none: not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<(u32, u32)>,
+    /// The VF leads to the node, whose CPU routes what it moves: that saves bridge and pair, and not the CPU.
+    pub routed: bool,
     /// What it moved.
     #[serde(flatten)]
     pub moved: Moved,
@@ -70,7 +72,7 @@ fn read(record: &Record) -> Vec<InterfaceTraffic> {
 
 fn described(m: Metered, queues: Option<(u32, u32)>, moved: Moved) -> InterfaceTraffic {
     let numa = m.meter.vf().and_then(|vf| numa_node(&Sysfs::default(), vf.pci));
-    InterfaceTraffic { name: m.ifname, path: Some(m.path), numa, queues, moved }
+    InterfaceTraffic { name: m.ifname, path: Some(m.path), numa, queues, routed: m.routed, moved }
 }
 
 /// Interfaces that other plugins have made, in ways that only they know.
@@ -81,6 +83,7 @@ fn by_others(record: &Record) -> impl Iterator<Item = InterfaceTraffic> + '_ {
         path: None,
         numa: None,
         queues: None,
+        routed: false,
         moved: Moved::Unknown { why: format!("made by the plugin {}", network.types()) },
     })
 }

@@ -59,7 +59,7 @@ fn explain_counts_both_directions_and_says_what_was_asked() {
     assert!(eth0["bytes"]["rx"].as_u64().unwrap() < MIB, "only acknowledgements: {eth0}");
     assert_eq!((&eth0["path"], &eth0["cpu"]), (&json!("veth"), &eth0["bytes"]));
     assert!(eth0["queues"][0].as_u64().unwrap() > 0);
-    assert_eq!((&of_a["share"]["hardware"], &of_a["share"]["unknown"]), (&json!(0), &json!(0)));
+    assert_eq!((&of_a["share"]["byVf"], &of_a["share"]["unknown"]), (&json!(0), &json!(0)));
     assert_eq!((&of_a["asked"], of_b.get("asked")), (&json!({"offload": "preferred"}), None));
 
     // For people, and without the daemon.

@@ -53,13 +53,13 @@ fn bytes_of_vfs_are_proven_and_stay_counted() {
     }
     for of in [&of_a, &of_b] {
         assert_eq!((&of["share"]["cpu"], &of["share"]["undivided"]), (&json!(0), &json!(0)), "{of}");
-        assert_eq!(of["share"]["hardware"].as_u64().unwrap(), moved(of, "rx") + moved(of, "tx"));
+        assert_eq!(of["share"]["byVf"].as_u64().unwrap(), moved(of, "rx") + moved(of, "tx"));
     }
     let told = text(&w, &a);
     for words in [
         "offload: required",
         "VF 0 of nic0",
-        "all by the VF",
+        "all by the VF to the node, whose CPU routes it on",
         "Share       100% of 4",
         " went by VF",
         "Queues ",

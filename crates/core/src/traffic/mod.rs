@@ -104,6 +104,8 @@ pub struct Metered {
     pub path: Path,
     /// Who counts.
     pub meter: Meter,
+    /// The VF leads to the node, which routes what it moves.
+    pub routed: bool,
 }
 
 /// The interfaces that the attachment's plan makes. Those that other plugins make are not ours to judge.
@@ -125,6 +127,7 @@ pub fn metered(record: &Record) -> Vec<Metered> {
             ifname: m.name.clone(),
             path: Path::Vf,
             meter: Meter::Netdev { representor: representor(&m.vf), vf: m.vf.clone() },
+            routed: steps.iter().any(|s| matches!(s, Step::HostRoute(route) if route.mac == m.mac)),
         }),
         Step::BindVf(b) if b.to == BindTo::VfioPci => {
             let named = record.plan.interface_of(b.vf.pci).and_then(|i| i.name.parse().ok());
@@ -132,6 +135,7 @@ pub fn metered(record: &Record) -> Vec<Metered> {
                 ifname: named.unwrap_or_else(|| record.attachment.ifname.clone()),
                 path: Path::VfUserspace,
                 meter: Meter::Function { representor: representor(&b.vf), vf: b.vf.clone() },
+                routed: false,
             })
         }
         _ => None,
@@ -141,7 +145,7 @@ pub fn metered(record: &Record) -> Vec<Metered> {
 
 fn of_pair(pair: &CreatePair, path: Path) -> Metered {
     let meter = Meter::HostEnd { link: pair.host.clone(), mac: pair.host_mac };
-    Metered { ifname: pair.pod.clone(), path, meter }
+    Metered { ifname: pair.pod.clone(), path, meter, routed: false }
 }
 
 #[cfg(test)]

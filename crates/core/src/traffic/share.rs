@@ -1,4 +1,4 @@
-//! Of the bytes that a pod moved: how many by hardware, how many over the node's CPU.
+//! Of the bytes that a pod moved: how many by VF, how many over the node's CPU.
 
 use super::Bytes;
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,8 @@ pub enum Moved {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
-    /// By a VF, and forwarded by the NIC.
-    pub hardware: u64,
+    /// By a VF. Those of a VF on the pod network (`routed`) the node has routed besides.
+    pub by_vf: u64,
     /// Over the node's CPU.
     pub cpu: u64,
     /// By a VF, and nobody counts what of it took the CPU behind its representor.
@@ -45,7 +45,7 @@ impl Share {
                 Moved::Counted { bytes, cpu: Some(cpu) } => {
                     let cpu = cpu.at_most(*bytes).sum();
                     share.cpu = share.cpu.saturating_add(cpu);
-                    share.hardware = share.hardware.saturating_add(bytes.sum() - cpu);
+                    share.by_vf = share.by_vf.saturating_add(bytes.sum() - cpu);
                 }
                 Moved::Counted { bytes, cpu: None } => {
                     share.undivided = share.undivided.saturating_add(bytes.sum());
@@ -58,7 +58,7 @@ impl Share {
 
     /// All that was counted.
     pub fn counted(&self) -> u64 {
-        self.hardware.saturating_add(self.cpu).saturating_add(self.undivided)
+        self.by_vf.saturating_add(self.cpu).saturating_add(self.undivided)
     }
 
     /// `part` of all that was counted, in percent, rounded down; none if nothing was moved. 100 is all of it, 0 none or

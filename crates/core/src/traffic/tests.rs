@@ -39,9 +39,9 @@ proptest! {
             Moved::Counted { bytes, .. } => bytes.sum(),
             Moved::Unknown { .. } => 0,
         }).sum();
-        prop_assert_eq!(share.hardware + share.cpu + share.undivided, counted);
+        prop_assert_eq!(share.by_vf + share.cpu + share.undivided, counted);
         prop_assert_eq!(share.unknown, all.iter().filter(|m| matches!(m, Moved::Unknown { .. })).count());
-        let percents: u32 = [share.hardware, share.cpu, share.undivided]
+        let percents: u32 = [share.by_vf, share.cpu, share.undivided]
             .iter().filter_map(|part| share.percent(*part)).map(u32::from).sum();
         prop_assert!(percents <= 100);
         prop_assert_eq!(share.percent(share.counted()), (counted > 0).then_some(100));
@@ -102,8 +102,8 @@ fn a_way_that_nobody_divides_is_neither() {
         |sum, cpu: Option<u64>| Moved::Counted { bytes: bytes(sum, 0), cpu: cpu.map(|c| bytes(c, 0)) };
     let unknown = Moved::Unknown { why: "no counter".into() };
     let share = Share::of(&[counted(100, Some(100)), counted(800, Some(0)), counted(100, None), unknown]);
-    assert_eq!(share, Share { hardware: 800, cpu: 100, undivided: 100, unknown: 1 });
-    assert_eq!((share.percent(share.hardware), Share::default().percent(0)), (Some(80), None));
+    assert_eq!(share, Share { by_vf: 800, cpu: 100, undivided: 100, unknown: 1 });
+    assert_eq!((share.percent(share.by_vf), Share::default().percent(0)), (Some(80), None));
     // More over the CPU than there was: read a moment later.
     assert_eq!(Share::of(&[counted(100, Some(120))]), Share { cpu: 100, ..Share::default() });
 }
