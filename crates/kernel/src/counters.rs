@@ -165,7 +165,7 @@ mod tests {
         let counters = attribute(IFLA_STATS64, &stats64(1 << 40, 7));
         let found = counted(&link_message(&[name.clone(), counters])).unwrap();
         assert_eq!((found.link.name.as_str(), found.bytes), ("veth0", Bytes { rx: 1 << 40, tx: 7 }));
-        assert_eq!(counted(&link_message(&[name.clone()])), None);
+        assert_eq!(counted(&link_message(std::slice::from_ref(&name))), None);
         assert_eq!(counted(&link_message(&[name, attribute(IFLA_STATS64, &[0; 20])])), None);
         assert_eq!(counted(&[]), None);
     }
