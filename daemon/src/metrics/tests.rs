@@ -12,6 +12,7 @@ fn one_of_each() -> Metrics {
     m.released(Some(Path::Vf), Outcome::Ok, Duration::from_micros(300));
     m.released(None, Outcome::Ok, Duration::from_micros(300));
     m.reconciled("overlay", Outcome::Ok, 2);
+    m.reconciled("bridge", Outcome::Error, 0);
     m.nft(Duration::from_millis(5));
     m.set_attachments(&[AttachmentCount { path: Path::Veth, state: State::Ready, count: 7 }]);
     m.set_ranges(&[RangeStatus { subnet: "fd00::/64".parse().unwrap(), used: 3, capacity: u64::MAX }]);
