@@ -21,6 +21,12 @@ fn one_of_each() -> Metrics {
     let unusable = [("without a driver".to_owned(), 2)].into();
     m.set_vfs(&[Usage { pool: "fast".parse().ok(), unusable, ..fast }]);
     m.set_nic_ports(1, 2);
+    let offloads = serde_json::json!({
+        "kernel": {"netkit": {"is": "there"}, "tcx": {"is": "missing", "why": "x"}, "vlan": {"is": "unknown", "why": "y"}},
+        "devices": {"nic0": {"kind": "port", "features": {"tx-udp-segmentation": {"on": true}, "hw-tc-offload": {"on": false}},
+            "channels": {"combined": 2, "maxCombined": 8}}},
+    });
+    m.set_offloads(&serde_json::from_value(offloads).unwrap());
     let why = Why::NoVfs;
     let reason = Reason { ifname: "net1".parse().unwrap(), pool: None, pf: None, why };
     m.refused(&Refusal { reasons: vec![reason.clone(), reason], waiting_helps: false });
@@ -55,6 +61,11 @@ fn the_text_has_the_documented_names() {
         "offramp_ipam_addresses{range=\"fd00::/64\",state=\"used\"} 3",
         "offramp_ipam_addresses{range=\"fd00::/64\",state=\"capacity\"} 9223372036854775807",
         "offramp_peers{state=\"ok\"} 2",
+        "offramp_offload{device=\"nic0\",kind=\"port\",offload=\"udp-gso\"} 1",
+        "offramp_offload{device=\"nic0\",kind=\"port\",offload=\"tc\"} 0",
+        "offramp_nic_queues{device=\"nic0\",state=\"most\"} 8",
+        "offramp_kernel_ability{ability=\"netkit\"} 1",
+        "offramp_kernel_ability{ability=\"tcx\"} 0",
         "offramp_eswitch_macs{port=\"nic0\",state=\"known\"} 20",
         "offramp_eswitch_macs{port=\"nic0\",state=\"left-out\"} 5",
         "offramp_peers{state=\"failed\"} 1",
