@@ -69,20 +69,28 @@ impl Ethtool {
         Ok(answer.map(|answer| channels(&answer)))
     }
 
+    /// Whether a device has `count` combined channels now; if not, it can be set so. The error says why not, in the
+    /// driver's words if it has any.
+    pub fn has_combined(&mut self, device: &IfName, count: u32) -> Result<bool> {
+        let what = set_combined(device, count);
+        // A driver without channels refuses the question, not only the change: its refusal is the answer.
+        let answer =
+            self.family.socket.get_raw(&what, self.family.message(MSG_CHANNELS_GET, about(device)))?;
+        let channels = channels(&answer);
+        if channels.combined != count && count > channels.max_combined {
+            return Err(Error::Unfit { what, why: format!("it has {} at most", channels.max_combined) });
+        }
+        Ok(channels.combined == count)
+    }
+
     /// Sets how many combined channels a device has; the error has the driver's words.
     pub fn set_combined(&mut self, device: &IfName, count: u32) -> Result<()> {
-        let what = || format!("set {device} combined channels {count}");
-        let unfit = |why: String| Error::Unfit { what: what(), why };
-        let channels = self.channels(device)?.ok_or_else(|| unfit("its driver has no channels".into()))?;
-        if channels.combined == count {
+        if self.has_combined(device, count)? {
             return Ok(());
-        }
-        if count > channels.max_combined {
-            return Err(unfit(format!("it has {} at most", channels.max_combined)));
         }
         let set = about(device).number(A_CHANNELS_COMBINED, count);
         let message = self.family.message(MSG_CHANNELS_SET, set);
-        self.family.socket.batch(vec![Request::new(what(), message)])
+        self.family.socket.batch(vec![Request::new(set_combined(device, count), message)])
     }
 
     /// How many descriptors its queues have.
@@ -96,6 +104,10 @@ impl Ethtool {
         let answer = self.get("coalescing", MSG_COALESCE_GET, device)?;
         Ok(answer.map(|answer| coalescing(&answer)).unwrap_or_default())
     }
+}
+
+fn set_combined(device: &IfName, count: u32) -> String {
+    format!("set {device} combined channels {count}")
 }
 
 pub(super) fn channels(answer: &Message) -> Channels {

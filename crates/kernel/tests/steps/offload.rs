@@ -100,6 +100,8 @@ fn what_cannot_be_changed_is_refused_with_the_reason_and_changes_nothing() {
     assert!(refused("absent", CHECKSUM, true).contains("No such device (19)"));
     let channels = ethtool().set_combined(&name("v0"), 9).unwrap_err().to_string();
     assert_eq!(channels, "set v0 combined channels 9: it has 0 at most");
+    let none = ethtool().set_combined(&name("lo"), 2).unwrap_err().to_string();
+    assert_eq!(none, "set lo combined channels 2: Operation not supported on transport endpoint (95)");
 }
 
 #[test]
