@@ -68,11 +68,13 @@ const README: &str = "\
 This is what `offrampd bundle` collected on one node for a bug report.
 
 In it: versions, the daemon's configuration, its status, what `offrampd doctor` found and all that it looked at, records of
-attachments and claims on VFs, links, addresses, routes, forwarding entries, netfilter rules, settings of the kernel's
+attachments, claims on VFs and queues, links, addresses, routes, forwarding entries, netfilter rules, settings of the kernel's
 network, the plugin's log. contents.txt lists the files, and says what could not be had and why.
 
-Not in it: tokens and certificates (the configuration names files of them at most), pods' annotations, environment or
-data, other logs. Values of keys that sound like secrets (password, token, ...) in network configurations are replaced.
+Not in it: tokens and certificates (the configuration names files of them at most), pods' environment or data, other logs.
+Of pods' annotations a record has the names of those of offramp.dev, and the texts of offload, pool and queues; other texts
+are left out, cni-args for other plugins too. Values of keys that sound like secrets (password, token, ...) in network
+configurations are replaced.
 It does name namespaces, pods, addresses and MACs: look through it before you publish it.
 
 The daemon's own log: kubectl -n kube-system logs ds/offramp

@@ -1,6 +1,6 @@
 //! The pieces of a bundle.
 
-use super::redact::redact;
+use super::redact::{redact, redact_record};
 use super::{Content, MOST_OF_ONE, Source, network};
 use crate::cli::client::Client;
 use serde::Serialize;
@@ -40,15 +40,20 @@ fn text(error: impl std::fmt::Display) -> String {
 /// Records and claims, each a file, and what the runtime goes by. So many at most of each.
 pub(super) fn files(s: &Source<'_>) -> Vec<(String, Content)> {
     const MOST: usize = 2000;
-    let mut dirs = vec![("records", s.store.attachments_dir()), ("claims", s.store.claims().dir())];
+    type Redact = fn(&mut Value);
+    let mut dirs: Vec<(&str, PathBuf, Redact)> = vec![
+        ("records", s.store.attachments_dir(), redact_record),
+        ("claims", s.store.claims().dir(), redact),
+        ("claims/queues", s.store.root().join("queues"), redact),
+    ];
     let conf_dir = s.places.config.as_ref().ok().and_then(|c| c.cni.as_ref()).map(|cni| cni.conf_dir.clone());
-    dirs.extend(conf_dir.map(|dir| ("net.d", dir)));
+    dirs.extend(conf_dir.map(|dir| ("net.d", dir, redact as Redact)));
     let mut all = Vec::new();
-    for (folder, dir) in dirs {
+    for (folder, dir, redact) in dirs {
         match list(&dir) {
             Ok(paths) => all.extend(paths.iter().take(MOST).map(|path| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                (format!("{folder}/{name}"), read(path).map(without_secrets))
+                (format!("{folder}/{name}"), read(path).map(|bytes| without_secrets(&bytes, redact)))
             })),
             Err(why) => all.push((folder.to_owned(), Err(why))),
         }
@@ -69,8 +74,8 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// What is no JSON stays out as a whole: it may be half of something.
-fn without_secrets(bytes: Vec<u8>) -> Vec<u8> {
-    match serde_json::from_slice::<Value>(&bytes) {
+fn without_secrets(bytes: &[u8], redact: fn(&mut Value)) -> Vec<u8> {
+    match serde_json::from_slice::<Value>(bytes) {
         Ok(mut value) => {
             redact(&mut value);
             serde_json::to_vec_pretty(&value).unwrap_or_default()

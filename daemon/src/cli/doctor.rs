@@ -62,7 +62,13 @@ impl<'a> Report<'a> {
     pub fn render(&self) -> String {
         let mut parts: Vec<String> = self.findings.iter().map(finding).collect();
         if self.findings.is_empty() {
-            parts.push("Nothing is wrong.\n".into());
+            let all = self.not_seen.is_empty();
+            let nothing = if all {
+                "Nothing is wrong.\n"
+            } else {
+                "Nothing wrong was found in what could be looked at.\n"
+            };
+            parts.push(nothing.into());
         }
         if !self.not_seen.is_empty() {
             let lines: String = self.not_seen.iter().map(|line| format!("  {line}\n")).collect();
@@ -106,6 +112,10 @@ mod tests {
         );
         let none = Report { findings: &[], not_seen: Vec::new() };
         assert_eq!(none.render(), "Nothing is wrong.\n");
+        let partly = Report { findings: &[], not_seen: vec!["NICs: no".to_owned()] };
+        assert!(
+            partly.render().starts_with("Nothing wrong was found in what could be looked at.\n\nCould not")
+        );
     }
 
     #[test]

@@ -25,7 +25,11 @@ fn unpack(file: &Path, to: &Path) -> std::path::PathBuf {
 fn a_bundle_has_what_a_report_needs_and_no_secrets() {
     let site = Site::new();
     let daemon = site.start();
-    let annotations = json!({"offramp.dev/offload": "preferred", "example.com/other": "hunter2"});
+    let annotations = json!({
+        "offramp.dev/offload": "preferred",
+        "offramp.dev/interfaces": "[] # hunter2",
+        "example.com/other": "hunter2",
+    });
     let conf = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations}});
     site.node.add(&site.pod, &site.node.conf(conf)).ok();
     let other =
@@ -45,6 +49,7 @@ fn a_bundle_has_what_a_report_needs_and_no_secrets() {
     assert_eq!(parsed("net.d/99-x.conflist")["plugins"][0]["password"], "(left out)");
     let record = format!("records/{}@eth0.json", site.pod.container);
     assert_eq!(parsed(&record)["state"], "ready");
+    assert_eq!(parsed(&record)["asked"], json!({"offload": "preferred", "interfaces": "(left out)"}));
     for (name, words) in [
         ("versions.txt", "daemon: 0."),
         ("config.yaml", "peersFile"),

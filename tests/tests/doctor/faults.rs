@@ -47,6 +47,13 @@ const fn alone(
 pub const ALL: &[&[Fault]] = &[SOFTWARE, STATE, WAYS, SIZES, KERNEL, RULES];
 
 const SOFTWARE: &[Fault] = &[
+    // Of what the daemon would be asked, nothing is known then.
+    alone(
+        &["config-unreadable"],
+        |s| std::fs::write(s.node.dir().join("offrampd.yaml"), "bridge: {mtuu: 9000}\n").unwrap(),
+        |_| {},
+        &["offrampd.yaml: ", "mtuu"],
+    ),
     mended(&["daemon-away"], |_| {}, &["connect", "offrampd.sock"]),
     beside(
         &["version-skew"],
@@ -257,6 +264,12 @@ const RULES: &[Fault] = &[
     ),
     beside(
         &["pod-traffic-dropped"],
+        |s| drop(s.node.run("iptables-nft -A FORWARD -s 10.244.0.0/16 -j REJECT")),
+        |s| nft(s, "delete table ip filter"),
+        &["chain FORWARD of table ip filter: a rule in FORWARD says reject"],
+    ),
+    beside(
+        &["pod-traffic-dropped"],
         |s| {
             nft(
                 s,
@@ -355,4 +368,19 @@ fn of_the_kernel() {
 #[test]
 fn of_rules() {
     run(RULES);
+}
+
+/// The node routes for it by its own bridge, or not at all.
+#[test]
+fn pods_of_other_bridges_are_none() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.add(&site.pod);
+    let l2 = json!({"bridge": "br1", "isDefaultGateway": false, "ipam": {"ranges": [[{"subnet": "10.89.0.0/24"}]]}});
+    let pods = ["routed", "bridged"].map(|name| site.lab.pod(name));
+    for (pod, more) in pods.iter().zip([json!({}), l2]) {
+        site.node.add(pod, &site.node.inline(more)).ok();
+    }
+    site.node.run("sysctl -w net.ipv4.conf.all.rp_filter=1");
+    site.doctor(|d| d.finds_nothing("inline pods beside"));
 }

@@ -27,6 +27,8 @@ pub struct Facts {
     pub plugin: Look<Option<String>>,
     /// What the configuration wants.
     pub wanted: Look<Wanted>,
+    /// Why the configuration does not load, though its file is there.
+    pub broken_config: Option<String>,
     /// What the daemon says of itself.
     pub daemon: Reply,
     /// The runtime's network configurations; none: they are somebody else's affair.
@@ -46,7 +48,7 @@ pub struct Facts {
     /// Settings below `/proc/sys/net`, as far as they are there.
     pub sysctls: Look<BTreeMap<String, String>>,
     /// From where packets come in, and where answers to them leave.
-    pub returns: Look<Vec<Return>>,
+    pub returns: Look<Returns>,
     /// The NICs and their VFs.
     pub nics: Look<Nics>,
     /// The PFs that must know what is behind their bridges.
@@ -83,13 +85,17 @@ impl Facts {
             ("netfilter rules", self.rules.as_ref().err()),
         ];
         let told = |(source, why): (&str, Option<&String>)| why.map(|why| format!("{source}: {why}"));
-        sources.into_iter().filter_map(told).collect()
+        let left_out = self.returns.as_ref().map_or(0, |r| r.left_out);
+        let cut = (left_out > 0)
+            .then(|| format!("routes: {left_out} of those back to peers and pods are too many"));
+        sources.into_iter().filter_map(told).chain(cut).collect()
     }
 
-    /// Whether a daemon should run here: there is a configuration for one, or an attachment that one planned.
+    /// Whether a daemon should run here: there is a configuration for one, be it a broken one, or an attachment that one
+    /// planned.
     pub fn expects_daemon(&self) -> bool {
         let planned = |r: &Records| r.records.iter().any(|r| r.by_daemon);
-        self.wanted.is_ok() || self.records.as_ref().is_ok_and(planned)
+        self.wanted.is_ok() || self.broken_config.is_some() || self.records.as_ref().is_ok_and(planned)
     }
 
     /// What the daemon told.
@@ -325,6 +331,16 @@ pub struct Vxlan {
     pub up: bool,
     /// It takes all VNIs of its port (metadata mode).
     pub external: bool,
+}
+
+/// The routes back to those who send.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Returns {
+    /// Those that were looked up: pods' first.
+    pub looked_up: Vec<Return>,
+    /// How many were not.
+    pub left_out: usize,
 }
 
 /// Packets that come in at one link; whether answers leave by the same.

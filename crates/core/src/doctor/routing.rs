@@ -58,7 +58,7 @@ fn rp_filter(facts: &Facts) -> Option<Finding> {
     let dropped = |r: &&Return| {
         r.from.is_ipv4() && r.leaves.as_deref() != Some(r.comes_in.as_str()) && strict(&r.comes_in)
     };
-    let returns: Vec<&Return> = facts.returns.as_ref().ok()?.iter().filter(dropped).collect();
+    let returns: Vec<&Return> = facts.returns.as_ref().ok()?.looked_up.iter().filter(dropped).collect();
     let tell = |r: &&Return| {
         let leaves = r
             .leaves

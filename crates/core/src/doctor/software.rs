@@ -2,6 +2,12 @@
 
 use super::{Facts, Finding, Kind, Reply, Severity};
 
+const CONFIG: Kind = Kind {
+    id: "config-unreadable",
+    severity: Severity::Fault,
+    means: "the daemon's configuration is there, but does not load: the daemon does not start with it",
+    docs: "docs/configuration.md",
+};
 const AWAY: Kind = Kind {
     id: "daemon-away",
     severity: Severity::Fault,
@@ -21,11 +27,20 @@ const TOLD: Kind = Kind {
     docs: "docs/operations.md",
 };
 
-pub(super) const KINDS: &[Kind] = &[AWAY, SKEW];
+pub(super) const KINDS: &[Kind] = &[CONFIG, AWAY, SKEW];
 pub(super) const LAST: &[Kind] = &[TOLD];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    away(facts).into_iter().chain(skew(facts)).collect()
+    config(facts).into_iter().chain(away(facts)).chain(skew(facts)).collect()
+}
+
+fn config(facts: &Facts) -> Option<Finding> {
+    let why = facts.broken_config.as_ref()?;
+    Some(CONFIG.found(
+        "The daemon's configuration does not load: the daemon does not start with it, and much was not looked at here.",
+        why.lines().map(|line| line.trim().to_owned()),
+        "put right what is named; docs/configuration.md has all keys",
+    ))
 }
 
 fn away(facts: &Facts) -> Option<Finding> {

@@ -10,6 +10,7 @@ fn blind() -> Facts {
         version: "1".into(),
         plugin: no(),
         wanted: no(),
+        broken_config: None,
         daemon: Reply::Unseen("no".into()),
         conflist: no(),
         space: no(),
@@ -54,6 +55,21 @@ fn a_daemon_is_missed_where_one_should_be() {
         (found.len(), found[0].id.as_str(), &found[0].evidence),
         (1, "daemon-away", &vec!["connect: no".into()])
     );
+}
+
+#[test]
+fn a_configuration_that_does_not_load_is_a_fault_and_misses_a_daemon() {
+    let broken = Some("/etc/offramp/offrampd.yaml: 2 mistakes\n  a: no\n  b: no".to_owned());
+    let found = check(&Facts { broken_config: broken, daemon: Reply::Away("connect: no".into()), ..blind() });
+    let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
+    assert_eq!((ids, found[0].evidence.len()), (vec!["config-unreadable", "daemon-away"], 3));
+}
+
+#[test]
+fn what_was_too_much_to_look_at_is_said() {
+    let returns = Returns { looked_up: Vec::new(), left_out: 7 };
+    let unseen = Facts { returns: Ok(returns), ..blind() }.unseen();
+    assert!(unseen.iter().any(|line| line.starts_with("routes: 7 of")), "{unseen:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use offramp_core::doctor::{Facts, Wanted};
 use offramp_kernel::sysfs::Sysfs;
 use offramp_ledger::Store;
 use std::fmt::Display;
+use std::fs::File;
 
 /// Looks at everything once.
 pub fn gather(places: &Places) -> Facts {
@@ -29,13 +30,14 @@ pub fn gather(places: &Places) -> Facts {
         version: crate::VERSION.into(),
         plugin: software::plugin(&places.bin_dir),
         wanted: config.clone().map(wanted),
+        broken_config: broken(places),
         conflist: config.clone().and_then(software::conflist),
         space: state::space(places.state_dir()),
         records: listing.as_ref().map_err(Clone::clone).map(|listing| state::records(&store, listing)),
         offloads: offloads::read(&concerned, nics.as_ref().ok().map(|n| &n.inventory)),
         cpus: offloads::cpus(places.sysfs()),
         sysctls: network::sysctls(places.sysctl(), &concerned),
-        returns: network::returns(config.clone().ok(), overlay.as_ref().ok(), records),
+        returns: network::returns(overlay.as_ref().ok(), records),
         filters: config.clone().and_then(|config| nics::filters(config, places.sysfs(), records)),
         representors: config.and_then(nics::representors),
         rules: network::rules(),
@@ -48,6 +50,12 @@ pub fn gather(places: &Places) -> Facts {
 
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+/// A file that may be read, and yet is no configuration. Where there is none, a daemon may run elsewhere by another one.
+fn broken(places: &Places) -> Option<String> {
+    let why = places.config.as_ref().err()?;
+    File::open(&places.config_file).is_ok().then(|| why.clone())
 }
 
 fn wanted(config: &Config) -> Wanted {

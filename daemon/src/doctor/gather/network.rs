@@ -1,13 +1,14 @@
 //! Links, the ways to other nodes, settings, rules.
 
 use super::{has_peers, text};
-use crate::config::{Config, OverlayMode, Source};
+use crate::config::{Config, Source};
 use crate::overlay::{choice, settings};
 use ipnetwork::IpNetwork;
-use offramp_core::doctor::{Link, Look, Overlay, Return, Rules, Told, Vxlan};
+use offramp_core::doctor::{Link, Look, Overlay, Return, Returns, Rules, Told, Vxlan};
 use offramp_core::net::{Family, from_bits, network_of, to_bits};
 use offramp_core::overlay::{Dev, Underlay};
-use offramp_core::record::Record;
+use offramp_core::record::{Mode, Record};
+use offramp_core::step::Step;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::overlay::{Links, find_underlay, read_tables, vxlan_devices};
 use offramp_kernel::sysctl::Sysctl;
@@ -115,47 +116,66 @@ pub fn sysctls(root: &Path, links: &[String]) -> Look<BTreeMap<String, String>> 
     if all.is_empty() { Err(format!("{} has none of the settings", root.display())) } else { Ok(all) }
 }
 
-/// A node has thousands of peers; what is wrong with one way is wrong with many.
-const LOOKED_UP: usize = 512;
+/// Each is a question to the kernel.
+const LOOKED_UP: usize = 4096;
+
+/// Who sends, from which address, and the link at which that comes in.
+type Sender = (String, IpAddr, String);
 
 /// Where packets come in that are known to come, and by which link the kernel would answer them.
-pub fn returns(config: Option<&Config>, overlay: Option<&Overlay>, records: &[Record]) -> Look<Vec<Return>> {
-    let mut known: Vec<(String, IpAddr, &str)> = Vec::new();
-    if let Some(overlay) = overlay {
-        let uplink = overlay.underlay.as_ref().ok().and_then(Option::as_ref);
-        for (entry, uplink) in overlay.tables.fdb.iter().zip(uplink.into_iter().cycle()) {
-            known.extend(
-                entry.endpoint.map(|ip| ("a peer's end of the tunnel".into(), ip, uplink.name.as_str())),
-            );
-        }
-        for route in &overlay.tables.routes {
-            let comes_in = match route.dev {
-                Dev::Tunnel => Some(overlay.device.as_str()),
-                Dev::Uplink => uplink.map(|u| u.name.as_str()),
-                Dev::Other(_) => None,
-            };
-            let first = from_bits(Family::of(route.dst.ip()), to_bits(route.dst.network()).saturating_add(2));
-            known.extend(comes_in.map(|link| (format!("pods of {}", route.dst), first, link)));
-        }
-    }
-    if let Some(config) = config.filter(|c| c.overlay.mode != OverlayMode::None || !records.is_empty()) {
-        for record in records.iter().filter(|r| r.plan.host_link().is_some()) {
-            let who = record.pod.as_ref().map_or_else(|| record.attachment.to_string(), ToString::to_string);
-            known.extend(record.ips().map(|ip| (who.clone(), ip, config.bridge.name.as_str())));
-        }
-    }
+pub fn returns(overlay: Option<&Overlay>, records: &[Record]) -> Look<Returns> {
+    let mut known = of_pods(records);
+    known.extend(overlay.iter().flat_map(|overlay| of_peers(overlay)));
     known.retain(|(_, ip, _)| ip.is_ipv4());
+    let left_out = known.len().saturating_sub(LOOKED_UP);
     known.truncate(LOOKED_UP);
-    look_up(known).map_err(text)
+    Ok(Returns { looked_up: look_up(known).map_err(text)?, left_out })
 }
 
-fn look_up(known: Vec<(String, IpAddr, &str)>) -> Result<Vec<Return>> {
+/// Those whose bridge the daemon has made a router. The bridge of another network may be one of layer 2 only: the node
+/// answers nobody there, and has no route.
+fn of_pods(records: &[Record]) -> Vec<Sender> {
+    let of_daemon = records.iter().filter(|r| r.mode == Mode::Node);
+    let bridge = |r: &Record| {
+        let (host, _) = r.plan.host_link()?;
+        r.plan.steps.iter().find_map(|step| match step {
+            Step::AttachPort(port) if port.link == *host => Some(port.bridge.to_string()),
+            _ => None,
+        })
+    };
+    let pods = of_daemon.filter_map(|r| Some((r, bridge(r)?)));
+    pods.flat_map(|(record, bridge)| {
+        let who = record.pod.as_ref().map_or_else(|| record.attachment.to_string(), ToString::to_string);
+        record.ips().map(move |ip| (who.clone(), ip, bridge.clone()))
+    })
+    .collect()
+}
+
+fn of_peers(overlay: &Overlay) -> Vec<Sender> {
+    let uplink = overlay.underlay.as_ref().ok().and_then(Option::as_ref).map(|u| &u.name);
+    let mut known: Vec<Sender> = Vec::new();
+    for (entry, uplink) in overlay.tables.fdb.iter().zip(uplink.into_iter().cycle()) {
+        known.extend(entry.endpoint.map(|ip| ("a peer's end of the tunnel".into(), ip, uplink.to_string())));
+    }
+    for route in &overlay.tables.routes {
+        let comes_in = match route.dev {
+            Dev::Tunnel => Some(overlay.device.clone()),
+            Dev::Uplink => uplink.map(ToString::to_string),
+            Dev::Other(_) => None,
+        };
+        let first = from_bits(Family::of(route.dst.ip()), to_bits(route.dst.network()).saturating_add(2));
+        known.extend(comes_in.map(|link| (format!("pods of {}", route.dst), first, link)));
+    }
+    known
+}
+
+fn look_up(known: Vec<Sender>) -> Result<Vec<Return>> {
     let socket = &mut Socket::open()?;
     let names: BTreeMap<u32, String> = link::list(socket)?.into_iter().map(|l| (l.index, l.name)).collect();
     let mut all = Vec::new();
     for (who, from, comes_in) in known {
         let leaves = route::link_to(socket, from)?.and_then(|index| names.get(&index).cloned());
-        all.push(Return { who, from, comes_in: comes_in.to_owned(), leaves });
+        all.push(Return { who, from, comes_in, leaves });
     }
     Ok(all)
 }

@@ -221,6 +221,10 @@ impl Walk<'_> {
                 // They change nothing about where the packet goes.
                 "counter" | "log" | "mangle" | "notrack" | "comment" | "ct helper" | "ct timeout" | "set"
                 | "flow" => {}
+                // iptables-nft cannot say it otherwise.
+                "xt" if value["type"] == "target" && value["name"] == "REJECT" => {
+                    return self.act("reject", value, rule, fits, depth);
+                }
                 // A comment is all that iptables-nft cannot say by itself most of the time.
                 "xt" if value["name"] == "comment" => {}
                 // Of others it is not known whether they fit, or what they do.
