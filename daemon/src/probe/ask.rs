@@ -1,7 +1,7 @@
 //! One round of questions to one peer, from this node's gateway to the peer's: the way that pods' packets take.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use offramp_core::probe::{ANSWER, MAX_MESSAGE, Question, Stage, Tally};
+use offramp_core::probe::{ANSWER, MAX_MESSAGE, Question, Round, Stage, Tally, single};
 use offramp_kernel::probe::{Checksum, connect, segment_size, send_segments, udp};
 use offramp_kernel::random;
 use std::collections::BTreeSet;
@@ -41,11 +41,11 @@ pub struct Ends {
 }
 
 /// Asks; an error says why nothing can be told.
-pub fn ask(stage: Stage, ends: Ends) -> Result<Tally, String> {
+pub fn ask(stage: Stage, ends: Ends) -> Result<Round, String> {
     match stage {
-        Stage::Checksum => checksums(ends),
+        Stage::Checksum => checksums(ends).map(Round::from),
         Stage::Segments => segments(ends),
-        Stage::Tcp => stream(ends),
+        Stage::Tcp => stream(ends).map(Round::from),
     }
 }
 
@@ -131,19 +131,22 @@ fn checksums(ends: Ends) -> Result<Tally, String> {
     Ok(tally((PAIRS.into(), control.len()), (PAIRS.into(), offloaded.len())))
 }
 
-/// The first segment of a large packet has the header that the packet had: that it arrives tells nothing.
-fn segments(ends: Ends) -> Result<Tally, String> {
+/// The first segment of a large packet has the header that the packet had: that it arrives tells nothing. Where the kernel
+/// leaves nothing to the device, the device gets nothing wrong.
+fn segments(ends: Ends) -> Result<Round, String> {
     let pair = Pair::open(ends)?;
     for burst in 0..BURSTS {
         let numbers = burst * CUT..(burst + 1) * CUT;
         let packets: Vec<_> = numbers.map(|n| pair.question(n, SEGMENT.into())).collect();
         packets.iter().try_for_each(|p| pair.control.send(p).map(drop)).map_err(|e| explain(&e))?;
-        send_segments(&pair.offloaded, &packets.concat(), SEGMENT).map_err(|e| e.to_string())?;
+        if !send_segments(&pair.offloaded, &packets.concat(), SEGMENT).map_err(|e| e.to_string())? {
+            return Ok(Round::Passes);
+        }
     }
     let all = usize::from(BURSTS * CUT);
     let (control, offloaded) = pair.answers(all)?;
     let later = offloaded.iter().filter(|number| **number % CUT != 0).count();
-    Ok(tally((all, control.len()), (all - usize::from(BURSTS), later)))
+    Ok(tally((all, control.len()), (all - usize::from(BURSTS), later)).into())
 }
 
 fn tally((control_sent, control): (usize, usize), (sent, answered): (usize, usize)) -> Tally {
@@ -161,14 +164,16 @@ fn stream(ends: Ends) -> Result<Tally, String> {
     let mut stream = connect(SocketAddr::new(ends.from, 0), ends.to, PATIENCE).map_err(|e| e.to_string())?;
     let prepare = |s: &TcpStream| s.set_nodelay(true).and_then(|()| s.set_write_timeout(Some(TCP_PATIENCE)));
     prepare(&stream).map_err(|e| e.to_string())?;
-    let segment = segment_size(&stream).map_err(|e| e.to_string())?;
-    let mut tally = Tally { control_sent: SINGLE, offloaded_sent: 1, ..Tally::default() };
+    let size = single(segment_size(&stream).map_err(|e| e.to_string())?, SINGLE);
+    let mut tally = Tally { control_sent: SINGLE, ..Tally::default() };
     for _ in 0..SINGLE {
-        if message(&mut stream, segment, PATIENCE).is_err() {
+        // Without all of the control, the large one would tell nothing.
+        if message(&mut stream, size, PATIENCE).is_err() {
             return Ok(tally);
         }
         tally.control_answered += 1;
     }
+    tally.offloaded_sent = 1;
     tally.offloaded_answered = u32::from(message(&mut stream, MAX_MESSAGE, TCP_PATIENCE).is_ok());
     Ok(tally)
 }

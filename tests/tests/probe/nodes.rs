@@ -30,6 +30,15 @@ impl Nodes {
         [1, 2].iter().for_each(|n| drop(self.wire.ip(&format!("link set p{n} master br0"))));
     }
 
+    /// Packets of so many bytes on the wire; after `bridge`.
+    pub fn mtu(&self, bytes: u32) {
+        for n in [1, 2] {
+            self.all[n - 1].ip(&format!("link set eth0 mtu {bytes}"));
+            self.wire.ip(&format!("link set p{n} mtu {bytes}"));
+        }
+        self.wire.ip(&format!("link set br0 mtu {bytes}"));
+    }
+
     /// The daemon of node 1 or 2; `more` is laid over its configuration.
     pub fn daemon(&self, n: usize, more: Value) -> Daemon<'_> {
         let node = &self.all[n - 1];

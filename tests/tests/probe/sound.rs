@@ -26,6 +26,19 @@ fn a_sound_wire_is_found_sound_by_every_kind_of_path() {
 }
 
 #[test]
+fn segments_larger_than_a_quarter_of_what_a_connection_may_carry_are_sound_too() {
+    let lab = Lab::new();
+    let nodes = Nodes::new(&lab);
+    nodes.bridge();
+    nodes.mtu(32_768);
+    let (first, second) = (nodes.daemon(1, json!({})), nodes.daemon(2, json!({})));
+    until("both have found out", || found(&first) == VXLAN_WORKS && found(&second) == VXLAN_WORKS);
+    assert_eq!(nodes.all[0].link("offramp-vxlan").unwrap()["mtu"], 32_768 - 50);
+    // A verdict of before the peer was there is not what counts.
+    assert_eq!(verdicts(&first.ask("probe")), VXLAN_WORKS);
+}
+
+#[test]
 fn who_does_not_answer_is_no_fault() {
     let lab = Lab::new();
     let nodes = Nodes::new(&lab);

@@ -21,7 +21,7 @@ const LOSSY: [u32; 4] = [8, 5, 8, 2];
 
 #[test]
 fn the_table() {
-    let cases: [Case; 13] = [
+    let cases: [Case; 14] = [
         ("all arrives", &[&[GOOD]], "works"),
         ("a round is lost before it", &[&[SILENT, GOOD]], "works"),
         ("it fails twice, and then not", &[&[BAD, BAD, GOOD]], "works"),
@@ -38,6 +38,11 @@ fn the_table() {
             "most controls are lost too",
             &[&[[8, 3, 8, 0]]],
             "unknown: n0: packets are lost: answered were 3 of 8, and 0 of 8 that were offloaded",
+        ),
+        (
+            "the control is not through, and nothing else was sent",
+            &[&[[4, 3, 0, 0], [4, 3, 0, 0], [4, 3, 0, 0]]],
+            "unknown: n0: packets are lost: answered were 3 of 4, and 0 of 0 that were offloaded",
         ),
         ("nobody is there", &[], "unknown: no peer to ask"),
         ("one is away, at the other nothing arrives", &[&[SILENT], &[BAD, BAD, BAD]], "faulty"),

@@ -11,7 +11,7 @@ pub mod wait;
 pub use judge::{ROUNDS, Round, Tally, Trial, Verdict, judge};
 pub use ladder::{Cure, Feature, Rung, ladder};
 pub use limit::Limit;
-pub use question::{ANSWER, MAX_MESSAGE, MAX_STREAM, Question};
+pub use question::{ANSWER, MAX_MESSAGE, MAX_STREAM, Question, single};
 
 use crate::net::Family;
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,12 @@ pub const MAX_MESSAGE: u32 = 64 << 10;
 /// The most bytes that are read from one connection.
 pub const MAX_STREAM: u32 = 128 << 10;
 
+/// How many bytes each of so many messages may have that are to fit into one segment, and into one connection together with
+/// a message of [`MAX_MESSAGE`]: with a large MTU, less than a segment.
+pub fn single(segment: u32, messages: u32) -> u32 {
+    segment.min((MAX_STREAM - MAX_MESSAGE) / messages.max(1))
+}
+
 /// A question, and the answer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
@@ -73,6 +79,14 @@ mod tests {
             prop_assert!(answer.len() <= asked.len());
             prop_assert_eq!(Question::answer(&answer), None, "two nodes do not answer each other for ever");
             prop_assert_eq!(Question::answered(&asked), None);
+        }
+
+        #[test]
+        fn a_connection_holds_all_messages_whatever_the_segment_is(segment in 1u32..1 << 17, messages in 1u32..64) {
+            let one = single(segment, messages);
+            prop_assert!((1..=segment).contains(&one));
+            prop_assert!(one * messages + MAX_MESSAGE <= MAX_STREAM);
+            prop_assert!(one == segment || (one + 1) * messages + MAX_MESSAGE > MAX_STREAM, "no smaller than needed");
         }
 
         #[test]
