@@ -302,10 +302,7 @@ fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Uni
     let mut order = Order { node: nobody, peers: Peers::default(), look: true };
     let outcome = Ways::new(&config)?.execute(&mut order);
     outcome.repairs.map_err(CniError::internal)?;
-    let on_again = crate::probe::put_back(node)?;
-    if on_again > 0 {
-        tell("turned on again what was turned off of the uplink's features");
-    }
+    turn_on_again(node, tell);
     nft::drop_tables()?;
     tell("removed the ways to other nodes and the nftables tables");
     let bridge = &node.config.bridge.name;
@@ -324,6 +321,19 @@ fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Uni
     // What NICs were told of the bridge.
     Eswitch::new(&node.config.paths.sysfs)?.reconcile(node)?;
     Ok(())
+}
+
+/// What was turned off of the uplink's features. That one cannot be turned on keeps nothing else from being removed.
+fn turn_on_again(node: &Node, tell: &mut dyn FnMut(&str)) {
+    let put_back = crate::probe::put_back(node);
+    for rung in put_back.on {
+        tell(&format!("turned on {} of {} again", rung.features.join(", "), rung.device));
+    }
+    if let Err(e) = put_back.outcome {
+        tell(&format!(
+            "not all features that were turned off are on again; these stay off until a reboot: {e}"
+        ));
+    }
 }
 
 /// The plugin, unless another network is made by it.

@@ -31,6 +31,15 @@ pub struct Cure {
     pub helps: bool,
 }
 
+/// What came of putting back.
+#[derive(Debug)]
+pub struct PutBack {
+    /// What is on again.
+    pub on: Vec<Rung>,
+    /// Why something is not: that stays on record.
+    pub outcome: Result<()>,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Cures(Vec<Cure>);
@@ -68,20 +77,25 @@ impl Cures {
         features::turn(&rung, false)
     }
 
-    /// The last trial has helped, or not.
+    /// The last trial has helped, or not. One before it that could not be taken back has not helped.
     pub fn conclude(&mut self, node: &Node, helps: bool) -> Result<()> {
         if helps {
-            self.0.iter_mut().for_each(|cure| cure.helps = true);
+            self.0.last_mut().into_iter().for_each(|cure| cure.helps = true);
             return self.keep(node);
         }
-        self.put_back(node, |cure| !cure.helps)
+        self.put_back(node, |cure| !cure.helps).outcome
+    }
+
+    /// Whether there is anything that is not known to be needed any more: [`Self::follow`] puts it back.
+    pub fn in_doubt(&self, links: &Links) -> bool {
+        self.0.iter().any(|cure| is_doubtful(cure, links))
     }
 
     /// Brings what is kept in line with the devices: on another uplink nothing is known to be needed; a tunnel device that was
     /// made anew on the same one needs what the former one did; of a device that is gone nothing is left.
     pub fn follow(&mut self, node: &Node, links: &Links) -> Result<()> {
         let before = self.0.clone();
-        self.put_back(node, |cure| !cure.helps || cure.uplink != links.uplink.1)?;
+        self.put_back(node, |cure| is_doubtful(cure, links)).outcome?;
         self.0.retain(|cure| links.number(&cure.rung.device).is_some());
         let mut failed = Ok(());
         for cure in &mut self.0 {
@@ -97,30 +111,32 @@ impl Cures {
         failed
     }
 
-    /// Turns on again all for which `which` holds, where the device is still the one that it was.
-    pub fn put_back(&mut self, node: &Node, which: impl Fn(&Cure) -> bool) -> Result<()> {
+    /// Turns on again all for which `which` holds, where the device is still the one that it was. What was turned off last comes
+    /// first: when it was, those before it were off (a device that fills in no checksums takes no segmentation).
+    pub fn put_back(&mut self, node: &Node, which: impl Fn(&Cure) -> bool) -> PutBack {
+        let mut result = PutBack { on: Vec::new(), outcome: Ok(()) };
         if !self.0.iter().any(&which) {
-            return Ok(());
+            return result;
         }
-        let (mut failed, mut left) = (Ok(()), Vec::new());
-        for cure in std::mem::take(&mut self.0) {
+        let mut left = Vec::new();
+        for cure in std::mem::take(&mut self.0).into_iter().rev() {
             if !which(&cure) {
                 left.push(cure);
                 continue;
             }
-            let turned = features::number(&cure.rung.device).and_then(|number| match number {
-                Some(number) if number == cure.device => features::turn(&cure.rung, true),
-                // Another one of that name has all on.
-                _ => Ok(()),
-            });
-            if let Err(e) = turned {
-                failed = Err(e);
-                left.push(cure);
+            match turn_on(&cure) {
+                Ok(true) => result.on.push(cure.rung),
+                Ok(false) => {}
+                Err(e) => {
+                    result.outcome = Err(e);
+                    left.push(cure);
+                }
             }
         }
+        left.reverse();
         self.0 = left;
-        self.keep(node)?;
-        failed
+        result.outcome = self.keep(node).and(result.outcome);
+        result
     }
 
     fn keep(&self, node: &Node) -> Result<()> {
@@ -130,4 +146,17 @@ impl Cures {
         };
         node.store.keep(KEPT, &self.0).map_err(failed)
     }
+}
+
+/// A trial of a daemon that was killed; or with another uplink than the one that it helped with.
+fn is_doubtful(cure: &Cure, links: &Links) -> bool {
+    !cure.helps || cure.uplink != links.uplink.1
+}
+
+/// False: the device is gone, and another one of its name has all on.
+fn turn_on(cure: &Cure) -> Result<bool> {
+    if features::number(&cure.rung.device)? != Some(cure.device) {
+        return Ok(false);
+    }
+    features::turn(&cure.rung, true).map(|()| true)
 }

@@ -9,7 +9,7 @@ mod prober;
 mod report;
 
 pub use answer::Wake;
-pub use cures::Cures;
+pub use cures::{Cures, PutBack};
 
 use crate::node::Node;
 use crate::run::RunError;
@@ -133,9 +133,6 @@ pub fn start(
 }
 
 /// Puts back all that was turned off.
-pub fn put_back(node: &Node) -> offramp_kernel::Result<usize> {
-    let mut cures = Cures::recall(node);
-    let count = cures.all().len();
-    cures.put_back(node, |_| true)?;
-    Ok(count)
+pub fn put_back(node: &Node) -> PutBack {
+    Cures::recall(node).put_back(node, |_| true)
 }

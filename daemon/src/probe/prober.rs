@@ -39,6 +39,8 @@ struct Prober<'a> {
     /// How often something stayed unknown, and when that is asked again.
     times: u32,
     next: Option<Instant>,
+    /// When what is due is asked: not by all nodes at once.
+    start: Option<Instant>,
     /// An operator has put back what was turned off, and does not want it off.
     held: bool,
 }
@@ -53,11 +55,12 @@ pub fn run(node: &Arc<Node>) {
         peers: Peers::default(),
         times: 0,
         next: None,
+        start: None,
         held: false,
     };
     let mut looked: Option<Instant> = None;
     loop {
-        let order = node.probes.wait(prober.next);
+        let order = node.probes.wait(prober.start.or(prober.next));
         if order == Order::Look {
             std::thread::sleep(looked.map_or(Duration::ZERO, |at| APART.saturating_sub(at.elapsed())));
             looked = Some(Instant::now());
@@ -77,11 +80,10 @@ impl Prober<'_> {
         if let Order::Probe { undo, .. } = order {
             self.held = undo;
         }
-        if !self.may_cure() && !self.cures.all().is_empty() {
-            let outcome = self.cures.put_back(self.node, |_| true);
-            if let Err(e) = outcome {
-                return Some(Err(e.to_string()));
-            }
+        if !self.may_cure()
+            && let Err(e) = self.cures.put_back(self.node, |_| true).outcome
+        {
+            return Some(Err(e.to_string()));
         }
         if !self.node.config.offloads.probe {
             return None;
@@ -89,18 +91,17 @@ impl Prober<'_> {
         let seen = self.node.view().overlay.clone()?;
         let Some(links) = seen.links() else {
             self.found.clear();
-            self.seen = None;
+            (self.seen, self.next, self.start) = (None, None, None);
             return None;
         };
         let targets = seen.targets();
+        // What is on again now may be broken: that is tested without delay.
+        let at_once = matches!(order, Order::Probe { .. }) || self.cures.in_doubt(&links);
         let followed = self.cures.follow(self.node, &links).map_err(|e| e.to_string());
         let due = self.is_due(order, &links, &targets);
-        if !due {
+        if !due || !self.has_begun(at_once, &targets) {
+            self.start = self.start.filter(|_| due);
             return followed.err().map(Err);
-        }
-        if !matches!(order, Order::Probe { .. }) {
-            let peers = targets.iter().map(|t| t.peers.len()).max().unwrap_or(0);
-            std::thread::sleep(wait::before(peers, random::bits64().unwrap_or(0)));
         }
         self.found.retain(|kind, _| targets.iter().any(|t| t.kind == *kind));
         let mut outcome = followed;
@@ -120,9 +121,10 @@ impl Prober<'_> {
         let peers = self.node.view().peers.clone();
         if !Arc::ptr_eq(&peers, &self.peers) {
             self.peers = peers;
-            if self.next.is_some() {
+            // Never later than planned: where peers come all the time, that would be never.
+            if let Some(planned) = self.next {
                 self.times = self.times.min(TIMES_WITH_NEW_PEERS);
-                self.plan_next();
+                self.next = Some(planned.min(self.retry()));
             }
         }
         let is_other = self.seen.as_ref() != Some(&signature(links, targets));
@@ -133,19 +135,31 @@ impl Prober<'_> {
         is_other || is_time || matches!(order, Order::Probe { .. })
     }
 
+    /// Whether it is time for what is due; if not, it is planned, and orders are served until then.
+    fn has_begun(&mut self, at_once: bool, targets: &[Target]) -> bool {
+        let now = Instant::now();
+        let peers = targets.iter().map(|t| t.peers.len()).max().unwrap_or(0);
+        let planned = || now + wait::before(peers, random::bits64().unwrap_or(0));
+        let start = *self.start.get_or_insert_with(planned);
+        let begun = at_once || start <= now;
+        self.start = self.start.filter(|_| !begun);
+        begun
+    }
+
     /// Remembers what this was found with, and when to ask again.
     fn settle(&mut self, links: Links, targets: &[Target]) {
         self.seen = Some(signature(&links, targets));
         let unknown = |stage: &StageStatus| matches!(stage.verdict, Verdict::Unknown { .. });
         self.next = None;
         if self.found.values().flat_map(|kind| &kind.stages).any(unknown) {
-            self.plan_next();
+            self.next = Some(self.retry());
             self.times = self.times.saturating_add(1);
         }
     }
 
-    fn plan_next(&mut self) {
-        self.next = Some(Instant::now() + wait::again(self.times, random::bits64().unwrap_or(0)));
+    /// When to ask what stayed unknown again.
+    fn retry(&self) -> Instant {
+        Instant::now() + wait::again(self.times, random::bits64().unwrap_or(0))
     }
 
     /// One kind of path, stage by stage.
@@ -243,7 +257,7 @@ fn trials(node: &Node, target: &Target, peers: &[(Arc<Peer>, IpAddr)], stage: St
         let ends = Ends { from: target.from, to: SocketAddr::new(*gateway, node.config.offloads.port) };
         let mut rounds = Vec::new();
         while rounds.len() < ROUNDS && !rounds.contains(&Round::Passes) {
-            rounds.push(ask(stage, ends).map_or_else(Round::Unclear, Round::from));
+            rounds.push(ask(stage, ends).unwrap_or_else(Round::Unclear));
         }
         let passed = rounds.contains(&Round::Passes);
         trials.push(Trial { peer: peer.name.clone(), rounds });

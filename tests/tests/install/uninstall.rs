@@ -178,3 +178,40 @@ fn others_networks_keep_what_they_need() {
     assert!(said.contains("left bridge offramp0, which has the ports mine0"), "{said}");
     assert!(node.link("offramp0").is_some() && !conflist(&node).exists());
 }
+
+#[test]
+fn features_that_were_turned_off_are_on_again_or_named() {
+    let lab = Lab::new();
+    let (node, outside) = (lab.node("node"), lab.netns("outside"));
+    node.uplink(&outside);
+    let running = daemon(&node);
+    until("the network configuration", || conflist(&node).exists());
+    running.stop();
+    // Segmentation was turned off first: it cannot come back before checksums. One device is gone, one feature unknown.
+    let number = &node.link("up0").unwrap()["ifindex"];
+    let off = |device: &str, feature: &str| {
+        json!({
+            "rung": {"device": device, "features": [feature]}, "device": number, "uplink": number,
+            "kind": {"way": "direct", "family": "ipv4"}, "stage": "tcp", "since": 1, "helps": true,
+        })
+    };
+    let features = ["tx-tcp-segmentation", "tx-checksum-ip-generic"];
+    features.iter().for_each(|feature| drop(node.run(&format!("ethtool -K up0 {feature} off"))));
+    let all =
+        json!([off("up0", "warp"), off("up0", features[0]), off("gone0", "warp"), off("up0", features[1])]);
+    let cluster = node.state().join("cluster");
+    std::fs::create_dir_all(&cluster).unwrap();
+    std::fs::write(cluster.join("offloads.json"), all.to_string()).unwrap();
+
+    let told = done(&uninstall(&node));
+    for line in [
+        "turned on tx-checksum-ip-generic of up0 again\nturned on tx-tcp-segmentation of up0 again\n",
+        "turn warp of up0 on: the kernel has no feature of that name",
+        "Offramp is removed from this node",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert!(!told.contains("gone0"), "{told}");
+    let now = node.run("ethtool -k up0");
+    features.iter().for_each(|feature| assert!(now.contains(&format!("{feature}: on")), "{now}"));
+}
