@@ -1,5 +1,6 @@
-//! Answers peers' questions. Who is no peer gets none, an answer is smaller than the question and bears no checksum that
-//! hardware could get wrong, and there is a bound to how many are given.
+//! Answers peers' questions. Who is no peer gets none, an answer is smaller than the question, and there is a bound to how
+//! many are given. Over UDP it bears no checksum that hardware could get wrong; TCP has one always, so there what this node
+//! sends must arrive too, or the peer finds nothing out.
 
 use super::PROBE_STACK;
 use crate::config;
