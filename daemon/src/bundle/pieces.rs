@@ -15,7 +15,7 @@ pub(super) const PIECES: &[Piece] = &[
     ("versions.txt", versions),
     ("config.yaml", |s| read(&s.places.config_file)),
     ("doctor.json", |s| json(&s.examination.findings)),
-    ("facts.json", |s| json(&s.examination.facts)),
+    ("facts.json", |s| compact(&s.examination.facts)),
     ("status.json", |s| json(&Client::new(&s.places.socket).status().map_err(text)?)),
     ("nics.json", |s| json(&Client::new(&s.places.socket).nics().map_err(text)?)),
     ("net/links.txt", |_| network::links().map_err(text)),
@@ -85,9 +85,18 @@ fn without_secrets(bytes: &[u8], redact: fn(&mut Value)) -> Vec<u8> {
 }
 
 fn json(value: &impl Serialize) -> Content {
+    serde_json::to_vec_pretty(&redacted(value)?).map_err(text)
+}
+
+/// For what grows with the node, and would be cut.
+fn compact(value: &impl Serialize) -> Content {
+    serde_json::to_vec(&redacted(value)?).map_err(text)
+}
+
+fn redacted(value: &impl Serialize) -> Result<Value, String> {
     let mut value = serde_json::to_value(value).map_err(text)?;
     redact(&mut value);
-    serde_json::to_vec_pretty(&value).map_err(text)
+    Ok(value)
 }
 
 /// The end of a file, for what matters in a log is there.

@@ -100,7 +100,7 @@ pub struct Explained {
 impl Explained {
     /// With what was read already.
     pub fn new(record: Record, traffic: Vec<InterfaceTraffic>) -> Self {
-        let share = Share::of(traffic.iter().map(|t| &t.moved));
+        let share = crate::traffic::share(&traffic);
         Self { record, traffic, share }
     }
 

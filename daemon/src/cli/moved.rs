@@ -3,7 +3,7 @@
 use super::units::size;
 use crate::traffic::InterfaceTraffic;
 use offramp_core::plan::Path;
-use offramp_core::traffic::{Bytes, Moved, Share};
+use offramp_core::traffic::{Bytes, Moved};
 
 /// `eth0: 1.2 GiB received, 3.4 MiB sent, all by the VF`
 pub fn interfaces(traffic: &[InterfaceTraffic]) -> Vec<String> {
@@ -45,9 +45,10 @@ fn way(t: &InterfaceTraffic, bytes: Bytes, cpu: Option<Bytes>) -> String {
 
 /// `81% of 6.3 GiB went by VF, 19% over the node's CPU`; none for a pod without interfaces.
 pub fn share(traffic: &[InterfaceTraffic]) -> Option<String> {
-    let share = Share::of(traffic.iter().map(|t| &t.moved));
+    let share = crate::traffic::share(traffic);
     let parts = [
         (share.by_vf, "by VF"),
+        (share.routed, "by the VF to the node, whose CPU routed it"),
         (share.cpu, "over the node's CPU"),
         (share.undivided, "by VF or, behind its representor, over the node's CPU: nobody counts which"),
     ];
@@ -61,10 +62,14 @@ pub fn share(traffic: &[InterfaceTraffic]) -> Option<String> {
     }
     if text.is_empty() && !traffic.is_empty() {
         let counted = traffic.len() > share.unknown;
-        text = if counted { "nothing was moved yet" } else { "unknown: nobody counts" }.into();
+        text =
+            if counted { "nothing that is counted was moved yet" } else { "unknown: nobody counts" }.into();
     }
     if share.unknown > 0 && traffic.len() > share.unknown {
         text.push_str("; what is unknown above is not in it");
+    }
+    if share.leases > 0 {
+        text.push_str("; what programs took from leased queues is not in it");
     }
     (!text.is_empty()).then_some(text)
 }
@@ -127,16 +132,33 @@ mod tests {
         );
         assert_eq!(
             share(&all).unwrap(),
-            "99% of 5 GiB went by VF, 0% over the node's CPU, 0% by VF or, behind its representor, over the node's CPU: \
-             nobody counts which; what is unknown above is not in it"
+            "99% of 5 GiB went by VF, 0% by the VF to the node, whose CPU routed it, 0% over the node's CPU, 0% by VF or, \
+             behind its representor, over the node's CPU: nobody counts which; what is unknown above is not in it; what \
+             programs took from leased queues is not in it"
         );
+    }
+
+    /// The numbers of two pods with VFs as eth0, as seen in a VM.
+    #[test]
+    fn a_vf_as_eth0_is_routed_by_the_node() {
+        let eth0 = interface("eth0", Path::Vf, counted(63_920, 4_282_016, Some((0, 0))));
+        let all = [InterfaceTraffic { routed: true, ..eth0 }];
+        assert_eq!(
+            (interfaces(&all)[0].as_str(), share(&all).unwrap().as_str()),
+            (
+                "eth0: 62.4 KiB received, 4 MiB sent, all by the VF to the node, whose CPU routes it on",
+                "100% of 4.1 MiB went by the VF to the node, whose CPU routed it",
+            )
+        );
+        let json = serde_json::to_value(crate::traffic::share(&all)).unwrap();
+        assert_eq!((&json["byVf"], &json["routed"], &json["cpu"]), (&0.into(), &4_345_936.into(), &0.into()));
     }
 
     #[test]
     fn the_share_of_nothing() {
         let moved = |moved| [interface("eth0", Path::Vf, moved)];
         assert_eq!(share(&[]), None);
-        assert_eq!(share(&moved(counted(0, 0, None))).unwrap(), "nothing was moved yet");
+        assert_eq!(share(&moved(counted(0, 0, None))).unwrap(), "nothing that is counted was moved yet");
         assert_eq!(share(&moved(Moved::Unknown { why: "?".into() })).unwrap(), "unknown: nobody counts");
         assert_eq!(share(&moved(counted(10, 0, Some((0, 0))))).unwrap(), "100% of 10 B went by VF");
     }

@@ -107,8 +107,8 @@ fn what_is_gone_is_not_told_any_more() {
 }
 
 /// A metric's labels with their values, of what the daemon tells Prometheus.
-fn told(text: &str) -> BTreeMap<&str, BTreeSet<(&str, &str)>> {
-    let mut all: BTreeMap<&str, BTreeSet<(&str, &str)>> = BTreeMap::new();
+fn told(text: &str) -> Told<'_> {
+    let mut all = Told::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, rest) = line.split_once(['{', ' ']).unwrap();
         let labels = rest.split_once('}').map_or("", |(labels, _)| labels);
@@ -123,32 +123,69 @@ fn is_label(metric: &BTreeSet<(&str, &str)>, label: &str) -> bool {
     label == "node" || metric.iter().any(|(name, _)| *name == label)
 }
 
-/// What is wrong with a query of the dashboard.
-fn fault(query: &str, legend: &str, told: &BTreeMap<&str, BTreeSet<(&str, &str)>>) -> Option<String> {
+type Told<'a> = BTreeMap<&'a str, BTreeSet<(&'a str, &'a str)>>;
+
+/// What is wrong with a query of the dashboard. One that is not understood is wrong.
+fn fault(query: &str, legend: &str, told: &Told<'_>) -> Option<String> {
+    check(query, legend, told).err()
+}
+
+fn check(query: &str, legend: &str, told: &Told<'_>) -> Result<(), String> {
     let mut labels = BTreeSet::new();
-    let mut metrics = 0;
     for part in query.match_indices("offramp_").map(|(at, _)| &query[at..]) {
-        let (name, rest) = part.split_once('{')?;
-        let Some(metric) = told.get(name) else { return Some(format!("there is no metric {name}")) };
-        metrics += 1;
-        labels.extend(metric.iter().map(|(label, _)| *label).chain(["node"]));
-        for matcher in rest.split_once('}')?.0.split(", ") {
-            let (label, value) = matcher.split_once('=')?;
-            if !is_label(metric, label) {
-                return Some(format!("{name} has no label {label}"));
-            }
-            let exact = value.strip_prefix('"').map(|value| value.trim_end_matches('"'));
-            if exact.is_some_and(|value| !metric.contains(&(label, value))) {
-                return Some(format!("{name} is never {matcher}"));
-            }
+        labels.extend(selected(part, told)?);
+    }
+    if labels.is_empty() {
+        return Err("no metric".into());
+    }
+    let mut grouped = BTreeSet::new();
+    for (at, by) in query.match_indices("by (") {
+        let (list, _) = query[at + by.len()..].split_once(')').ok_or("by ( without an end")?;
+        grouped.extend(list.split(", "));
+    }
+    if let Some(label) = grouped.iter().find(|label| !labels.contains(*label)) {
+        return Err(format!("by {label}"));
+    }
+    for (at, _) in legend.match_indices("{{") {
+        let (label, _) = legend[at + 2..].split_once("}}").ok_or("{{ without an end")?;
+        if !grouped.contains(label) {
+            return Err(format!("legend {label}"));
         }
     }
-    let listed = query.match_indices("by (").flat_map(|(at, by)| query[at + by.len()..].split_once(')'));
-    let grouped: BTreeSet<&str> = listed.flat_map(|(list, _)| list.split(", ")).collect();
-    let shown = legend.match_indices("{{").filter_map(|(at, _)| Some(legend[at + 2..].split_once("}}")?.0));
-    let unknown = grouped.iter().find(|label| !labels.contains(*label)).map(|l| format!("by {l}"));
-    let hidden = shown.filter(|label| !grouped.contains(label)).map(|l| format!("legend {l}")).next();
-    unknown.or(hidden).or_else(|| (metrics == 0).then(|| "no metric".into()))
+    Ok(())
+}
+
+/// The labels of what a query selects, which begins with a metric's name.
+fn selected<'a>(part: &str, told: &Told<'a>) -> Result<BTreeSet<&'a str>, String> {
+    let (name, rest) = part.split_once('{').ok_or_else(|| format!("no matchers: {part}"))?;
+    let metric = told.get(name).ok_or_else(|| format!("there is no metric {name}"))?;
+    let (matchers, _) = rest.split_once('}').ok_or_else(|| format!("no end of the matchers: {part}"))?;
+    for matcher in matchers.split(", ") {
+        let (label, value) = matcher.split_once('=').ok_or_else(|| format!("no matcher: {matcher}"))?;
+        if !is_label(metric, label) {
+            return Err(format!("{name} has no label {label}"));
+        }
+        // By a pattern, or by this value alone.
+        let quoted = value.strip_prefix('~').unwrap_or(value);
+        let text = quoted.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+        let text = text.ok_or_else(|| format!("no value: {matcher}"))?;
+        if quoted == value && !metric.contains(&(label, text)) {
+            return Err(format!("{name} is never {matcher}"));
+        }
+    }
+    Ok(metric.iter().map(|(label, _)| *label).chain(["node"]).collect())
+}
+
+/// What is wrong with the query of a variable: `label_values(METRIC, LABEL)`.
+fn variable_fault(query: &str, told: &Told<'_>) -> Option<String> {
+    let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')'));
+    let Some((metric, label)) = inner.and_then(|inner| inner.split_once(", ")) else {
+        return Some(format!("not understood: {query}"));
+    };
+    match told.get(metric) {
+        None => Some(format!("there is no metric {metric}")),
+        Some(metric) => (!is_label(metric, label)).then(|| format!("it has no label {label}")),
+    }
 }
 
 /// A metric that is renamed would leave a panel empty, and nobody would be told.
@@ -167,11 +204,23 @@ fn the_dashboard_asks_for_what_there_is() {
         }
     }
     assert!(queries >= 15, "{queries}");
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let asked: Vec<&str> = variables.filter_map(|v| v["query"]["query"].as_str()).collect();
+    assert_eq!(asked.iter().map(|q| variable_fault(q, &told)).collect::<Vec<_>>(), [None]);
+    for wrong in ["label_values(offramp_builds, node)", "label_values(offramp_vfs, port)", "query_result(x)"]
+    {
+        assert!(variable_fault(wrong, &told).is_some(), "{wrong}");
+    }
     for (wrong, why) in [
         ("sum(offramp_pods{node=~\"$node\"})", "there is no metric offramp_pods"),
         ("sum(offramp_vfs{port=\"a\"})", "offramp_vfs has no label port"),
         ("sum(offramp_vfs{state=\"busy\"})", "offramp_vfs is never state=\"busy\""),
         ("sum by (pf) (offramp_vfs{state=\"free\"})", "by pf"),
+        ("sum(offramp_vfs)", "no matchers: offramp_vfs)"),
+        ("sum(offramp_vfs{state=\"free\")", "no end of the matchers: offramp_vfs{state=\"free\")"),
+        ("sum(offramp_vfs{state})", "no matcher: state"),
+        ("sum(offramp_vfs{state=free})", "no value: state=free"),
+        ("sum(up)", "no metric"),
     ] {
         assert_eq!(fault(wrong, "", &told).as_deref(), Some(why));
     }

@@ -8,7 +8,7 @@ pub use sampler::{Metering, Sampler};
 use offramp_core::IfName;
 use offramp_core::plan::Path;
 use offramp_core::record::Record;
-use offramp_core::traffic::{Metered, Moved, metered};
+use offramp_core::traffic::{Metered, Moved, Share, Way, metered};
 use offramp_kernel::sysfs::{Sysfs, numa_node};
 use reader::{Reader, Reading};
 use serde::Serialize;
@@ -38,6 +38,16 @@ pub struct InterfaceTraffic {
     /// What it moved.
     #[serde(flatten)]
     pub moved: Moved,
+}
+
+/// All of a pod's interfaces together.
+pub fn share(all: &[InterfaceTraffic]) -> Share {
+    let way = |t: &InterfaceTraffic| match t.path {
+        _ if t.routed => Way::Routed,
+        Some(Path::Queues) => Way::Leases,
+        _ => Way::Straight,
+    };
+    Share::of(all.iter().map(|t| (&t.moved, way(t))))
 }
 
 /// Reads the counters of an attachment's interfaces. Called from the node's network namespace; waits for the kernel no

@@ -46,6 +46,7 @@ fn a_bundle_has_what_a_report_needs_and_no_secrets() {
     assert_eq!(parsed("doctor.json"), json!([]));
     assert_eq!(parsed("status.json")["node"]["name"], "node");
     assert_eq!(parsed("facts.json")["overlay"]["Ok"]["tables"]["routes"].as_array().unwrap().len(), 4);
+    assert_eq!((parsed("facts.json")["rules"].get("nft"), read("facts.json").lines().count()), (None, 1));
     assert_eq!(parsed("net.d/99-x.conflist")["plugins"][0]["password"], "(left out)");
     let record = format!("records/{}@eth0.json", site.pod.container);
     assert_eq!(parsed(&record)["state"], "ready");

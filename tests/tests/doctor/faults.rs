@@ -3,7 +3,8 @@
 use crate::site::{Site, peers};
 use offramp_core::ids::AttachmentId;
 use offramp_core::nic::PortKey;
-use offramp_core::vf::{Claim, VfMode, VfRef, VfState};
+use offramp_core::queue::{CLAIM_FORMAT, QueueClaim, QueueRef};
+use offramp_core::vf::{Claim, Claimed, VfMode, VfRef, VfState};
 use serde_json::json;
 
 /// A fault.
@@ -86,6 +87,28 @@ const SOFTWARE: &[Fault] = &[
     beside(&["daemon-problem"], |s| s.publish("- {name: ["), |s| s.publish(&peers()), &["peers"]),
 ];
 
+/// A claim on a queue of a NIC that is not there.
+fn claim_queue(s: &Site, state: Claimed) {
+    let port = PortKey { device: "0000:01:00.0".into(), port: 0 };
+    let claim = QueueClaim {
+        format: CLAIM_FORMAT,
+        queue: QueueRef { port, nic: "ens1f0".parse().unwrap(), queue: 5 },
+        holder: "c8@eth0".parse().unwrap(),
+        pod: None,
+        pool: "fast".parse().unwrap(),
+        state,
+        since: 1_767_225_600,
+    };
+    std::fs::create_dir_all(s.node.state().join("queues")).unwrap();
+    std::fs::write(s.node.state().join(QUEUE_CLAIM), serde_json::to_string(&claim).unwrap()).unwrap();
+}
+
+const QUEUE_CLAIM: &str = "queues/0000:01:00.0-0-rx5";
+
+fn no_claim(s: &Site) {
+    std::fs::remove_file(s.node.state().join(QUEUE_CLAIM)).unwrap();
+}
+
 const STATE: &[Fault] = &[
     alone(
         &["record-unreadable"],
@@ -107,6 +130,18 @@ const STATE: &[Fault] = &[
         },
         |s| std::fs::remove_file(s.node.state().join("vfs/0000:01:10.0")).unwrap(),
         &["VF 0 of ens1f0 (0000:01:10.0) is held by c8@net1"],
+    ),
+    alone(
+        &["claim-stale"],
+        |s| claim_queue(s, Claimed::Lent),
+        no_claim,
+        &["queue 5 of ens1f0 (0000:01:00.0) is held by c8@eth0"],
+    ),
+    alone(
+        &["queue-quarantined"],
+        |s| claim_queue(s, Claimed::Quarantine { attempts: 2, reason: "its pool has no such queue".into() }),
+        no_claim,
+        &["queue 5 of ens1f0 (0000:01:00.0) is in quarantine", "its pool has no such queue"],
     ),
     beside(
         &["state-dir-full"],

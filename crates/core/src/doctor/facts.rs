@@ -6,6 +6,7 @@ use crate::nic::{Inventory, PciAddr};
 use crate::offload::Device;
 use crate::overlay::{Actual, Underlay};
 use crate::pool::{NicRule, Pool};
+use crate::queue::QueueClaim;
 use crate::record::State;
 use crate::vf::{Claim, VfState};
 use ipnetwork::IpNetwork;
@@ -365,6 +366,8 @@ pub struct Nics {
     pub inventory: Inventory,
     /// Who has VFs.
     pub claims: Vec<Claim>,
+    /// Who has queues.
+    pub queue_claims: Vec<QueueClaim>,
     /// The state of VFs that nobody has.
     pub free: BTreeMap<PciAddr, Look<VfState>>,
 }
@@ -395,7 +398,8 @@ pub struct Representor {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rules {
-    /// What `nft -j list ruleset` prints.
+    /// What `nft -j list ruleset` prints. A bundle has it in a file of its own.
+    #[serde(skip)]
     pub nft: Value,
     /// Tables of iptables-legacy.
     pub legacy: Vec<String>,

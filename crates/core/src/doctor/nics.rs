@@ -21,7 +21,7 @@ const VFS: Kind = Kind {
 const LEFTOVER: Kind = Kind {
     id: "vf-leftover",
     severity: Severity::Warning,
-    means: "a VF that nobody has still has a VLAN, trust, a MAC, a rate limit, or its spoof check off",
+    means: "a VF that nobody has still has a VLAN, trust, a MAC, a rate limit, or its spoof check off where others' is on",
     docs: "docs/sriov.md",
 };
 const ASTRAY: Kind = Kind {
@@ -35,6 +35,12 @@ const QUARANTINED: Kind = Kind {
     severity: Severity::Warning,
     means: "a VF could not be cleaned: nobody gets it",
     docs: "docs/sriov.md",
+};
+const QUEUE_QUARANTINED: Kind = Kind {
+    id: "queue-quarantined",
+    severity: Severity::Warning,
+    means: "a queue that was given back is not free for sure: nobody gets it",
+    docs: "docs/offloads.md",
 };
 const FILTER: Kind = Kind {
     id: "eswitch-fdb-missing",
@@ -55,7 +61,8 @@ const QUEUES: Kind = Kind {
     docs: "docs/operations.md",
 };
 
-pub(super) const KINDS: &[Kind] = &[PF_DOWN, VFS, LEFTOVER, ASTRAY, QUARANTINED, FILTER, REPRESENTOR, QUEUES];
+pub(super) const KINDS: &[Kind] =
+    &[PF_DOWN, VFS, LEFTOVER, ASTRAY, QUARANTINED, QUEUE_QUARANTINED, FILTER, REPRESENTOR, QUEUES];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
@@ -66,7 +73,8 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         if let Ok(wanted) = &facts.wanted {
             all.extend(nics.inventory.ports.iter().filter_map(|port| vfs_otherwise(wanted, nics, port)));
         }
-        all.extend(leftover(nics).into_iter().chain(astray(nics)).chain(quarantined(nics)));
+        all.extend(leftover(nics).into_iter().chain(astray(nics)));
+        all.extend(quarantined(nics).into_iter().chain(queue_quarantined(nics)));
         all.extend(nics.inventory.ports.iter().filter_map(|port| queues(facts, port)));
     }
     all.extend(filters(facts).into_iter().chain(representors(facts)));
@@ -127,7 +135,10 @@ fn leftover(nics: &Nics) -> Option<Finding> {
     let mut commands = Vec::new();
     for (port, vf) in nics.inventory.vfs() {
         let Some(Ok(state)) = nics.free.get(&vf.pci) else { continue };
-        let (has, undo): (Vec<_>, Vec<_>) = leftovers(state).into_iter().unzip();
+        let beside = port.vfs.iter().filter(|other| other.pci != vf.pci);
+        let mut free = beside.filter_map(|other| nics.free.get(&other.pci)?.as_ref().ok());
+        let is_checked = free.any(|other| other.pf_side.spoofchk == Some(true));
+        let (has, undo): (Vec<_>, Vec<_>) = leftovers(state, is_checked).into_iter().unzip();
         if !has.is_empty() {
             evidence.push(format!("VF {} of {} ({}) has {}", vf.index, port.netdev, vf.pci, has.join(", ")));
             commands.push(format!("ip link set {} vf {} {}", port.netdev, vf.index, undo.join(" ")));
@@ -138,8 +149,9 @@ fn leftover(nics: &Nics) -> Option<Finding> {
     (!evidence.is_empty()).then(|| LEFTOVER.found(text, some(evidence), todo))
 }
 
-/// What a VF has that a new one has not, and the words of `ip link set` against it.
-fn leftovers(state: &VfState) -> Vec<(String, String)> {
+/// What a VF has that a new one has not, and the words of `ip link set` against it. Some drivers never check for spoofing,
+/// and some do so only once told: that it is off shows nothing by itself, unless free VFs beside it are checked.
+fn leftovers(state: &VfState, others_checked: bool) -> Vec<(String, String)> {
     let pf = &state.pf_side;
     let mut all = Vec::new();
     if let Some(tag) = pf.vlan.filter(|tag| tag.id.is_some()) {
@@ -147,9 +159,6 @@ fn leftovers(state: &VfState) -> Vec<(String, String)> {
     }
     if pf.trust == Some(true) {
         all.push(("trust on".into(), "trust off".into()));
-    }
-    if pf.spoofchk == Some(false) && state.representor.is_none() && pf.trust.is_some() {
-        all.push(("spoofchk off".into(), "spoofchk on".into()));
     }
     if let Some(rate) = pf.max_tx_rate.filter(|rate| *rate > 0) {
         all.push((format!("max_tx_rate {rate}"), "max_tx_rate 0".into()));
@@ -160,6 +169,10 @@ fn leftovers(state: &VfState) -> Vec<(String, String)> {
         && mac != own
     {
         all.push((format!("mac {mac}, where its netdev has {own}"), "mac 00:00:00:00:00:00".into()));
+    }
+    let unchecked = pf.spoofchk == Some(false) && state.representor.is_none() && pf.trust.is_some();
+    if unchecked && (others_checked || !all.is_empty()) {
+        all.push(("spoofchk off".into(), "spoofchk on".into()));
     }
     all
 }
@@ -182,12 +195,24 @@ fn astray(nics: &Nics) -> Option<Finding> {
 }
 
 /// Of one whose first cleaning is under way nothing is wrong.
+fn has_failed(state: &Claimed) -> bool {
+    matches!(state, Claimed::Quarantine { attempts, .. } if *attempts > 0)
+}
+
 fn quarantined(nics: &Nics) -> Option<Finding> {
-    let failed = |state: &Claimed| matches!(state, Claimed::Quarantine { attempts, .. } if *attempts > 0);
-    let all: Vec<String> = nics.claims.iter().filter(|c| failed(&c.state)).map(ToString::to_string).collect();
+    let failed = nics.claims.iter().filter(|c| has_failed(&c.state));
+    let all: Vec<String> = failed.map(ToString::to_string).collect();
     let text = format!("{} cannot be cleaned, and nobody gets them.", plural(all.len(), "VF"));
     let todo = "end what still has it open, or put right what is named; the daemon tries again once a minute";
     (!all.is_empty()).then(|| QUARANTINED.found(text, some(all), todo))
+}
+
+fn queue_quarantined(nics: &Nics) -> Option<Finding> {
+    let failed = nics.queue_claims.iter().filter(|c| has_failed(&c.state));
+    let all: Vec<String> = failed.map(ToString::to_string).collect();
+    let text = format!("{} cannot be given to anybody.", plural(all.len(), "queue"));
+    let todo = "put right what is named, or end the pod that still has it; the daemon looks again by itself";
+    (!all.is_empty()).then(|| QUEUE_QUARANTINED.found(text, some(all), todo))
 }
 
 fn filters(facts: &Facts) -> Vec<Finding> {
@@ -231,4 +256,22 @@ fn queues(facts: &Facts, port: &Port) -> Option<Finding> {
         [evidence],
         format!("ethtool -L {name} combined {could}, if nobody keeps CPUs free on purpose"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vf::PfSide;
+
+    #[test]
+    fn a_spoof_check_that_is_off_everywhere_is_how_the_driver_is() {
+        let has = |trust: bool, others_checked: bool| {
+            let pf_side = PfSide { spoofchk: Some(false), trust: Some(trust), ..PfSide::default() };
+            let state = VfState { pf_side, ..VfState::default() };
+            leftovers(&state, others_checked).into_iter().map(|(has, _)| has).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(has(false, false), "");
+        assert_eq!(has(false, true), "spoofchk off");
+        assert_eq!(has(true, false), "trust on, spoofchk off");
+    }
 }

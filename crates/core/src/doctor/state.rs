@@ -1,6 +1,7 @@
 //! The state directory: records, claims, room, addresses.
 
 use super::{Attached, Facts, Finding, Kind, Range, Severity, plural, some};
+use crate::ids::AttachmentId;
 use crate::record::State;
 
 const STALE: Kind = Kind {
@@ -18,7 +19,7 @@ const UNREADABLE: Kind = Kind {
 const CLAIM: Kind = Kind {
     id: "claim-stale",
     severity: Severity::Warning,
-    means: "a VF is lent to an attachment that has no record: nobody uses it, and nobody else gets it",
+    means: "a VF or queue is lent to an attachment that has no record: nobody uses it, and nobody else gets it",
     docs: "docs/sriov.md",
 };
 const FULL: Kind = Kind {
@@ -93,14 +94,15 @@ fn unreadable(facts: &Facts) -> Option<Finding> {
 
 fn claims(facts: &Facts) -> Option<Finding> {
     let (records, nics) = (facts.records.as_ref().ok()?, facts.nics.as_ref().ok()?);
-    let has_record = |claim: &crate::vf::Claim| records.records.iter().any(|r| r.id == claim.holder);
-    let unreadable = |claim: &crate::vf::Claim| {
-        records.unreadable.iter().any(|why| why.contains(&claim.holder.to_string()))
+    let has_record = |holder: &AttachmentId| {
+        let unreadable = || records.unreadable.iter().any(|why| why.contains(&holder.to_string()));
+        records.records.iter().any(|r| r.id == *holder) || unreadable()
     };
-    let lost = nics.claims.iter().filter(|c| !c.in_quarantine() && !has_record(c) && !unreadable(c));
-    let lost: Vec<String> = lost.map(ToString::to_string).collect();
-    let text = format!("{} lent to attachments that do not exist.", plural(lost.len(), "VF"));
-    let todo = "the daemon cleans such VFs when nobody holds their holder's lock; restart it if it does not";
+    let vfs = nics.claims.iter().filter(|c| !c.in_quarantine() && !has_record(&c.holder));
+    let queues = nics.queue_claims.iter().filter(|c| !c.in_quarantine() && !has_record(&c.holder));
+    let lost: Vec<String> = vfs.map(ToString::to_string).chain(queues.map(ToString::to_string)).collect();
+    let text = format!("{} on VFs or queues of attachments that do not exist.", plural(lost.len(), "claim"));
+    let todo = "the daemon cleans them when nobody holds their holder's lock; restart it if it does not";
     (!lost.is_empty()).then(|| CLAIM.found(text, some(lost), todo))
 }
 

@@ -3,7 +3,7 @@
 mod share;
 mod totals;
 
-pub use share::{Moved, Share};
+pub use share::{Moved, Share, Way};
 pub use totals::{Key, Label, Totals};
 
 use crate::ids::{IfName, MacAddr};

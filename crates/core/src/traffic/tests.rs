@@ -22,6 +22,10 @@ fn any_bytes() -> impl Strategy<Value = Bytes> {
     (any::<u64>(), any::<u64>()).prop_map(|(rx, tx)| Bytes { rx: rx >> 8, tx: tx >> 8 })
 }
 
+fn any_way() -> impl Strategy<Value = Way> {
+    prop_oneof![Just(Way::Straight), Just(Way::Routed), Just(Way::Leases)]
+}
+
 fn any_moved() -> impl Strategy<Value = Moved> {
     prop_oneof![
         (any_bytes(), proptest::option::of(any_bytes()))
@@ -33,15 +37,15 @@ fn any_moved() -> impl Strategy<Value = Moved> {
 proptest! {
     /// Whatever counters say, and in whatever order they were read.
     #[test]
-    fn shares_are_all_that_was_counted(all in proptest::collection::vec(any_moved(), 0..8)) {
-        let share = Share::of(&all);
-        let counted: u64 = all.iter().map(|m| match m {
+    fn shares_are_all_that_was_counted(all in proptest::collection::vec((any_moved(), any_way()), 0..8)) {
+        let share = Share::of(all.iter().map(|(moved, way)| (moved, *way)));
+        let counted: u64 = all.iter().map(|(m, _)| match m {
             Moved::Counted { bytes, .. } => bytes.sum(),
             Moved::Unknown { .. } => 0,
         }).sum();
-        prop_assert_eq!(share.by_vf + share.cpu + share.undivided, counted);
-        prop_assert_eq!(share.unknown, all.iter().filter(|m| matches!(m, Moved::Unknown { .. })).count());
-        let percents: u32 = [share.by_vf, share.cpu, share.undivided]
+        prop_assert_eq!(share.by_vf + share.routed + share.cpu + share.undivided, counted);
+        prop_assert_eq!(share.unknown, all.iter().filter(|(m, _)| matches!(m, Moved::Unknown { .. })).count());
+        let percents: u32 = [share.by_vf, share.routed, share.cpu, share.undivided]
             .iter().filter_map(|part| share.percent(*part)).map(u32::from).sum();
         prop_assert!(percents <= 100);
         prop_assert_eq!(share.percent(share.counted()), (counted > 0).then_some(100));
@@ -101,9 +105,20 @@ fn a_way_that_nobody_divides_is_neither() {
     let counted =
         |sum, cpu: Option<u64>| Moved::Counted { bytes: bytes(sum, 0), cpu: cpu.map(|c| bytes(c, 0)) };
     let unknown = Moved::Unknown { why: "no counter".into() };
-    let share = Share::of(&[counted(100, Some(100)), counted(800, Some(0)), counted(100, None), unknown]);
-    assert_eq!(share, Share { by_vf: 800, cpu: 100, undivided: 100, unknown: 1 });
+    let straight = |all: &[Moved]| Share::of(all.iter().map(|moved| (moved, Way::Straight)));
+    let share = straight(&[counted(100, Some(100)), counted(800, Some(0)), counted(100, None), unknown]);
+    assert_eq!(share, Share { by_vf: 800, cpu: 100, undivided: 100, unknown: 1, ..Share::default() });
     assert_eq!((share.percent(share.by_vf), Share::default().percent(0)), (Some(80), None));
     // More over the CPU than there was: read a moment later.
-    assert_eq!(Share::of(&[counted(100, Some(120))]), Share { cpu: 100, ..Share::default() });
+    assert_eq!(straight(&[counted(100, Some(120))]), Share { cpu: 100, ..Share::default() });
+}
+
+#[test]
+fn what_the_node_routes_is_no_bypass_and_what_is_leased_is_not_counted() {
+    let moved = Moved::Counted { bytes: bytes(4 << 20, 1000), cpu: Some(Bytes::default()) };
+    let share = Share::of([(&moved, Way::Routed)]);
+    assert_eq!(share, Share { routed: (4 << 20) + 1000, ..Share::default() });
+    assert_eq!((share.percent(share.routed), share.percent(share.by_vf)), (Some(100), Some(0)));
+    let over_cpu = Moved::Counted { bytes: bytes(7, 0), cpu: Some(bytes(7, 0)) };
+    assert_eq!(Share::of([(&over_cpu, Way::Leases)]), Share { cpu: 7, leases: 1, ..Share::default() });
 }

@@ -18,8 +18,9 @@ use std::path::Path;
 pub fn nics(store: &Store, sysfs: &Path) -> Look<Nics> {
     let inventory = read(&Sysfs::at(sysfs), &[]).map_err(text)?;
     let claims = store.claims().list().map_err(text)?.claims;
+    let queue_claims = store.queue_claims().list().map_err(text)?.claims;
     let free = free(&store.host(), &inventory, &claims);
-    Ok(Nics { inventory, claims, free })
+    Ok(Nics { inventory, claims, queue_claims, free })
 }
 
 fn free(host: &vf::Host<'_>, inventory: &Inventory, claims: &[Claim]) -> BTreeMap<PciAddr, Look<VfState>> {

@@ -25,14 +25,17 @@ pub fn space(dir: &Path) -> Look<Space> {
 
 /// The attachments, and the claims that cannot be read.
 pub fn records(store: &Store, listing: &Listing) -> Records {
-    let claims = store.claims().list();
-    let claims = match &claims {
+    let of_vfs = match store.claims().list() {
         Ok(claimed) => claimed.unreadable.iter().map(text).collect(),
+        Err(e) => vec![text(e)],
+    };
+    let of_queues = match store.queue_claims().list() {
+        Ok(claimed) => claimed.unreadable.into_iter().map(|(_, _, why)| why).collect(),
         Err(e) => vec![text(e)],
     };
     Records {
         records: listing.records.iter().map(|record| attached(store, record)).collect(),
-        unreadable: listing.unreadable.iter().map(text).chain(claims).collect(),
+        unreadable: listing.unreadable.iter().map(text).chain(of_vfs).chain(of_queues).collect(),
     }
 }
 
