@@ -90,6 +90,8 @@ impl Allocator {
     /// Takes what the record says into the index, in place of what it said before.
     pub fn hold(&mut self, record: &Record) {
         let id = &record.attachment;
+        // It knows where counters stood before the plan was executed.
+        let known = self.metering(id).filter(|metering| metering.is_of(record));
         self.forget(id);
         let mut ips = Vec::new();
         for ip in record.ips() {
@@ -102,7 +104,7 @@ impl Allocator {
             ports: plan.firewall.host_ports.clone(),
             path: plan.path,
             state: record.state,
-            metering: Arc::new(Metering::of(record)),
+            metering: known.unwrap_or_else(|| Arc::new(Metering::of(record))),
         };
         self.holdings.insert(id.clone(), holding);
     }
@@ -143,6 +145,11 @@ impl Allocator {
     /// Everybody who holds something.
     pub fn ids(&self) -> Vec<AttachmentId> {
         self.holdings.keys().cloned().collect()
+    }
+
+    /// Where the counters of an attachment's interfaces are.
+    pub fn metering(&self, id: &AttachmentId) -> Option<Arc<Metering>> {
+        self.holdings.get(id).map(|holding| holding.metering.clone())
     }
 
     /// Where the counters of all interfaces are.

@@ -47,7 +47,7 @@ fn one_of_each() -> Metrics {
     let mut totals = Totals::default();
     let key = Key { attachment: "c@eth0".parse().unwrap(), created: 1, ifname: "eth0".parse().unwrap() };
     let of_pf = Label { path: Path::Vf, pf: "ens1f0".parse().ok() };
-    totals.seen(&key, &of_pf, Bytes { rx: 1, tx: 1 }, true);
+    totals.seen(&key, &of_pf, Bytes { rx: 1, tx: 1 }, Some(Bytes::default()));
     m.set_traffic(&totals);
     m
 }

@@ -100,9 +100,9 @@ mod tests {
             |n| Key { attachment: "c@eth0".parse().unwrap(), created: n, ifname: "eth0".parse().unwrap() };
         let of = |pf: &str| Label { path: Path::Vf, pf: pf.parse().ok() };
         let bytes = |rx, tx| Bytes { rx, tx };
-        totals.seen(&key(1), &of("ens1f0"), bytes(100, 1), true);
-        totals.seen(&key(2), &of("ens1f1"), bytes(200, 2), true);
-        totals.end(key(3), &Label { path: Path::Veth, pf: None }, Some(bytes(7, 8)), true);
+        totals.seen(&key(1), &of("ens1f0"), bytes(100, 1), Some(Bytes::default()));
+        totals.seen(&key(2), &of("ens1f1"), bytes(200, 2), Some(Bytes::default()));
+        totals.end(key(3), &Label { path: Path::Veth, pf: None }, Some(bytes(7, 8)), Some(Bytes::default()));
         m.set_traffic(&totals);
         m.set_counted(&BTreeMap::from([((Path::Vf, true), 2), ((Path::VfUserspace, false), 1)]));
         let text = m.encode().unwrap();

@@ -341,6 +341,11 @@ impl Node {
         }
     }
 
+    /// Where the counters of an attachment's interfaces are.
+    pub fn metering(&self, id: &AttachmentId) -> Option<Arc<Metering>> {
+        self.allocator().metering(id)
+    }
+
     /// Where the counters of all pods' interfaces are.
     pub fn meterings(&self) -> Vec<Arc<Metering>> {
         self.allocator().meterings()

@@ -1,6 +1,7 @@
 //! Reads counters where they are: on the node's end of a pair, on a VF's netdev in its pod, at a PF.
 
 use offramp_core::IfName;
+use offramp_core::nic::PciAddr;
 use offramp_core::record::NetnsRef;
 use offramp_core::traffic::{Bytes, Meter, Metered};
 use offramp_core::vf::VfRef;
@@ -9,6 +10,7 @@ use offramp_kernel::counters::{self, Counted};
 use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::netlink::Socket;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// What was read of one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +126,34 @@ fn in_pod(metered: &Metered, vf: &VfRef, pod: &NetnsRef) -> Result<(Netns, Count
     Ok((netns, found))
 }
 
+/// What a VF's netdev has counted, if it is in this namespace.
+pub fn netdev_bytes(sysfs: &Path, vf: PciAddr) -> Option<Bytes> {
+    let netdevs = std::fs::read_dir(sysfs.join("bus/pci/devices").join(vf.to_string()).join("net"));
+    let counters = netdevs.ok()?.flatten().next()?.path().join("statistics");
+    let count = |name: &str| std::fs::read_to_string(counters.join(name)).ok()?.trim().parse().ok();
+    Some(Bytes { rx: count("rx_bytes")?, tx: count("tx_bytes")? })
+}
+
 /// What its driver says, or with how many it was made.
 fn queues(ethtool: offramp_kernel::Result<Option<Ethtool>>, counted: &Counted) -> Option<(u32, u32)> {
     let told = ethtool.ok()??.channels(&counted.link.name.parse().ok()?).ok()?;
     Some(told.map_or(counted.queues, |c| (c.rx + c.combined, c.tx + c.combined)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_netdev_on_the_node_tells_where_its_counters_stand() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let vf: PciAddr = "0000:01:10.0".parse().unwrap();
+        assert_eq!(netdev_bytes(sysfs.path(), vf), None);
+        let counters = sysfs.path().join("bus/pci/devices/0000:01:10.0/net/nic0v0/statistics");
+        std::fs::create_dir_all(&counters).unwrap();
+        for (name, value) in [("rx_bytes", "1000\n"), ("tx_bytes", "500\n")] {
+            std::fs::write(counters.join(name), value).unwrap();
+        }
+        assert_eq!(netdev_bytes(sysfs.path(), vf), Some(Bytes { rx: 1000, tx: 500 }));
+    }
 }

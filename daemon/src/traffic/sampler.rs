@@ -1,12 +1,14 @@
 //! Adds up what pods move, for Prometheus: whenever it asks, and as an interface goes.
 
-use super::reader::Reader;
+use super::reader::{Reader, netdev_bytes};
 use crate::node::Node;
 use offramp_core::AttachmentId;
 use offramp_core::plan::Path;
 use offramp_core::record::{NetnsRef, Record};
-use offramp_core::traffic::{Key, Label, Meter, Metered, Totals, metered};
+use offramp_core::traffic::{Bytes, Key, Label, Meter, Metered, Totals, metered};
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path as FsPath;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,27 +23,50 @@ pub struct Metering {
     attachment: AttachmentId,
     created: u64,
     netns: NetnsRef,
-    interfaces: Vec<Metered>,
+    interfaces: Vec<Begun>,
+}
+
+/// An interface, and where its counter stood as it became the pod's; none: not known.
+#[derive(Debug)]
+struct Begun {
+    metered: Metered,
+    at: Option<Bytes>,
 }
 
 impl Metering {
-    /// Of this one.
+    /// Of this one, before its plan is executed: a VF's netdev is on the node then. Later it is in the pod, and where its
+    /// counter stood is not known any more.
     pub fn of(record: &Record) -> Self {
+        let begun = |metered: Metered| Begun {
+            at: match &metered.meter {
+                Meter::HostEnd { .. } => Some(Bytes::default()),
+                Meter::Netdev { .. } if metered.is_bound_anew(record) => Some(Bytes::default()),
+                Meter::Netdev { vf, .. } => netdev_bytes(FsPath::new("/sys"), vf.pci),
+                Meter::Function { .. } => None,
+            },
+            metered,
+        };
         Self {
             attachment: record.attachment.clone(),
             created: record.created,
             netns: record.netns.clone(),
-            interfaces: metered(record),
+            interfaces: metered(record).into_iter().map(begun).collect(),
         }
+    }
+
+    /// Whether it is of this record.
+    pub fn is_of(&self, record: &Record) -> bool {
+        let same = self.attachment == record.attachment && self.created == record.created;
+        same && self.interfaces.iter().map(|i| &i.metered).eq(&metered(record))
     }
 
     fn key(&self, interface: &Metered) -> Key {
         Key { attachment: self.attachment.clone(), created: self.created, ifname: interface.ifname.clone() }
     }
 
-    /// Whether all that its counter shows was moved while the daemon ran. A PF's counts for earlier users too.
-    fn is_new(&self, interface: &Metered, node: &Node) -> bool {
-        node.has_seen_begin(self.created) && !matches!(interface.meter, Meter::Function { .. })
+    /// Where its counter stood, if that was while the daemon ran.
+    fn began(&self, interface: &Begun, node: &Node) -> Option<Bytes> {
+        interface.at.filter(|_| node.has_seen_begin(self.created))
     }
 }
 
@@ -95,7 +120,7 @@ impl Sampler {
     /// Looks at all interfaces. The lock is not held meanwhile: a DEL does not wait.
     fn look(&self, node: &Node) {
         let meterings = node.meterings();
-        let keys = meterings.iter().flat_map(|m| m.interfaces.iter().map(|i| m.key(i)));
+        let keys = meterings.iter().flat_map(|m| m.interfaces.iter().map(|i| m.key(&i.metered)));
         self.totals().begin(&keys.collect::<HashSet<_>>());
         let mut reader = match Reader::of_all_links() {
             Ok(reader) => reader,
@@ -105,8 +130,8 @@ impl Sampler {
         let mut read = Vec::new();
         for metering in &meterings {
             for interface in &metering.interfaces {
-                let reading = reader.read(interface, &metering.netns);
-                *counted.entry((interface.path, reading.is_ok())).or_default() += 1;
+                let reading = reader.read(&interface.metered, &metering.netns);
+                *counted.entry((interface.metered.path, reading.is_ok())).or_default() += 1;
                 match reading {
                     Ok(reading) => read.push((metering, interface, reading.bytes)),
                     Err(why) => tracing::debug!(attachment = %metering.attachment, why, "not counted"),
@@ -115,8 +140,8 @@ impl Sampler {
         }
         let mut totals = self.totals();
         for (metering, interface, bytes) in read {
-            let new = metering.is_new(interface, node);
-            totals.seen(&metering.key(interface), &label(interface), bytes, new);
+            let (key, began) = (metering.key(&interface.metered), metering.began(interface, node));
+            totals.seen(&key, &label(&interface.metered), bytes, began);
         }
         node.metrics.set_traffic(&totals);
         node.metrics.set_counted(&counted);
@@ -127,11 +152,13 @@ impl Sampler {
         if node.config.http.is_none() {
             return;
         }
-        let (metering, mut reader) = (Metering::of(record), Reader::default());
+        let held = node.metering(&record.attachment).filter(|held| held.is_of(record));
+        let metering = held.unwrap_or_else(|| Arc::new(Metering::of(record)));
+        let mut reader = Reader::default();
         for interface in &metering.interfaces {
-            let bytes = reader.read(interface, &metering.netns).ok().map(|r| r.bytes);
-            let new = metering.is_new(interface, node);
-            self.totals().end(metering.key(interface), &label(interface), bytes, new);
+            let bytes = reader.read(&interface.metered, &metering.netns).ok().map(|r| r.bytes);
+            let (key, began) = (metering.key(&interface.metered), metering.began(interface, node));
+            self.totals().end(key, &label(&interface.metered), bytes, began);
         }
     }
 

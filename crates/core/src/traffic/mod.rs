@@ -9,7 +9,7 @@ pub use totals::{Key, Label, Totals};
 use crate::ids::{IfName, MacAddr};
 use crate::plan::Path;
 use crate::record::Record;
-use crate::step::{BindTo, CreatePair, Step};
+use crate::step::{BindTo, BindVf, CreatePair, Step};
 use crate::vf::VfRef;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,18 @@ pub enum Meter {
         /// In switchdev mode.
         representor: Option<IfName>,
     },
+}
+
+impl Metered {
+    /// Whether the plan binds the VF's driver anew: its netdev, and with it the counter, is as new as the pod's.
+    pub fn is_bound_anew(&self, record: &Record) -> bool {
+        let same = |b: &BindVf| self.meter.vf().is_some_and(|vf| vf.pci == b.vf.pci);
+        record
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::BindVf(b) if b.to == BindTo::SameAnew && same(b)))
+    }
 }
 
 impl Meter {

@@ -40,20 +40,20 @@ impl Totals {
         self.ended.retain(|key| present.contains(key));
     }
 
-    /// A counter stands at `now`. If it is a `new` interface's, that is what has been moved since the daemon began;
-    /// otherwise a first look only tells where it stands.
-    pub fn seen(&mut self, key: &Key, label: &Label, now: Bytes, new: bool) {
+    /// A counter stands at `now`. `began` is where it stood as the interface became the pod's, if that was while the daemon
+    /// ran, and is known; otherwise a first look only tells where it stands.
+    pub fn seen(&mut self, key: &Key, label: &Label, now: Bytes, began: Option<Bytes>) {
         // The look may have begun before the end.
         if !self.ended.contains(key) {
-            self.add(key, label, now, new);
+            self.add(key, label, now, began);
         }
     }
 
     /// The interface is about to go; `now` is the last that its counter told, if it did.
-    pub fn end(&mut self, key: Key, label: &Label, now: Option<Bytes>, new: bool) {
+    pub fn end(&mut self, key: Key, label: &Label, now: Option<Bytes>, began: Option<Bytes>) {
         if !self.ended.contains(&key) {
             if let Some(now) = now {
-                self.add(&key, label, now, new);
+                self.add(&key, label, now, began);
             }
             self.last.remove(&key);
             self.ended.insert(key);
@@ -65,12 +65,9 @@ impl Totals {
         self.totals.iter().map(|(label, bytes)| (label, *bytes))
     }
 
-    fn add(&mut self, key: &Key, label: &Label, now: Bytes, new: bool) {
-        let moved = match self.last.insert(key.clone(), now) {
-            Some(before) => now.since(before),
-            None if new => now,
-            None => Bytes::default(),
-        };
+    fn add(&mut self, key: &Key, label: &Label, now: Bytes, began: Option<Bytes>) {
+        let before = self.last.insert(key.clone(), now).or(began);
+        let moved = before.map_or(Bytes::default(), |before| now.since(before));
         let total = self.totals.entry(label.clone()).or_default();
         *total = total.plus(moved);
     }
