@@ -122,9 +122,19 @@ pub fn run(node: &Arc<Node>) {
 
 /// Looks once; returns how many claims without a holder it found.
 fn pass(node: &Arc<Node>) -> Result<u64, String> {
+    // What is wrong with the one kind's folder is told, and keeps nobody from the other's.
+    let (queues, vfs) = (node.look_after_queues().map_err(|e| e.to_string()), clean_vfs(node));
+    match (queues, vfs) {
+        (Ok(queues), Ok(vfs)) => Ok(queues + vfs),
+        (Err(queues), Err(vfs)) => Err(format!("{vfs}; {queues}")),
+        (Err(why), _) | (_, Err(why)) => Err(why),
+    }
+}
+
+fn clean_vfs(node: &Arc<Node>) -> Result<u64, String> {
     let claims = node.store.claims();
     claims.remove_torn().map_err(|e| e.to_string())?;
-    let mut repairs = node.look_after_queues().map_err(|e| e.to_string())?;
+    let mut repairs = 0;
     let mut listing = claims.list().map_err(|e| e.to_string())?;
     for claim in &mut listing.claims {
         if !claim.in_quarantine()

@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call or netlink request was refused.
-    #[error("{what}: {}{}", errno_text(*.errno), extack.as_ref().map(|e| format!(": {e}")).unwrap_or_default())]
+    #[error("{what}: {}", refusal(*.errno, extack.as_deref()))]
     Refused {
         /// What was tried, on what.
         what: String,
@@ -100,6 +100,15 @@ impl Error {
         Self::refused(what, error.raw_os_error().unwrap_or(nix::libc::EIO))
     }
 
+    /// The words of whoever refused, without what was tried.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Refused { errno, extack, .. } => refusal(*errno, extack.as_deref()),
+            Self::Unfit { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The error number of a refusal.
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -109,9 +118,10 @@ impl Error {
     }
 }
 
-/// `Operation not supported (95)`.
-fn errno_text(errno: i32) -> String {
-    format!("{} ({errno})", nix::errno::Errno::from_raw(errno).desc())
+/// `Operation not supported (95): ` and the kernel's words, if it said any.
+fn refusal(errno: i32, extack: Option<&str>) -> String {
+    let words = extack.map(|words| format!(": {words}")).unwrap_or_default();
+    format!("{} ({errno}){words}", nix::errno::Errno::from_raw(errno).desc())
 }
 
 impl From<Error> for CniError {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// How long an answer waits for counters: reading those of 250 pods takes milliseconds.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// What the server asks of the daemon. All must return at once.
+/// What the server asks of the daemon, on threads that may be blocked.
 pub trait Probe: Send + Sync + 'static {
     /// Why no pod could be attached now; empty: it could.
     fn not_ready(&self) -> Vec<String>;
@@ -51,6 +51,17 @@ pub struct Server {
 struct App<P> {
     probe: P,
     metrics: Arc<Metrics>,
+    /// Held from setting the gauges to reading them: who scrapes meanwhile would find some of them missing.
+    scraping: Mutex<()>,
+}
+
+impl<P: Probe> App<P> {
+    /// Files and the kernel are asked for it.
+    fn observe(&self) -> Result<String, String> {
+        let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.probe.observe(&self.metrics);
+        self.metrics.encode().map_err(|e| format!("write the metrics: {e}\n"))
+    }
 }
 
 impl Server {
@@ -65,7 +76,7 @@ impl Server {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz::<P>))
             .route("/metrics", get(metrics_text::<P>))
-            .with_state(Arc::new(App { probe, metrics }));
+            .with_state(Arc::new(App { probe, metrics, scraping: Mutex::default() }));
         Ok(Self { listener, app })
     }
 
@@ -82,7 +93,8 @@ impl Server {
 }
 
 async fn readyz<P: Probe>(State(app): State<Arc<App<P>>>) -> Response {
-    match app.probe.not_ready() {
+    let not_ready = tokio::task::spawn_blocking(move || app.probe.not_ready()).await;
+    match not_ready.unwrap_or_else(|e| vec![e.to_string()]) {
         reasons if reasons.is_empty() => "ok\n".into_response(),
         reasons => {
             let text: String = reasons.iter().map(|r| format!("{r}\n")).collect();
@@ -96,10 +108,10 @@ async fn metrics_text<P: Probe>(State(app): State<Arc<App<P>>>) -> Response {
         // What comes too late is in the next answer.
         let _ = tokio::time::timeout(FRESH, read).await;
     }
-    app.probe.observe(&app.metrics);
-    match app.metrics.encode() {
+    let observed = tokio::task::spawn_blocking(move || app.observe()).await;
+    match observed.unwrap_or_else(|e| Err(e.to_string())) {
         Ok(text) => ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("write the metrics: {e}\n")).into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
     }
 }
 

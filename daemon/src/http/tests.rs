@@ -1,6 +1,6 @@
 use super::*;
 use std::io::{Read, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 
 struct Fake(Arc<Mutex<Vec<String>>>);
 
@@ -49,6 +49,39 @@ async fn health_readiness_and_metrics() {
 
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
+}
+
+/// Who has not finished looking until it is told to.
+struct Slow {
+    began: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Probe for Slow {
+    fn not_ready(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn observe(&self, metrics: &Metrics) {
+        self.began.send(()).unwrap();
+        self.go_on.lock().unwrap().recv_timeout(Duration::from_secs(30)).unwrap();
+        metrics.set_peers(5, 0);
+    }
+}
+
+#[tokio::test]
+async fn looking_for_the_metrics_keeps_nobody_waiting() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let ((began, begun), (go, go_on)) = (mpsc::channel(), mpsc::channel());
+    let probe = Slow { began, go_on: Mutex::new(go_on) };
+    let server = Server::bind(any, probe, Arc::new(Metrics::new("1"))).await.unwrap();
+    let address = server.address().unwrap();
+    let running = tokio::spawn(server.run(std::future::pending()));
+    let metrics = tokio::spawn(fetch(address, "/metrics"));
+    tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
+    assert!(fetch(address, "/readyz").await.starts_with("HTTP/1.1 200 OK"));
+    go.send(()).unwrap();
+    assert!(metrics.await.unwrap().contains("offramp_peers{state=\"ok\"} 5\n"));
+    running.abort();
 }
 
 #[tokio::test]

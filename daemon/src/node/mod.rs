@@ -89,6 +89,7 @@ pub struct Node {
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
     asked: queues::Asked,
+    queues_due: Mutex<queues::Due>,
     /// Held while VFs and queues are chosen and claimed.
     lending: Mutex<()>,
     view: Mutex<View>,
@@ -204,6 +205,7 @@ impl Node {
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
             asked: queues::Asked::default(),
+            queues_due: Mutex::default(),
             lending: Mutex::default(),
             view: Mutex::default(),
             config,

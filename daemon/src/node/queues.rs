@@ -4,7 +4,7 @@ use super::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
 use offramp_core::nic::{Inventory, Port};
-use offramp_core::queue::QueueClaim;
+use offramp_core::queue::{QueueClaim, QueueRef};
 use offramp_core::vf::Claimed;
 use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::queues::{Lacking, Queues, RxQueue, lacking};
@@ -12,7 +12,7 @@ use offramp_ledger::QueueClaims;
 use offramp_ledger::clean::pause;
 use offramp_ledger::queues::{Looked, QueuesClaimed, Seen, look};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What drivers have answered, by the numbers of their netdevs: who is loaded anew has another.
@@ -20,9 +20,18 @@ use std::time::Instant;
 pub struct Asked(Mutex<HashMap<u32, Option<Lacking>>>);
 
 impl Asked {
-    /// Why none of a port's queues can be leased. Asked once: it takes a namespace.
+    /// Forgets what an operator may have cured: netkit's module may be there now.
+    pub(super) fn forget_what_may_pass(&self) {
+        self.lock().retain(|_, answer| !matches!(answer, Some(Lacking::Netkit(_))));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Option<Lacking>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why none of a port's queues can be leased. Asked once, if the answer lasts: it takes a namespace.
     fn fault(&self, port: &Port) -> Option<Fault> {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.lock();
         let lacking = match asked.get(&port.ifindex) {
             Some(known) => known.clone(),
             None => match lacking(port.netdev.as_str(), port.ifindex) {
@@ -37,7 +46,7 @@ impl Asked {
         };
         lacking.map(|lacking| {
             Fault::Refused(match lacking {
-                Lacking::Kernel(why) => why,
+                Lacking::Kernel(why) | Lacking::Netkit(why) => why,
                 Lacking::Driver(words) => {
                     format!("its driver, {}, leases no queues: {words}", port.driver)
                 }
@@ -45,6 +54,9 @@ impl Asked {
         })
     }
 }
+
+/// When queues in quarantine are looked at again.
+pub type Due = HashMap<QueueRef, Instant>;
 
 impl Node {
     /// What there is to choose from now; nothing where no pool is of queues.
@@ -68,6 +80,7 @@ impl Node {
         Lessor {
             port: port.key.clone(),
             nic: port.netdev.clone(),
+            numa: port.numa,
             queues: queues.last().map_or(0, |last| last.id + 1),
             fault: self.asked.fault(port).or(unseen),
             in_use: in_use(port, &queues, taken),
@@ -81,6 +94,8 @@ impl Node {
         // Before the first look at the NICs all would seem gone.
         let Some(inventory) = self.nics.seen() else { return Ok(0) };
         let (listing, mut repairs) = (claims.list()?, 0);
+        let mut due = self.queues_due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.retain(|queue, _| listing.claims.iter().any(|c| c.in_quarantine() && c.queue == *queue));
         for mut claim in listing.claims {
             let abandoned =
                 || claims.give_back_if_abandoned(&self.store, &claim, now()).is_ok_and(|gone| gone);
@@ -89,27 +104,43 @@ impl Node {
                 claim = claim.given_back(now());
                 repairs += 1;
             }
-            if claim.in_quarantine() {
-                self.look_at_queue(&claims, &claim, &inventory);
+            let waits = |at: &Instant| *at > Instant::now();
+            if claim.in_quarantine() && !due.get(&claim.queue).is_some_and(waits) {
+                match self.look_at_queue(&claims, &claim, &inventory) {
+                    Some(at) => drop(due.insert(claim.queue, at)),
+                    None => drop(due.remove(&claim.queue)),
+                }
             }
         }
+        due.values().for_each(|at| self.bench.look_at(*at));
         Ok(repairs)
     }
 
-    /// One that cannot be freed yet is looked at again soon, later each time.
-    fn look_at_queue(&self, claims: &QueueClaims, claim: &QueueClaim, inventory: &Inventory) {
+    /// When one that cannot be freed yet is looked at again: soon, later each time.
+    fn look_at_queue(
+        &self,
+        claims: &QueueClaims,
+        claim: &QueueClaim,
+        inventory: &Inventory,
+    ) -> Option<Instant> {
         let (queue, attempts) = match claim.state {
             Claimed::Quarantine { attempts, .. } => (&claim.queue, attempts),
-            Claimed::Lent => return,
+            Claimed::Lent => return None,
         };
         let why = match look(claims, claim, &seen(claim, inventory)) {
-            Ok(Looked::Free) => return tracing::info!(%queue, "nobody has it, it is free"),
-            Ok(Looked::Gone) => return tracing::warn!(%queue, "it is gone, and its claim with it"),
+            Ok(Looked::Free) => {
+                tracing::info!(%queue, "nobody has it, it is free");
+                return None;
+            }
+            Ok(Looked::Gone) => {
+                tracing::warn!(%queue, "it is gone, and its claim with it");
+                return None;
+            }
             Ok(Looked::Kept(why)) => why,
             Err(e) => e.to_string(),
         };
         tracing::warn!(%queue, why, "it stays in quarantine");
-        self.bench.look_at(Instant::now() + pause(attempts.saturating_add(1)));
+        Some(Instant::now() + pause(attempts.saturating_add(1)))
     }
 
     /// The queues that are not free, and what an operator should know of them.

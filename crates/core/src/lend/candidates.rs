@@ -217,6 +217,11 @@ pub(super) fn fit(
         VfMode::Vfio if vf.iommu_group.is_none() => return Fit::Never(Why::NoIommuGroup),
         VfMode::Netdev | VfMode::Vfio => {}
     }
+    if let (Some(wanted), Some((refused, why))) = (settings.queues, node.hints.few_channels.get(&vf.pci))
+        && wanted >= *refused
+    {
+        return Fit::Never(Why::NoChannels { wanted, why: why.clone() });
+    }
     let unplugged = if eth0 { off_pod_network(node, pool, port) } else { None };
     if let Some(Fit::Never(why)) = unplugged {
         return Fit::Never(why);

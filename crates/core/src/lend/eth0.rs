@@ -47,7 +47,7 @@ pub fn choose_eth0(
     let by_queues = || {
         let namespace = others.namespace.as_deref();
         let (ifname, pool, count) = (&eth0.ifname, eth0.pool.as_ref(), eth0.settings.queues);
-        hints.queues.lend(QueueWant { namespace, ifname, pool, count })
+        hints.queues.lend(QueueWant { namespace, ifname, pool, count, numa: &hints.numa })
     };
     let (vfs_may_do, queues_may_do) = paths(eth0, pools, hints);
     let queues = if vfs_may_do {

@@ -97,12 +97,7 @@ impl<'n> Load<'n> {
 
     /// The lowest is the best.
     fn rank(&self, candidate: &Candidate) -> (usize, u8, u64, u64, PciAddr) {
-        let far = match candidate.numa {
-            _ if self.near.is_empty() => 0,
-            Some(numa) if self.near.contains(&numa) => 0,
-            None => 1,
-            Some(_) => 2,
-        };
+        let far = far(self.near, candidate.numa);
         let share = |share: Option<&Share>| share.copied().unwrap_or_default().ratio();
         let node = share(self.nodes.get(&candidate.numa));
         let port = share(self.ports.get(&candidate.vf.port));
@@ -122,5 +117,15 @@ impl<'n> Load<'n> {
         for share in port.into_iter().chain(self.nodes.get_mut(&candidate.numa)) {
             share.lent = to(share.lent);
         }
+    }
+}
+
+/// How far a device's NUMA node is from the pod's CPUs, for comparing; all are equally far if the CPUs' are not known.
+pub(super) fn far(near: &BTreeSet<u32>, numa: Option<u32>) -> u8 {
+    match numa {
+        _ if near.is_empty() => 0,
+        Some(numa) if near.contains(&numa) => 0,
+        None => 1,
+        Some(_) => 2,
     }
 }

@@ -94,7 +94,12 @@ pub struct Hints {
     pub assigned: Assigned,
     /// Queues that eth0 may have where it is no VF.
     pub queues: NodeQueues,
+    /// VFs whose drivers were asked for channels, and refused.
+    pub few_channels: FewChannels,
 }
+
+/// For how many channels VFs' drivers were asked, and why they do not have them. Who refuses some refuses more.
+pub type FewChannels = BTreeMap<PciAddr, (u32, String)>;
 
 /// The VFs that kubelet has assigned to a pod, with the resources that they were requested as.
 #[derive(Debug, Clone, PartialEq, Eq)]

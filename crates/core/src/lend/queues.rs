@@ -1,5 +1,6 @@
 //! Which receive queues a pod gets: a pure function, as [`super::lend`] is for VFs.
 
+use super::matching::far;
 use super::refusal::{Reason, Refusal, Why};
 use super::taken::{Hold, Holding};
 use super::usage::Usage;
@@ -9,7 +10,7 @@ use crate::pool::{Forbidden, Numbered, QueuePool};
 use crate::queue::{QueueClaim, QueueRef};
 use crate::vf::Claimed;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What the node knows of queues.
@@ -30,6 +31,8 @@ pub struct Lessor {
     pub port: PortKey,
     /// Its netdev.
     pub nic: IfName,
+    /// The NUMA node it is on; none: unknown.
+    pub numa: Option<u32>,
     /// How many receive queues it has now.
     pub queues: u32,
     /// Why none can be leased; none: its driver can.
@@ -94,6 +97,8 @@ pub struct QueueWant<'a> {
     pub pool: Option<&'a PoolName>,
     /// How many; none: the pod has not said that it wants any.
     pub count: Option<u32>,
+    /// The NUMA nodes of the pod's CPUs; empty: not known.
+    pub numa: &'a BTreeSet<u32>,
 }
 
 /// Queues that are lent: all of one NIC, which is as the kernel wants it.
@@ -236,16 +241,16 @@ impl NodeQueues {
 
     /// Chooses queues, all of one NIC, or refuses with every reason.
     ///
-    /// A pool that is named earlier in the configuration is used first; then the NIC with the least part of the pool's
-    /// queues lent; then the one that the pool names first; then the lowest numbers.
+    /// A pool that is named earlier in the configuration is used first; then a NIC near to the pod's CPUs; then the one
+    /// with the least part of the pool's queues lent; then the one that the pool names first; then the lowest numbers.
     pub fn lend(&self, want: QueueWant<'_>) -> Result<LentQueues, Refusal> {
         let (mut best, mut search) = (None, Search { want, reasons: Vec::new(), waiting_helps: false });
         let named = |pool: &&QueuePool| want.pool.is_none_or(|name| *name == pool.name);
         for (place, pool) in self.pools.iter().filter(named).enumerate() {
             let Some(count) = search.admitted(pool) else { continue };
             for (at, numbers) in pool.nics.iter().enumerate() {
-                let Some((share, lent)) = search.at_nic(self, pool, numbers, count) else { continue };
-                let rank = (place, share, at);
+                let Some((far, share, lent)) = search.at_nic(self, pool, numbers, count) else { continue };
+                let rank = (place, far, share, at);
                 if best.as_ref().is_none_or(|(other, _)| rank < *other) {
                     best = Some((rank, lent));
                 }
@@ -291,14 +296,15 @@ impl Search<'_> {
         Some(count)
     }
 
-    /// The part of the pool's queues of this NIC that is not free, in millionths, and what it can lend.
+    /// How far the NIC is from the pod's CPUs, the part of the pool's queues of it that is not free, in millionths, and
+    /// what it can lend.
     fn at_nic(
         &mut self,
         node: &NodeQueues,
         pool: &QueuePool,
         numbers: &Numbered<IfName>,
         count: u32,
-    ) -> Option<(u64, LentQueues)> {
+    ) -> Option<(u8, u64, LentQueues)> {
         let nic = &numbers.of;
         let Some(lessor) = node.lessors.iter().find(|lessor| lessor.nic == *nic) else {
             self.refuse(pool, None, QueueWhy::NoNic(nic.clone()));
@@ -330,8 +336,12 @@ impl Search<'_> {
         }
         let share = (others.len() as u64) * 1_000_000 / (all as u64).max(1);
         free.truncate(wanted);
-        let Lessor { port, nic, .. } = lessor.clone();
-        Some((share, LentQueues { pool: pool.name.clone(), port, nic, queues: free }))
+        let Lessor { port, nic, numa, .. } = lessor.clone();
+        Some((
+            far(self.want.numa, numa),
+            share,
+            LentQueues { pool: pool.name.clone(), port, nic, queues: free },
+        ))
     }
 }
 

@@ -8,6 +8,7 @@ fn lessor(n: u8, queues: u32) -> Lessor {
     Lessor {
         port: PortKey { device: format!("0000:{n:02x}:00.0"), port: 0 },
         nic: format!("nic{n}").parse().unwrap(),
+        numa: None,
         queues,
         fault: None,
         in_use: BTreeMap::new(),
@@ -24,8 +25,17 @@ fn pool(name: &str, nics: &[&str], max_queues: u32) -> QueuePool {
 }
 
 fn lend(node: &NodeQueues, pool: Option<&str>, count: Option<u32>) -> Result<LentQueues, Refusal> {
+    lend_near(node, &BTreeSet::new(), pool, count)
+}
+
+fn lend_near(
+    node: &NodeQueues,
+    numa: &BTreeSet<u32>,
+    pool: Option<&str>,
+    count: Option<u32>,
+) -> Result<LentQueues, Refusal> {
     let (ifname, pool) = ("eth0".parse().unwrap(), pool.map(|p| p.parse().unwrap()));
-    node.lend(QueueWant { namespace: Some("team-a"), ifname: &ifname, pool: pool.as_ref(), count })
+    node.lend(QueueWant { namespace: Some("team-a"), ifname: &ifname, pool: pool.as_ref(), count, numa })
 }
 
 fn told(refusal: Result<LentQueues, Refusal>) -> (u32, String) {
@@ -50,6 +60,26 @@ fn queues_are_of_one_nic_the_one_with_the_least_part_lent() {
     let words = "no queues for eth0: pool xdp, nic1: 1 lent, 3 free, but 4 are wanted of one NIC; pool xdp, nic2: \
                  1 in quarantine (it is still leased), 3 free, but 4 are wanted of one NIC";
     assert_eq!(told(lend(&node, Some("xdp"), Some(4))), (11, words.into()));
+}
+
+#[test]
+fn a_nic_near_to_the_pods_cpus_is_better_than_one_with_less_lent() {
+    let near = |numa, n| Lessor { numa, ..lessor(n, 8) };
+    let mut node = NodeQueues {
+        pools: vec![pool("xdp", &["nic1#4-7", "nic2#4-7", "nic3#4-7"], 4)],
+        lessors: vec![near(Some(0), 1), near(None, 2), near(Some(1), 3)],
+        taken: QueuesTaken::default(),
+    };
+    let nic = |node: &NodeQueues, numa: &[u32]| {
+        let numa = numa.iter().copied().collect();
+        lend_near(node, &numa, None, Some(2)).unwrap().nic.to_string()
+    };
+    assert_eq!((nic(&node, &[]), nic(&node, &[1])), ("nic1".into(), "nic3".into()));
+    node.taken.insert(lessor(3, 8).port, 4, holding(Hold::Lent));
+    assert_eq!(nic(&node, &[1]), "nic3", "a part of it is lent");
+    node.taken.insert(lessor(3, 8).port, 5, holding(Hold::Lent));
+    node.taken.insert(lessor(3, 8).port, 6, holding(Hold::Lent));
+    assert_eq!(nic(&node, &[1]), "nic2", "whose node is not known, before one that is on another");
 }
 
 #[test]
@@ -142,16 +172,62 @@ fn eth0_has_a_vf_before_queues_and_queues_before_veth() {
     );
 }
 
+#[test]
+fn who_has_too_few_channels_is_not_had_and_the_choice_goes_on() {
+    use crate::lend::fixture::{self, inventory, pci, port, request, want};
+    use crate::lend::{Eth0, Hints, Taken, choose_eth0};
+    let mut vfs = fixture::pool("fast", &["nic1"]);
+    vfs.policy.max_queues = 4;
+    let (pools, inventory) = ([vfs], inventory(vec![port(1, None, 2)]));
+    let words = "Operation not supported on transport endpoint (95)";
+    let choose = |offload, queues, refused: &[(u16, u32)], node: &NodeQueues| {
+        let mut eth0 = want("eth0", None);
+        eth0.settings.queues = queues;
+        let few_channels = refused.iter().map(|(vf, n)| (pci(1, *vf), (*n, words.to_owned()))).collect();
+        let hints = Hints { few_channels, queues: node.clone(), ..Hints::default() };
+        choose_eth0(offload, &eth0, &request(vec![]), &pools, &inventory, &Taken::default(), &hints)
+    };
+    let chosen = |offload, queues, refused: &[(u16, u32)], node: &NodeQueues| match choose(
+        offload, queues, refused, node,
+    )
+    .unwrap()
+    .eth0
+    {
+        Eth0::Vf(lent) => lent.vf.pci.to_string(),
+        Eth0::Queues(lent) => lent.to_string(),
+        Eth0::Veth { reason } => reason,
+    };
+    let (none, all) = (NodeQueues::default(), [(0, 2), (1, 2)]);
+    assert_eq!(chosen(Offload::Required, Some(2), &all[..1], &none), pci(1, 1).to_string(), "the next VF");
+    assert_eq!(chosen(Offload::Required, Some(1), &all, &none), pci(1, 0).to_string(), "fewer it may have");
+    assert_eq!(chosen(Offload::Required, None, &all, &none), pci(1, 0).to_string(), "nobody wants channels");
+    let why = format!("pool fast, nic1: 2 whose driver has no 3 channels ({words})");
+    let veth = format!("offload is preferred, but no VF can be eth0: {why}");
+    assert_eq!(chosen(Offload::Preferred, Some(3), &all, &none), veth);
+    let refusal = choose(Offload::Required, Some(3), &all, &none).unwrap_err();
+    assert_eq!((refusal.code(), refusal.to_string()), (106, format!("no VF for eth0: {why}")));
+    let node = NodeQueues {
+        pools: vec![pool("xdp", &["nic7#0-1"], 2)].into_iter().map(everybody).collect(),
+        lessors: vec![lessor(7, 8)],
+        ..Default::default()
+    };
+    assert_eq!(chosen(Offload::Preferred, Some(2), &all, &node), "queues 0 and 1 of nic7");
+}
+
+fn everybody(pool: QueuePool) -> QueuePool {
+    QueuePool { namespaces: vec!["*".parse().unwrap()], ..pool }
+}
+
 /// A node and a want at random. Held queues: 0 free, 1 lent, 2 quarantine, 3 unclear, 4 in use by others.
 fn case() -> impl Strategy<Value = (NodeQueues, Option<u32>)> {
-    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8);
+    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8, prop::option::of(0..2u32));
     let pool_of = (prop::collection::btree_map(1..4u8, (0..5u16, 0..5u16), 1..3), any::<bool>(), 1..5u32);
     let pools = prop::collection::vec(pool_of, 0..3);
     (prop::collection::vec(nic, 0..3), pools, prop::option::weighted(0.9, 1..5u32)).prop_map(
         |(nics, pools, count)| {
             let mut node = NodeQueues::default();
-            for (n, (holds, fault)) in (1u8..).zip(nics) {
-                let mut nic = lessor(n, u32::try_from(holds.len()).unwrap());
+            for (n, (holds, fault, numa)) in (1u8..).zip(nics) {
+                let mut nic = Lessor { numa, ..lessor(n, u32::try_from(holds.len()).unwrap()) };
                 nic.fault = match fault {
                     0 => Some(Fault::Refused("no".into())),
                     1 => Some(Fault::Passing("it is down".into())),
@@ -211,6 +287,23 @@ proptest! {
                 prop_assert!(node.pools.is_empty() || !refusal.reasons.is_empty());
                 prop_assert!(!refusal.to_string().contains('\n'));
             }
+        }
+    }
+
+    #[test]
+    fn near_cpus_decide_which_nic_and_not_whether((node, count) in case(), numa in 0..2u32) {
+        let (any, near) = (lend(&node, None, count), lend_near(&node, &[numa].into(), None, count));
+        prop_assert_eq!(any.as_ref().err(), near.as_ref().err());
+        let (Ok(any), Ok(near)) = (any, near) else { return Ok(()) };
+        prop_assert_eq!(&any.pool, &near.pool, "the pools' order goes first");
+        let numa_of = |nic: &IfName| node.lessors.iter().find(|l| l.nic == *nic).unwrap().numa;
+        prop_assert!(numa_of(&near.nic) == Some(numa) || numa_of(&any.nic) != Some(numa));
+        // Of no other NIC of that pool on that node enough is free.
+        let pool = node.pools.iter().find(|p| p.name == near.pool).unwrap();
+        for other in pool.nics.iter().filter(|n| numa_of(&near.nic) != Some(numa) && near.nic != n.of) {
+            let alone = NodeQueues { pools: vec![QueuePool { nics: vec![other.clone()], ..pool.clone() }], ..node.clone() };
+            let lessor = node.lessors.iter().find(|l| l.nic == other.of);
+            prop_assert!(lessor.is_none_or(|l| l.numa != Some(numa)) || lend(&alone, None, count).is_err());
         }
     }
 

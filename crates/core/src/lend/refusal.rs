@@ -71,6 +71,13 @@ pub enum Why {
     Elsewhere,
     /// It has no netdev by this driver, or no driver.
     NoNetdev(Option<String>),
+    /// Its driver does not have so many channels.
+    NoChannels {
+        /// How many are wanted.
+        wanted: u32,
+        /// In the driver's words.
+        why: String,
+    },
     /// vfio needs an IOMMU.
     NoIommuGroup,
     /// Its port is a bond's.
@@ -110,6 +117,7 @@ impl Why {
             Self::Unclear(_) => "unclear",
             Self::Elsewhere
             | Self::NoNetdev(_)
+            | Self::NoChannels { .. }
             | Self::NoIommuGroup
             | Self::VfioEth0
             | Self::NoRepresentor => "unfit",
@@ -133,6 +141,7 @@ impl Why {
                 | Self::Unclear(_)
                 | Self::Elsewhere
                 | Self::NoNetdev(_)
+                | Self::NoChannels { .. }
                 | Self::NoIommuGroup
                 | Self::Bond(_)
                 | Self::NoUplink(_)
@@ -174,6 +183,7 @@ impl fmt::Display for Why {
             Self::Elsewhere => f.write_str("with the netdev in a namespace that Offramp did not put it in"),
             Self::NoNetdev(Some(driver)) => write!(f, "without a netdev (driver {driver})"),
             Self::NoNetdev(None) => f.write_str("without a driver"),
+            Self::NoChannels { wanted, why } => write!(f, "whose driver has no {wanted} channels ({why})"),
             Self::NoIommuGroup => f.write_str("without an IOMMU group, which vfio needs"),
             Self::Bond(bond) => {
                 write!(f, "of a port of {bond}: its policy does not allow eth0 on a bond (policy.allowBond)")

@@ -5,6 +5,7 @@ use crate::generic::attributes;
 use crate::message::{Message, word};
 use crate::netlink::Request;
 use crate::{Error, Result, link};
+use nix::errno::Errno;
 use offramp_core::ids::IfName;
 use offramp_core::offload::{Channels, Ring, Rings};
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ impl Ethtool {
 
     /// Whether a device has `count` combined channels now; if not, it can be set so. The error says why not, in the
     /// driver's words if it has any.
-    pub fn has_combined(&mut self, device: &IfName, count: u32) -> Result<bool> {
+    fn has_combined(&mut self, device: &IfName, count: u32) -> Result<bool> {
         let what = set_combined(device, count);
         // A driver without channels refuses the question, not only the change: its refusal is the answer.
         let answer =
@@ -81,6 +82,19 @@ impl Ethtool {
             return Err(Error::Unfit { what, why: format!("it has {} at most", channels.max_combined) });
         }
         Ok(channels.combined == count)
+    }
+
+    /// Why a device cannot have `count` combined channels, in its driver's words; none: it has them, or says that it can.
+    pub fn lacks_combined(&mut self, device: &IfName, count: u32) -> Result<Option<String>> {
+        let lasts = |e: &Error| {
+            let lasting = [Errno::EOPNOTSUPP, Errno::EINVAL].map(|errno| Some(errno as i32));
+            matches!(e, Error::Unfit { .. }) || lasting.contains(&e.errno())
+        };
+        match self.has_combined(device, count) {
+            Ok(_) => Ok(None),
+            Err(e) if lasts(&e) => Ok(Some(e.words())),
+            Err(e) => Err(e),
+        }
     }
 
     /// Sets how many combined channels a device has; the error has the driver's words.

@@ -14,6 +14,8 @@ use offramp_core::ids::IfName;
 pub enum Lacking {
     /// The kernel, whatever the NIC.
     Kernel(String),
+    /// The kernel has no netkit, whose links lease; a module may be installed.
+    Netkit(String),
     /// The NIC's driver.
     Driver(String),
 }
@@ -23,10 +25,10 @@ const NO_QUEUE: u32 = u16::MAX as u32;
 
 /// Why no queue of this NIC, which is in the calling thread's namespace, can be leased; none: its driver does. Asked is for
 /// a queue that there is not, by a link in a namespace that nobody else sees, and that ends with this call: no queue is
-/// touched.
+/// touched. What is so for a moment only, as a NIC that is being removed, is an error.
 pub fn lacking(nic: &str, ifindex: u32) -> Result<Option<Lacking>> {
     if let Some(why) = netkit::lacking(&mut Socket::open()?)? {
-        return Ok(Some(Lacking::Kernel(why)));
+        return Ok(Some(Lacking::Netkit(why)));
     }
     let home = Netns::current()?;
     let ask = || try_to_lease(nic, ifindex, &home);
@@ -68,13 +70,21 @@ fn judge(nic: &str, outcome: Result<u32>) -> Result<Option<Lacking>> {
             let why = Errno::EOPNOTSUPP.desc();
             Ok(Some(Lacking::Kernel(format!("this kernel cannot lease queues ({why})"))))
         }
-        Err(Error::Refused { extack: Some(words), .. }) => Ok(Some(Lacking::Driver(words))),
+        Err(Error::Refused { errno, extack: Some(words), .. }) if lasts(errno, &words) => {
+            Ok(Some(Lacking::Driver(words)))
+        }
         Err(e) => Err(e),
         Ok(queue) => Err(Error::Unfit {
             what: format!("ask for queues of {nic}"),
             why: format!("the kernel leased queue {queue}, which it should not have"),
         }),
     }
+}
+
+/// Whether a refusal will be the same next time.
+fn lasts(errno: i32, words: &str) -> bool {
+    let lasting = [Errno::EOPNOTSUPP, Errno::EINVAL].map(|errno| errno as i32);
+    lasting.contains(&errno) && !words.contains("removed from the system")
 }
 
 #[cfg(test)]
@@ -95,6 +105,9 @@ mod tests {
             matches!(kernel, Some(Lacking::Kernel(why)) if why.contains("this kernel cannot lease queues"))
         );
         refused(Errno::ENODEV, None).unwrap_err();
+        refused(Errno::EBUSY, Some("Lease device is busy")).unwrap_err();
+        let gone = refused(Errno::EINVAL, Some("Lease device has been removed from the system"));
+        assert!(gone.unwrap_err().to_string().contains("removed from the system"));
         judge("nic0", Ok(1)).unwrap_err();
     }
 }

@@ -100,6 +100,11 @@ fn what_cannot_be_changed_is_refused_with_the_reason_and_changes_nothing() {
     assert!(refused("absent", CHECKSUM, true).contains("No such device (19)"));
     let channels = ethtool().set_combined(&name("v0"), 9).unwrap_err().to_string();
     assert_eq!(channels, "set v0 combined channels 9: it has 0 at most");
+    let lacks = |device: &str, count| ethtool().lacks_combined(&name(device), count);
+    assert_eq!(lacks("v0", 9).unwrap().as_deref(), Some("it has 0 at most"));
+    assert_eq!(lacks("v0", 0).unwrap(), None, "so many it has");
+    assert_eq!(lacks("lo", 2).unwrap().unwrap(), "Operation not supported on transport endpoint (95)");
+    assert!(lacks("absent", 2).unwrap_err().to_string().contains("No such device (19)"));
     let none = ethtool().set_combined(&name("lo"), 2).unwrap_err().to_string();
     assert_eq!(none, "set lo combined channels 2: Operation not supported on transport endpoint (95)");
 }

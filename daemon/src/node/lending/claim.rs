@@ -10,10 +10,12 @@ use offramp_core::queue::{CLAIM_FORMAT, QueueClaim};
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{Claim, Claimed, RepresentorState, VfMode, VfRef, VfState};
 use offramp_core::wire::Prepare;
+use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
 use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Why a VF was not had.
@@ -24,6 +26,8 @@ pub(super) enum Miss {
     Outrun,
     /// It was chosen, and could not be claimed.
     Lost(PciAddr, CniError),
+    /// It was chosen, and its driver does not have so many channels; why, in its words.
+    NoChannels(PciAddr, u32, String),
     /// Something else.
     Other(CniError),
 }
@@ -45,8 +49,7 @@ impl Node {
         let mut done: Vec<VfRef> = Vec::new();
         let mut queues = None;
         let mut claim = |lent: Lent, bridge: Option<&IfName>| -> Result<Loan, Miss> {
-            let pci = lent.vf.pci;
-            let loan = self.claim(ask, lent, bridge).map_err(|e| Miss::Lost(pci, e))?;
+            let loan = self.claim(ask, lent, bridge)?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
@@ -84,9 +87,10 @@ impl Node {
     }
 
     /// In switchdev mode the VF's representor is to be a port of `bridge`.
-    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>) -> Result<Loan, CniError> {
+    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>) -> Result<Loan, Miss> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
+        let few = Cell::new(None);
         let fits = |vf: &VfRef, state: &VfState, _: &VfNetdev| match (
             lent.mode,
             &state.netdev,
@@ -98,9 +102,21 @@ impl Node {
             (_, _, Some(RepresentorState { name, controller: Some(controller), .. })) if bridge.is_some() => {
                 Err(CniError::try_again(format!("{vf}: its representor {name} is a port of {controller}")))
             }
+            (VfMode::Netdev, Some(netdev), _) => match lacks_channels(&netdev.name, &lent)? {
+                None => Ok(lent.mode),
+                Some((wanted, why)) => {
+                    let error = CniError::no_device(format!("{vf} has no {wanted} channels: {why}"));
+                    few.set(Some((wanted, why)));
+                    Err(error)
+                }
+            },
             (mode, ..) => Ok(mode),
         };
-        let (claim, _lock) = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO)?;
+        let claimed = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO);
+        let (claim, _lock) = claimed.map_err(|e| match few.take() {
+            Some((wanted, why)) => Miss::NoChannels(lent.vf.pci, wanted, why),
+            None => Miss::Lost(lent.vf.pci, e),
+        })?;
         let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
         let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
         let Claim { before, .. } = claim;
@@ -151,6 +167,15 @@ impl Node {
             }
         }
     }
+}
+
+/// How many channels are wanted, and why the VF's driver does not have so many.
+fn lacks_channels(netdev: &IfName, lent: &Lent) -> Result<Option<(u32, String)>, CniError> {
+    let Some(wanted) = lent.settings.queues else { return Ok(None) };
+    let lacks = Ethtool::require(format!("ask {netdev} for channels"))
+        .and_then(|mut ethtool| ethtool.lacks_combined(netdev, wanted));
+    let lacks = lacks.map_err(|e| CniError::try_again(e.to_string()))?;
+    Ok(lacks.map(|why| (wanted, why)))
 }
 
 pub(super) fn promised_twice(claim: Claim) -> CniError {

@@ -13,7 +13,9 @@ use claim::{Miss, promised_twice};
 use judge::{check_addresses, check_macs};
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
-use offramp_core::lend::{Choice, Hints, Holding, LendRequest, OnUplink, Refusal, Taken, Want, choose_eth0};
+use offramp_core::lend::{
+    Choice, FewChannels, Hints, Holding, LendRequest, NodeQueues, OnUplink, Refusal, Taken, Want, choose_eth0,
+};
 use offramp_core::nic::{Inventory, PciAddr};
 use offramp_core::vf::Claim;
 use offramp_core::vf::uplink::{UplinkPath, resolve};
@@ -62,22 +64,32 @@ impl Node {
         // One choice at a time: the next sees what this one claims.
         let _one = self.choosing()?;
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
-        if let Ok(loans) = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &[]) {
-            let best = loans.eth0.is_some() || loans.queues.is_some() && self.config.pools.is_empty();
+        let mut met = Met::default();
+        if let Ok(loans) = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &met) {
+            let only_queues = self.config.pools.is_empty() || self.names_queue_pool(wishes);
+            let best = loans.eth0.is_some() || loans.queues.is_some() && only_queues;
             if best || wishes.offload == Offload::None {
                 return Ok(loans);
             }
             self.give_back_all(ask, &loans);
         }
-        let mut lost = Vec::new();
         for _ in 0..ATTEMPTS {
             let now = sysfs::read(&self.sysfs(), &[])?;
-            match self.lend_of(ask, wishes, promise, &now, &lost) {
-                Ok(loans) => return Ok(loans),
-                Err(Miss::Lost(lent, e)) if e.code == codes::TRY_AGAIN => lost.push((lent, e.msg)),
-                Err(Miss::Outrun) => {}
-                Err(Miss::Lost(_, e) | Miss::Other(e)) => return Err(e),
-                Err(Miss::Refused(refusal)) => {
+            let miss = loop {
+                match self.lend_of(ask, wishes, promise, &now, &met) {
+                    Ok(loans) => return Ok(loans),
+                    // Nobody was faster. A VF is asked for a count, or more than that, only once.
+                    Err(Miss::NoChannels(pci, wanted, why)) => {
+                        drop(met.few_channels.insert(pci, (wanted, why)));
+                    }
+                    Err(miss) => break miss,
+                }
+            };
+            match miss {
+                Miss::Lost(lent, e) if e.code == codes::TRY_AGAIN => met.lost.push((lent, e.msg)),
+                Miss::Outrun | Miss::NoChannels(..) => {}
+                Miss::Lost(_, e) | Miss::Other(e) => return Err(e),
+                Miss::Refused(refusal) => {
                     self.metrics.refused(&refusal);
                     if let Some(claim) = held.filter(|_| refusal.waiting_helps) {
                         return Err(promised_twice(claim));
@@ -106,24 +118,35 @@ impl Node {
         }
     }
 
-    /// Of what this inventory has, without those that were `lost` to others just now.
+    /// Whether eth0 can be nothing but a link with queues.
+    fn names_queue_pool(&self, wishes: &Wishes) -> bool {
+        let pools = &self.config.queue_pools;
+        wishes.pool.as_ref().is_some_and(|name| pools.iter().any(|pool| pool.name == *name))
+    }
+
+    /// Of what this inventory has, without what is not to be had by what was `met` just now.
     fn lend_of(
         &self,
         ask: &Prepare,
         wishes: &Wishes,
         promise: &Promise,
         inventory: &Inventory,
-        lost: &[(PciAddr, String)],
+        met: &Met,
     ) -> Result<Loans, Miss> {
         let path = self.uplink_path(inventory);
         let mut taken = self.taken()?;
-        for (pci, why) in lost {
+        for (pci, why) in &met.lost {
             taken.insert(*pci, Holding::unclear(why));
         }
         check_macs(ask, wishes, inventory, path.as_ref().ok())?;
         let mut hints = hints(ask, promise, path.as_ref());
+        hints.few_channels = met.few_channels.clone();
         if wishes.offload != Offload::None {
-            hints.queues = self.queues(inventory)?;
+            // Who wants none is refused by the pools alone: NICs are not looked at for that.
+            hints.queues = match wishes.queues {
+                Some(_) => self.queues(inventory)?,
+                None => NodeQueues { pools: self.config.queue_pools.clone(), ..NodeQueues::default() },
+            };
             if !ask.makes_netkit {
                 hints.queues.refuse(OLD_PLUGIN);
             }
@@ -164,6 +187,14 @@ impl Node {
         resolve(&uplink, &links, inventory, &crate::eswitch::synced(&self.config))
             .map_err(|why| NoPath { why, passing: false })
     }
+}
+
+/// What was met while claiming, and the inventory does not tell.
+#[derive(Default)]
+struct Met {
+    /// VFs that others took, and why they are thought to have.
+    lost: Vec<(PciAddr, String)>,
+    few_channels: FewChannels,
 }
 
 /// Why the pod network cannot be reached by a VF.
