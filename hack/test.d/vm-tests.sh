@@ -10,13 +10,11 @@ sriov_tests='test(/(^|::)sriov_/)'
 # Tests that run with netkit too, though in the labs, on kernels without it, they have run with veth: by the beginning of
 # their names. None in which a pod that lives on may ask for its gateway meanwhile: an emulated machine takes so long that it does.
 netkit_too=(
-    bridge::hairpin bridge::ip_masq bridge::isolated bridge::macspoofchk bridge::port_
+    bridge::hairpin bridge::isolated bridge::macspoofchk bridge::port_
     capabilities::bandwidth
-    check::of_inline_mode check::of_node_mode check::of_the_limits
-    daemon_away::what_died
-    del::beside del::late del::when
-    first_packet::in_node gc::of_node
+    check::of_inline_mode
+    del::beside del::when
     node_mode::attaches node_mode::ports
-    path:: pod:: redirects::
-    skew::a_plugin undo::
+    path:: pod:: skew::a_plugin
+    undo::a_link undo::taking
 )
