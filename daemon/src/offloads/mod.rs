@@ -6,15 +6,17 @@ use crate::nics::bell::Bell;
 use crate::node::Node;
 use offramp_core::ids::IfName;
 use offramp_core::nic::Inventory;
-use offramp_core::offload::{Abilities, Offloads};
+use offramp_core::offload::{Abilities, Answer, Offloads};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::offload::{Reader, abilities, switches, wanted};
 use offramp_kernel::{Result, link};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long whoever asks waits for a look, which takes milliseconds unless a driver hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So often it is tried what the kernel can do, where something stood in the way.
+const TRIES: u32 = 5;
 
 /// The last look.
 #[derive(Default)]
@@ -52,14 +54,20 @@ impl OffloadWatch {
         waited.unwrap_or_else(PoisonError::into_inner).0.found.clone()
     }
 
-    /// Looks for ever: when the bell rings, and as often as the configuration says. What the kernel can do is tried once:
-    /// that makes a network namespace, and may have the kernel load modules, for which nobody is to wait.
+    /// Looks for ever: when the bell rings, and as often as the configuration says. What the kernel can do is tried once,
+    /// but for what stays unknown: that makes a network namespace, and may have the kernel load modules, for which nobody is
+    /// to wait.
     pub fn run(&self, node: &Node) {
         self.look(node, &Abilities::default());
-        let kernel = abilities();
+        let interval = node.config.reconcile_interval;
+        let (mut kernel, mut tried, mut tries) = (abilities(), Instant::now(), 1);
         loop {
             self.look(node, &kernel);
-            self.bell.wait_for(node.config.reconcile_interval);
+            self.bell.wait_for(interval);
+            if has_unknown(&kernel) && tries < TRIES && tried.elapsed() >= interval {
+                learn(&mut kernel, abilities());
+                (tried, tries) = (Instant::now(), tries + 1);
+            }
         }
     }
 
@@ -90,6 +98,20 @@ impl OffloadWatch {
     }
 }
 
+fn has_unknown(kernel: &Abilities) -> bool {
+    kernel.values().any(|answer| matches!(answer, Answer::Unknown { .. }))
+}
+
+/// What was known once is not forgotten.
+fn learn(kernel: &mut Abilities, again: Abilities) {
+    for (ability, answer) in again {
+        let known = kernel.get(&ability).is_some_and(|before| !matches!(before, Answer::Unknown { .. }));
+        if !known {
+            kernel.insert(ability, answer);
+        }
+    }
+}
+
 /// Our own devices, which are looked at besides NICs.
 fn devices(config: &Config) -> Vec<IfName> {
     vec![config.overlay.device.clone(), config.bridge.name.clone()]
@@ -101,4 +123,21 @@ pub fn read(inventory: &Inventory, ours: &[IfName], kernel: Abilities) -> Result
     let ports = inventory.ports.iter().map(|port| &port.netdev).collect();
     let devices = Reader::open()?.devices(&wanted(&links, &ports, ours))?;
     Ok(Offloads { kernel, devices, switches: switches()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use offramp_core::offload::Ability::{Netkit, Tcx, Vlan};
+
+    #[test]
+    fn what_is_unknown_is_learnt_and_what_is_known_is_kept() {
+        let (unknown, missing) =
+            (|| Answer::Unknown { why: "x".into() }, || Answer::Missing { why: "y".into() });
+        let mut kernel = Abilities::from([(Netkit, Answer::There), (Tcx, missing()), (Vlan, unknown())]);
+        assert!(has_unknown(&kernel));
+        learn(&mut kernel, [(Netkit, unknown()), (Tcx, unknown()), (Vlan, Answer::There)].into());
+        assert_eq!(kernel, [(Netkit, Answer::There), (Tcx, missing()), (Vlan, Answer::There)].into());
+        assert!(!has_unknown(&kernel));
+    }
 }

@@ -61,8 +61,12 @@ pub async fn run(api: Api, node: Arc<Node>) {
 /// What is to be changed; none: nothing, or the Node or what it can do is not known yet.
 fn due(node: &Node, wanted: bool) -> Option<Value> {
     let there = node.view().labels.clone()?;
-    let wanted =
-        if wanted { labels(&node.nics.inventory(), &*node.offloads.whole()?) } else { Labels::new() };
+    if !wanted {
+        return change(&there, &Labels::new());
+    }
+    let offloads = node.offloads.whole()?;
+    let mut wanted = labels(&node.nics.inventory(), &offloads);
+    wanted.extend(undecided(&there, &offloads));
     change(&there, &wanted)
 }
 
@@ -85,6 +89,15 @@ fn labels(inventory: &Inventory, offloads: &Offloads) -> Labels {
     let sriov = inventory.ports.iter().any(|port| port.total_vfs > 0).then(|| "sriov".to_owned());
     let all = nics.chain(kernel).chain(sriov);
     all.map(|name| (format!("{PREFIX}{name}"), TRUE.to_owned())).collect()
+}
+
+/// Labels for abilities that nobody knows of just now: a former look did.
+fn undecided(there: &Labels, offloads: &Offloads) -> Labels {
+    let unknown = offloads.kernel.iter().filter(|(_, answer)| matches!(answer, Answer::Unknown { .. }));
+    let keys = unknown.map(|(ability, _)| format!("{PREFIX}kernel.{ability}"));
+    keys.filter(|key| there.get(key).is_some_and(|value| value == TRUE))
+        .map(|key| (key, TRUE.to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,6 +124,17 @@ mod tests {
         .unwrap();
         assert_eq!(labels(&inventory, &offloads), labels_of(&["kernel.netkit", "sriov", "tso"]));
         assert_eq!(labels(&Inventory::default(), &Offloads::default()), Labels::new());
+    }
+
+    #[test]
+    fn what_is_unknown_just_now_keeps_its_label() {
+        let offloads = serde_json::from_value(json!({
+            "kernel": {"netkit": {"is": "unknown", "why": "x"}, "tcx": {"is": "missing", "why": "x"},
+                "vlan": {"is": "unknown", "why": "x"}},
+        }))
+        .unwrap();
+        let there = labels_of(&["kernel.netkit", "kernel.tcx", "tso"]);
+        assert_eq!(undecided(&there, &offloads), labels_of(&["kernel.netkit"]));
     }
 
     #[test]
