@@ -138,7 +138,7 @@ mod tests {
         );
     }
 
-    /// The numbers of two pods with VFs as eth0, as seen in a VM.
+    /// The numbers of two pods with VFs as eth0.
     #[test]
     fn a_vf_as_eth0_is_routed_by_the_node() {
         let eth0 = interface("eth0", Path::Vf, counted(63_920, 4_282_016, Some((0, 0))));
