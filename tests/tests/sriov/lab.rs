@@ -1,10 +1,10 @@
 //! A node with VFs, and what a VF is, told by other means than Offramp's.
 
-use offramp_tests::{Answer, Lab, Node, Pod, over, wait_for};
+use offramp_tests::{Answer, Lab, Node, Pod, over, until, wait_for};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -19,6 +19,7 @@ impl Machine {
     pub fn new() -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let lab = Lab::of_vm();
+        as_at_first();
         let node = lab.machine("vm");
         Self { lab, node, _alone: alone }
     }
@@ -82,6 +83,30 @@ impl Machine {
         let here = last.split_whitespace().any(|word| word == at);
         (answer, here.then(|| last.to_owned()))
     }
+}
+
+/// New VFs, unless all are as the first test found them: a daemon that is killed when its test ends, or fails, may have
+/// been in the midst of cleaning one, and the claim goes with the test's node. Names and MACs are drawn anew with VFs.
+fn as_at_first() {
+    static FIRST: OnceLock<Vec<Value>> = OnceLock::new();
+    let num_vfs = "/sys/class/net/nic0/device/sriov_numvfs";
+    let look = || {
+        let count = std::fs::read_to_string(num_vfs).unwrap().trim().parse().unwrap();
+        let mut vfs = states(count);
+        for vf in &mut vfs {
+            for drawn in ["/netdev/name", "/netdev/mac", "/netdev/altnames", "/pf/address"] {
+                vf.pointer_mut(drawn).map(Value::take);
+            }
+        }
+        vfs
+    };
+    let (now, first) = (look(), FIRST.get_or_init(look));
+    if now == *first {
+        return;
+    }
+    eprintln!("new VFs: the last test left {now:?}");
+    run(&format!("echo 0 > {num_vfs}; echo {} > {num_vfs}", first.len()));
+    until("VFs as at first", || look() == *first);
 }
 
 /// Whether a process of the plugin's is left.

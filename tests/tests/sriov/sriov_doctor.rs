@@ -143,6 +143,7 @@ fn faults_of_nics_are_found() {
         doctor(&m.node, |d| d.finds_nothing(&format!("after {}", fault.ids[0])));
     }
     m.node.del(&pod, &m.node.conf(json!({}))).ok();
+    until("the VF to be clean", || m.claim(0).is_none());
     let planted: BTreeSet<&str> = OF_NICS.iter().map(|f| f.ids[0]).chain(BY_THEMSELVES).collect();
     assert_eq!(planted, IN_VM.into_iter().collect());
 }

@@ -33,6 +33,7 @@ fn learned(pod: &Pod) -> String {
 #[test]
 fn a_vf_pod_is_pinned_to_its_mac_and_told_of_no_shorter_way() {
     let w = Wired::new();
+    let before = [0, 1, 2].map(state);
     let lax = json!({"spoofchk": "off", "trust": "on"});
     let policy = json!({"namespaces": ["*"], "eth0": true, "spoofchkOff": true, "trust": true});
     let pool =
@@ -72,6 +73,7 @@ fn a_vf_pod_is_pinned_to_its_mac_and_told_of_no_shorter_way() {
     assert_eq!(learned(c), "");
     let _daemon = w.start();
     pods.iter().for_each(|p| w.del(p));
+    before.iter().enumerate().for_each(|(i, vf)| w.m.assert_vf_free(i, vf));
 }
 
 /// What happened while the daemon was away is mended; pods keep their VFs.
@@ -119,6 +121,7 @@ fn a_daemon_that_comes_back_finds_its_vf_pods() {
 #[test]
 fn check_names_what_is_missing_on_the_way_to_the_pod() {
     let w = Wired::new();
+    let before = state(0);
     let daemon = w.start();
     let pod = w.m.lab.pod("pod");
     let result = w.add(&pod, "default", required()).ok();
@@ -166,6 +169,7 @@ fn check_names_what_is_missing_on_the_way_to_the_pod() {
     }
     let _daemon = w.start();
     w.del(&pod);
+    w.m.assert_vf_free(0, &before);
 }
 
 /// Eth0 then leads to the cluster, and no further.

@@ -134,6 +134,7 @@ fn a_vf_as_eth0_is_on_the_pod_network() {
 #[test]
 fn an_empty_pool_falls_back_and_says_why() {
     let w = Wired::new();
+    let before = [0, 1, 2].map(state);
     let daemon = w.start();
     let pods = ["a", "b", "c", "d"].map(|n| w.m.lab.pod(n));
     let preferred = || json!({"offramp.dev/offload": "preferred"});
@@ -153,6 +154,7 @@ fn an_empty_pool_falls_back_and_says_why() {
         w.add(&more, "default", required()).failed(11, &["pool fast", "3 lent", "telco", "namespace"]);
     assert!(refused.msg.contains("eth0"), "{refused:?}");
     pods.iter().for_each(|p| w.del(p));
+    (0..3).for_each(|i| w.m.assert_vf_free(i, &before[i]));
 }
 
 #[test]
