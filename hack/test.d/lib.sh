@@ -72,9 +72,10 @@ tally() {
 # A test that cannot run prints `SKIP NAME: REASON`.
 skips() { sed -n 's|^\(.*[> ]\)\{0,1\}SKIP \([^ ]*\): .*|\2|p' "$1" | sort -u; }
 
-# nextest NAME ARGUMENT...: runs Rust tests by cargo nextest, and counts by its report.
+# nextest NAME ARGUMENT...: runs Rust tests by cargo nextest, and counts by its report, which is in the workspace wherever
+# cargo's target folder is.
 nextest() {
-    local code=0 report=$CARGO_TARGET_DIR/nextest/$profile/junit.xml tests failures skip skipped=0
+    local code=0 report=$PWD/target/nextest/$profile/junit.xml tests failures skip skipped=0
     say "$1"
     rm -f "$report"
     cargo nextest run --locked --profile "$profile" --status-level fail --no-tests fail "${@:2}" || code=$?
