@@ -5,8 +5,9 @@
 
 use crate::folder::{Entries, Entry, Folder};
 use crate::{Error, Result, Store};
-use offramp_core::ids::AttachmentId;
+use offramp_core::ids::{AttachmentId, IfName};
 use offramp_core::nic::PortKey;
+use offramp_core::offload::Flows;
 use offramp_core::plan::Plan;
 use offramp_core::queue::{CLAIM_FORMAT, QueueClaim, QueueRef};
 use offramp_core::vf::Claimed;
@@ -156,7 +157,14 @@ impl QueueClaims {
 /// A NIC's queues, as they are now.
 pub enum Seen {
     /// These.
-    Queues(Vec<RxQueue>),
+    Nic {
+        /// Its netdev.
+        nic: IfName,
+        /// Its queues.
+        queues: Vec<RxQueue>,
+        /// Its flow rules; empty where they mean nothing.
+        flows: Flows,
+    },
     /// There is no such NIC.
     Gone,
     /// They cannot be seen, why.
@@ -174,7 +182,7 @@ pub enum Looked {
     Kept(String),
 }
 
-/// Frees a queue in quarantine if nobody has it.
+/// Frees a queue in quarantine if nobody has it, and nothing leads to it that the last one may have had made.
 pub fn look(claims: &QueueClaims, claim: &QueueClaim, seen: &Seen) -> Result<Looked> {
     let Claimed::Quarantine { attempts, .. } = claim.state else {
         return Ok(Looked::Kept("it is lent".into()));
@@ -194,16 +202,16 @@ pub fn look(claims: &QueueClaims, claim: &QueueClaim, seen: &Seen) -> Result<Loo
 }
 
 fn judge(queue: u32, seen: &Seen) -> Looked {
-    let queues = match seen {
+    let (nic, queues, flows) = match seen {
         Seen::Gone => return Looked::Gone,
         Seen::Unseen(why) => return Looked::Kept(why.clone()),
-        Seen::Queues(queues) => queues,
+        Seen::Nic { nic, queues, flows } => (nic, queues, flows),
     };
     match queues.iter().find(|q| q.id == queue) {
         None => Looked::Gone,
         Some(RxQueue { leased: true, .. }) => Looked::Kept("it is still leased".into()),
         Some(RxQueue { user: Some(user), .. }) => Looked::Kept(format!("{user} still has it")),
-        Some(_) => Looked::Free,
+        Some(_) => flows.why(nic, queue).map_or(Looked::Free, Looked::Kept),
     }
 }
 

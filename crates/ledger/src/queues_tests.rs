@@ -1,5 +1,6 @@
 use super::*;
 use offramp_core::CniError;
+use offramp_core::offload::{FlowRule, FlowTo};
 use offramp_kernel::queues::User;
 
 fn claim(queue: u32, holder: &str) -> QueueClaim {
@@ -42,18 +43,28 @@ fn a_queue_has_one_holder_and_is_free_only_when_nobody_has_it() {
     assert!(given_back.in_quarantine());
     claims.take(&second).unwrap_err();
 
-    let with = |leased, user| Seen::Queues(vec![RxQueue { id: 5, leased, user }]);
+    let steered = |leased, user, rules: &[FlowRule]| {
+        let flows = Flows { rules: rules.to_vec(), ..Flows::default() };
+        Seen::Nic { nic: "ens1f0".parse().unwrap(), queues: vec![RxQueue { id: 5, leased, user }], flows }
+    };
+    let with = |leased, user| steered(leased, user, &[]);
+    let (to_it, beside) = (FlowTo::Queue(5), FlowTo::Queue(6));
     for (seen, reason) in [
         (with(true, None), "it is still leased"),
         (with(false, Some(User::Xsk)), "an AF_XDP socket still has it"),
         (Seen::Unseen("ens1f0 is down".into()), "ens1f0 is down"),
+        (
+            steered(false, None, &[FlowRule { id: 12, to: to_it }]),
+            "flow rule 12 leads to it: ethtool -N ens1f0 delete 12",
+        ),
     ] {
         let now = claims.read(&first.queue).unwrap().unwrap();
         assert_eq!(look(&claims, &now, &seen).unwrap(), Looked::Kept(reason.into()));
         let e = claims.take(&second).unwrap_err().to_string();
         assert!(e.ends_with(reason), "{e}");
     }
-    assert_eq!(look(&claims, &given_back, &with(false, None)).unwrap(), Looked::Free);
+    let of_others = steered(false, None, &[FlowRule { id: 12, to: beside }]);
+    assert_eq!(look(&claims, &given_back, &of_others).unwrap(), Looked::Free);
     claims.take(&second).unwrap();
 }
 
@@ -64,7 +75,9 @@ fn what_is_gone_is_forgotten_and_what_is_lent_is_not_touched() {
     claims.take(&lent).unwrap();
     assert!(matches!(look(&claims, &lent, &Seen::Gone).unwrap(), Looked::Kept(_)));
     assert_eq!(claims.read(&lent.queue).unwrap(), Some(lent.clone()));
-    for seen in [Seen::Gone, Seen::Queues(vec![])] {
+    for seen in
+        [Seen::Gone, Seen::Nic { nic: "ens1f0".parse().unwrap(), queues: vec![], flows: Flows::default() }]
+    {
         claims.set(&lent.clone().given_back(7)).unwrap();
         assert_eq!(look(&claims, &lent.clone().given_back(7), &seen).unwrap(), Looked::Gone);
         assert_eq!(claims.read(&lent.queue).unwrap(), None);

@@ -166,13 +166,17 @@ fn pools_of_queues() {
         "\
 pools:
   - {name: xdp, queues: {nics: [\"ens1f0#4-7\", \"ens1f1#1,3\"]}, policy: {namespaces: [team-a], maxQueues: 2}}
-  - {name: one, queues: {kind: lease, nics: [\"ens1f0#3\"]}, policy: {namespaces: [\"*\"]}}
+  - {name: one, queues: {kind: lease, nics: [\"ens1f0#3\"], rules: ignore}, policy: {namespaces: [\"*\"]}}
 ",
     )
     .unwrap();
     let [xdp, one] = &config.queue_pools[..] else { panic!("two pools") };
     assert!(config.pools.is_empty() && xdp.admits(Some("team-a")) && !xdp.admits(Some("team-b")));
     assert_eq!((xdp.max_queues, one.max_queues), (2, 1));
+    assert_eq!(
+        (xdp.rules, one.rules),
+        (offramp_core::pool::FlowRules::Quarantine, offramp_core::pool::FlowRules::Ignore)
+    );
     assert!(xdp.nics[1].has(3) && !xdp.nics[1].has(2) && one.nics[0].of.as_str() == "ens1f0");
 }
 
@@ -182,7 +186,7 @@ fn all_mistakes_of_pools_of_queues_are_told() {
         "\
 pools:
   - {name: a, selectors: [{pfNames: [x]}], mode: vfio, queues: {kind: steer, nics: [x]}, policy: {eth0: true}}
-  - {name: a, queues: {}, policy: {namespaces: [\"*\"], maxQueues: 256}}
+  - {name: a, queues: {rules: never}, policy: {namespaces: [\"*\"], maxQueues: 256}}
   - {name: b, queues: {nics: [\"x#4-7\"]}, policy: {namespaces: [\"*\"]}}
   - {name: c, queues: {nics: [\"y#0\", \"x#7-9\"]}, policy: {namespaces: [\"*\"]}}
 ",
@@ -195,6 +199,7 @@ pools:
         "pools[0].policy.eth0: it is of pools of VFs",
         "pools[0].policy.namespaces: it must be said",
         "pools[1].name: a is there twice",
+        "pools[1].queues.rules: ",
         "pools[1].queues.nics: at least one is needed",
         "pools[1].policy.maxQueues: ",
         "pools: queue 7 of x is in the pools b and c",

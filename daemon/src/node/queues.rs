@@ -2,8 +2,11 @@
 
 use super::{Node, now};
 use offramp_core::cni::CniError;
+use offramp_core::ids::IfName;
 use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
 use offramp_core::nic::{Inventory, Port};
+use offramp_core::offload::Flows;
+use offramp_core::pool::FlowRules;
 use offramp_core::queue::{QueueClaim, QueueRef};
 use offramp_core::vf::Claimed;
 use offramp_kernel::ethtool::Ethtool;
@@ -127,7 +130,7 @@ impl Node {
             Claimed::Quarantine { attempts, .. } => (&claim.queue, attempts),
             Claimed::Lent => return None,
         };
-        let why = match look(claims, claim, &seen(claim, inventory)) {
+        let why = match look(claims, claim, &self.seen(claim, inventory)) {
             Ok(Looked::Free) => {
                 tracing::info!(%queue, "nobody has it, it is free");
                 return None;
@@ -141,6 +144,27 @@ impl Node {
         };
         tracing::warn!(%queue, why, "it stays in quarantine");
         Some(Instant::now() + pause(attempts.saturating_add(1)))
+    }
+
+    fn seen(&self, claim: &QueueClaim, inventory: &Inventory) -> Seen {
+        let Some(port) = inventory.port(&claim.queue.port) else { return Seen::Gone };
+        if !port.up {
+            return Seen::Unseen(format!("{} is down: who has it is not told", port.netdev));
+        }
+        let queues = match queues_of(port) {
+            Ok(queues) => queues,
+            Err(why) => return Seen::Unseen(why),
+        };
+        // Of a pool that is not in the configuration any more, the safe way.
+        let pool = self.config.queue_pools.iter().find(|pool| pool.name == claim.pool);
+        let flows = match pool.map(|pool| pool.rules).unwrap_or_default() {
+            FlowRules::Ignore => Ok(Flows::default()),
+            FlowRules::Quarantine => flows_of(&port.netdev),
+        };
+        match flows {
+            Ok(flows) => Seen::Nic { nic: port.netdev.clone(), queues, flows },
+            Err(e) => Seen::Unseen(e.to_string()),
+        }
     }
 
     /// The queues that are not free, and what an operator should know of them.
@@ -166,6 +190,11 @@ fn queues_of(port: &Port) -> Result<Vec<RxQueue>, String> {
     Queues::open().and_then(|mut queues| queues.of_link(port.ifindex)).map_err(|e| e.to_string())
 }
 
+/// None without ethtool's netlink (Linux 5.6): then no queue was ever leased.
+fn flows_of(nic: &IfName) -> offramp_kernel::Result<Flows> {
+    Ethtool::open()?.map_or_else(|| Ok(Flows::default()), |mut ethtool| ethtool.flows(nic))
+}
+
 /// What keeps queues from being lent although nobody has a claim on them.
 fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32, String> {
     let nic = &port.netdev;
@@ -185,12 +214,4 @@ fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32,
     };
     let unclaimed = queues.iter().filter(|queue| taken.get(&port.key, queue.id).is_none());
     unclaimed.filter_map(|queue| Some((queue.id, why(queue)?))).collect()
-}
-
-fn seen(claim: &QueueClaim, inventory: &Inventory) -> Seen {
-    match inventory.port(&claim.queue.port) {
-        None => Seen::Gone,
-        Some(port) if !port.up => Seen::Unseen(format!("{} is down: who has it is not told", port.netdev)),
-        Some(port) => queues_of(port).map_or_else(Seen::Unseen, Seen::Queues),
-    }
 }

@@ -21,6 +21,7 @@ fn pool(name: &str, nics: &[&str], max_queues: u32) -> QueuePool {
         nics: nics.iter().map(|n| n.parse().unwrap()).collect(),
         namespaces: vec!["team-*".parse().unwrap()],
         max_queues,
+        rules: Default::default(),
     }
 }
 

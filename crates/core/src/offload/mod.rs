@@ -3,12 +3,14 @@
 
 mod device;
 mod feature;
+mod flows;
 mod kernel;
 mod summary;
 mod switch;
 
 pub use device::{Channels, Device, Ntuple, Queues, Ring, Rings, Rss, Sizes, TunnelPort, TunnelTable, Xdp};
 pub use feature::{Feature, Features, Group};
+pub use flows::{FlowRule, FlowTo, Flows};
 pub use kernel::{Abilities, Ability, Answer};
 pub use summary::{Offload, Summary};
 pub use switch::Switch;

@@ -15,6 +15,18 @@ pub struct QueuePool {
     pub namespaces: Vec<Glob>,
     /// The most that one pod may have.
     pub max_queues: u32,
+    /// Flow rules that lead to a queue when it comes back.
+    pub rules: FlowRules,
+}
+
+/// What a flow rule that leads to a queue means when a pod is done with the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FlowRules {
+    /// It may bring the next pod what was the last one's: the queue is not free as long as it is there.
+    #[default]
+    Quarantine,
+    /// It is an operator's, for whoever has the queue.
+    Ignore,
 }
 
 impl QueuePool {

@@ -18,7 +18,7 @@ use crate::{Error, Result, link};
 use bitset::Bit;
 use nix::errno::Errno;
 use offramp_core::ids::IfName;
-use offramp_core::offload::Ntuple;
+use offramp_core::offload::{FlowRule, FlowTo, Flows, Ntuple};
 use std::collections::BTreeMap;
 
 const MSG_STRSET_GET: u8 = 1;
@@ -64,7 +64,21 @@ impl Ethtool {
 
     /// Rules that steer flows to queues; none if its driver has no rules.
     pub fn ntuple(&mut self, device: &IfName) -> Result<Option<Ntuple>> {
-        ntuple::rules(&self.family.socket, device)
+        ntuple::count(&self.family.socket, device)
+    }
+
+    /// Where its rules that steer flows lead.
+    pub fn flows(&mut self, device: &IfName) -> Result<Flows> {
+        let rules = ntuple::rules(&self.family.socket, device)?;
+        let by_context = |rule: &FlowRule| matches!(rule.to, FlowTo::Context { .. });
+        let mut tables = None;
+        if rules.iter().any(by_context) {
+            tables = self.tables(device)?;
+        }
+        let mut tables = tables.unwrap_or_default();
+        // A driver that does not tell what is in it.
+        tables.retain(|_, queues| !queues.is_empty());
+        Ok(Flows { rules, tables })
     }
 
     /// Asks for what a device has; none if its driver has no such thing.

@@ -1,48 +1,171 @@
-//! Rules that steer flows (`ethtool -n`): netlink does not tell of them, so this is the only ioctl.
+//! Rules that steer flows (`ethtool -n`): netlink does not tell of them, so this is by ioctl.
 
 use crate::netlink::Socket;
 use crate::{Error, Result};
 use nix::errno::Errno;
 use nix::libc;
 use offramp_core::ids::IfName;
-use offramp_core::offload::Ntuple;
+use offramp_core::offload::{FlowRule, FlowTo, Ntuple};
 use std::os::fd::{AsFd, AsRawFd};
 
-const ETHTOOL_GRXCLSRLCNT: u32 = 0x2e;
+const GRXCLSRLCNT: u32 = 0x2e;
+const GRXCLSRULE: u32 = 0x2f;
+const GRXCLSRLALL: u32 = 0x30;
 /// In `data`: the driver chooses places by itself. It is no part of the number.
 const RX_CLS_LOC_SPECIAL: u64 = 0x8000_0000;
+/// Of a flow's type: it is led to an RSS context.
+const FLOW_RSS: u32 = 0x2000_0000;
 
-/// struct ethtool_rxnfc (include/uapi/linux/ethtool.h)
-#[repr(C)]
-struct Rxnfc {
-    command: u32,
-    flow_type: u32,
-    data: u64,
-    /// struct ethtool_rx_flow_spec
-    flow: [u64; 21],
-    rules: u32,
+/// struct ethtool_rxnfc (include/uapi/linux/ethtool.h) in words of 32 bits, and room for the list behind it.
+struct Rxnfc(Vec<u32>);
+
+/// The places of what is in it.
+const DATA: usize = 2;
+const FLOW_TYPE: usize = 4;
+const RING_COOKIE: usize = 42;
+const LOCATION: usize = 44;
+/// How many rules; of a rule, its RSS context.
+const COUNT: usize = 46;
+const LIST: usize = 47;
+
+impl Rxnfc {
+    fn new(command: u32, list: u32) -> Self {
+        // The struct has another word to fill it up.
+        let mut words = vec![0; LIST + 1 + list as usize];
+        words[0] = command;
+        words[COUNT] = list;
+        Self(words)
+    }
+
+    fn long(&self, at: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.0[at].to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.0[at + 1].to_ne_bytes());
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// Any socket does for an ioctl of devices (sock_do_ioctl, net/socket.c).
+    fn ask(mut self, socket: &Socket, device: &IfName) -> nix::Result<Self> {
+        // SAFETY: struct ifreq is plain data, for which zeros are valid.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // An interface's name has at most 15 bytes, so that it ends with a zero.
+        for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_data = self.0.as_mut_ptr().cast();
+        // SAFETY: the request lives, its name ends with NUL, and its data is the struct that the commands want with the
+        // room for a list that it tells of.
+        let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) };
+        Errno::result(result).map(|_| self)
+    }
+
+    /// Of a rule (`ethtool_get_flow_spec_ring`, include/uapi/linux/ethtool.h).
+    fn to(&self) -> FlowTo {
+        let cookie = self.long(RING_COOKIE);
+        let (queue, beyond) = (cookie as u32, cookie >> 32);
+        match self.0[FLOW_TYPE] & FLOW_RSS {
+            // A VF; or all bits are set, or all but one: it drops, or wakes.
+            _ if beyond != 0 => FlowTo::Elsewhere,
+            0 => FlowTo::Queue(queue),
+            _ => FlowTo::Context { id: self.0[COUNT], plus: queue },
+        }
+    }
 }
 
-/// How many rules a device has, and room for; none if its driver has no rules. Any socket does for an ioctl of devices
-/// (sock_do_ioctl, net/socket.c).
-pub(super) fn rules(socket: &Socket, device: &IfName) -> Result<Option<Ntuple>> {
-    let mut ask = Rxnfc { command: ETHTOOL_GRXCLSRLCNT, flow_type: 0, data: 0, flow: [0; 21], rules: 0 };
-    // SAFETY: struct ifreq is plain data, for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // An interface's name has at most 15 bytes, so that it ends with a zero.
-    for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
-        *to = from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_data = std::ptr::from_mut(&mut ask).cast();
-    // SAFETY: the request lives, its name ends with NUL, and its data is the struct that the command wants.
-    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) };
-    match Errno::result(result) {
-        Ok(_) => {
-            let room = u32::try_from(ask.data & !RX_CLS_LOC_SPECIAL).ok().filter(|room| *room > 0);
-            Ok(Some(Ntuple { rules: ask.rules, room }))
+/// How many rules a device has, and room for; none if its driver has no rules.
+pub(super) fn count(socket: &Socket, device: &IfName) -> Result<Option<Ntuple>> {
+    match Rxnfc::new(GRXCLSRLCNT, 0).ask(socket, device) {
+        Ok(answer) => {
+            let room = u32::try_from(answer.long(DATA) & !RX_CLS_LOC_SPECIAL).ok().filter(|room| *room > 0);
+            Ok(Some(Ntuple { rules: answer.0[COUNT], room }))
         }
         // Some drivers know rules of hashing only, and say so in one of these ways.
         Err(Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(None),
         Err(e) => Err(Error::sys(format!("read the number of flow rules of {device}"), e)),
+    }
+}
+
+/// The rules of a device, by their rising numbers; none if its driver has no rules.
+pub(super) fn rules(socket: &Socket, device: &IfName) -> Result<Vec<FlowRule>> {
+    /// Rules may come and go meanwhile: then it is read anew.
+    const TRIES: usize = 4;
+    let mut outcome = read(socket, device);
+    for _ in 1..TRIES {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = read(socket, device);
+    }
+    outcome
+}
+
+fn read(socket: &Socket, device: &IfName) -> Result<Vec<FlowRule>> {
+    let count = count(socket, device)?.map_or(0, |ntuple| ntuple.rules);
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let list = Rxnfc::new(GRXCLSRLALL, count).ask(socket, device);
+    let Rxnfc(list) = list.map_err(|e| Error::sys(format!("list the flow rules of {device}"), e))?;
+    let ids = list[LIST..].iter().take(list[COUNT] as usize);
+    let rule = |id: &u32| {
+        let mut ask = Rxnfc::new(GRXCLSRULE, 0);
+        ask.0[LOCATION] = *id;
+        let answer = ask.ask(socket, device);
+        let answer = answer.map_err(|e| Error::sys(format!("read flow rule {id} of {device}"), e))?;
+        Ok(FlowRule { id: *id, to: answer.to() })
+    };
+    let mut rules = ids.map(rule).collect::<Result<Vec<_>>>()?;
+    rules.sort_by_key(|rule| rule.id);
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The places are those of the kernel's struct.
+    #[test]
+    fn where_a_rule_leads() {
+        #[repr(C)]
+        struct FlowSpec {
+            flow_type: u32,
+            headers: [u8; 52 + 20 + 52 + 20],
+            ring_cookie: u64,
+            location: u32,
+        }
+        #[repr(C)]
+        struct Whole {
+            cmd: u32,
+            flow_type: u32,
+            data: u64,
+            fs: FlowSpec,
+            rss_context: u32,
+            rule_locs: [u32; 0],
+        }
+        use std::mem::{offset_of, size_of};
+        assert_eq!(offset_of!(Whole, data), DATA * 4);
+        assert_eq!(offset_of!(Whole, fs), FLOW_TYPE * 4);
+        assert_eq!(offset_of!(Whole, fs) + offset_of!(FlowSpec, ring_cookie), RING_COOKIE * 4);
+        assert_eq!(offset_of!(Whole, fs) + offset_of!(FlowSpec, location), LOCATION * 4);
+        assert_eq!((offset_of!(Whole, rss_context), offset_of!(Whole, rule_locs)), (COUNT * 4, LIST * 4));
+        assert_eq!(size_of::<Whole>(), Rxnfc::new(0, 0).0.len() * 4);
+
+        let to = |flow_type: u32, cookie: u64, context: u32| {
+            let mut answer = Rxnfc::new(GRXCLSRULE, 0);
+            answer.0[FLOW_TYPE] = flow_type;
+            let bytes = cookie.to_ne_bytes();
+            for (word, half) in answer.0[RING_COOKIE..].iter_mut().zip(bytes.chunks_exact(4)) {
+                *word = u32::from_ne_bytes(half.try_into().unwrap());
+            }
+            answer.0[COUNT] = context;
+            answer.to()
+        };
+        const TCP_V4: u32 = 1;
+        assert_eq!(to(TCP_V4, 5, 0), FlowTo::Queue(5));
+        assert_eq!(to(TCP_V4 | FLOW_RSS, 2, 3), FlowTo::Context { id: 3, plus: 2 });
+        // RX_CLS_FLOW_DISC, RX_CLS_FLOW_WAKE, VF 0
+        for cookie in [u64::MAX, u64::MAX - 1, 1 << 32 | 5] {
+            assert_eq!(to(TCP_V4, cookie, 0), FlowTo::Elsewhere);
+        }
     }
 }

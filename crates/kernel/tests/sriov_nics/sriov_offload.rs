@@ -72,6 +72,8 @@ fn igb_is_what_ethtool_says() {
     let rules = nic.ntuple.unwrap();
     let told = sh("ethtool -n nic0 2>&1 || :");
     assert!(told.contains(&format!("Total {} rules", rules.rules)), "{rules:?}: {told}");
+    let flows = Ethtool::require("read rules").unwrap().flows(&name(PF)).unwrap();
+    assert_eq!((flows.rules.len(), rules.rules), (0, 0), "82576 takes none: {}", refused_rule());
     assert!(nic.tunnel_ports.is_empty());
     let xdp = nic.xdp.as_ref().unwrap();
     assert!(xdp.features.contains(&"redirect".to_owned()), "{xdp:?}");
@@ -81,6 +83,13 @@ fn igb_is_what_ethtool_says() {
     assert_eq!((summary.get(&Offload::TxChecksum), summary.get(&Offload::Tso)), (Some(&true), Some(&true)));
     assert_eq!(summary.get(&Offload::TunnelTso), Some(&true));
     assert_eq!((summary.get(&Offload::Ntuple), summary.get(&Offload::Tc)), (None, None), "82576 has neither");
+}
+
+/// What the driver says to a rule.
+fn refused_rule() -> String {
+    let told = sh("ethtool -N nic0 flow-type tcp4 dst-port 80 action 1 2>&1 || :");
+    assert!(told.contains("not supported"), "{told}");
+    told
 }
 
 #[test]

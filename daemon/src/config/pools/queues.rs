@@ -4,7 +4,7 @@ use super::{RawPolicy, RawPool, small, values};
 use crate::config::yaml::{Checker, Text, one_of};
 use offramp_core::IfName;
 use offramp_core::ids::PoolName;
-use offramp_core::pool::{Numbered, QueuePool};
+use offramp_core::pool::{FlowRules, Numbered, QueuePool};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -12,6 +12,7 @@ use serde::Deserialize;
 pub(super) struct RawQueues {
     kind: Option<Text>,
     nics: Option<Vec<Text>>,
+    rules: Option<Text>,
 }
 
 /// The most that the kernel gives room for beside a netkit link's own queue.
@@ -35,12 +36,14 @@ pub(super) fn pool(check: &mut Checker, key: &str, raw: &RawPool, queues: &RawQu
         check.fault(&of("name"), None, "it is missing");
     }
     check.opt(&of("queues.kind"), queues.kind.as_ref(), one_of(&[("lease", ())]));
+    let of_rules = [("quarantine", FlowRules::Quarantine), ("ignore", FlowRules::Ignore)];
+    let rules = check.opt(&of("queues.rules"), queues.rules.as_ref(), one_of(&of_rules)).unwrap_or_default();
     let nics = nics(check, &of("queues.nics"), queues, name.as_ref());
     let none = RawPolicy::default();
     let policy = policy.as_ref().unwrap_or(&none);
     let (namespaces, max_queues) = policy_of(check, &of("policy"), policy, name.as_ref());
     let name = check.opt(&of("name"), name.as_ref(), str::parse::<PoolName>)?;
-    Some(QueuePool { name, nics, namespaces, max_queues })
+    Some(QueuePool { name, nics, namespaces, max_queues, rules })
 }
 
 fn nics(check: &mut Checker, key: &str, raw: &RawQueues, pool: Option<&Text>) -> Vec<Numbered<IfName>> {
