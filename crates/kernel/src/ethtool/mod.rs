@@ -4,6 +4,7 @@
 mod bitset;
 mod counts;
 mod features;
+mod ioctl;
 mod ntuple;
 mod rss;
 #[cfg(test)]

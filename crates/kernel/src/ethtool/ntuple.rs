@@ -1,12 +1,11 @@
 //! Rules that steer flows (`ethtool -n`): netlink does not tell of them, so this is by ioctl.
 
+use super::ioctl;
 use crate::netlink::Socket;
 use crate::{Error, Result};
 use nix::errno::Errno;
-use nix::libc;
 use offramp_core::ids::IfName;
 use offramp_core::offload::{FlowRule, FlowTo, Ntuple};
-use std::os::fd::{AsFd, AsRawFd};
 
 const GRXCLSRLCNT: u32 = 0x2e;
 const GRXCLSRULE: u32 = 0x2f;
@@ -44,19 +43,8 @@ impl Rxnfc {
         u64::from_ne_bytes(bytes)
     }
 
-    /// Any socket does for an ioctl of devices (sock_do_ioctl, net/socket.c).
     fn ask(mut self, socket: &Socket, device: &IfName) -> nix::Result<Self> {
-        // SAFETY: struct ifreq is plain data, for which zeros are valid.
-        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        // An interface's name has at most 15 bytes, so that it ends with a zero.
-        for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
-            *to = from as libc::c_char;
-        }
-        request.ifr_ifru.ifru_data = self.0.as_mut_ptr().cast();
-        // SAFETY: the request lives, its name ends with NUL, and its data is the struct that the commands want with the
-        // room for a list that it tells of.
-        let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) };
-        Errno::result(result).map(|_| self)
+        ioctl::ask(socket, device, &mut self.0).map(|()| self)
     }
 
     /// Of a rule (`ethtool_get_flow_spec_ring`, include/uapi/linux/ethtool.h).

@@ -1,20 +1,24 @@
 //! Receive side scaling (`ethtool -x`).
 
-use super::{Ethtool, about, unless_unsupported};
-use crate::Result;
+use super::{Ethtool, about, ioctl, unless_unsupported};
 use crate::generic::attribute;
 use crate::message::{Message, word};
+use crate::netlink::Request;
+use crate::{Error, Result};
 use offramp_core::ids::IfName;
 use offramp_core::offload::Rss;
 use std::collections::{BTreeMap, BTreeSet};
 
 const MSG_GET: u8 = 38;
+const MSG_SET: u8 = 48;
 const A_CONTEXT: u16 = 2;
 const A_HASH: u16 = 3;
 const A_TABLE: u16 = 4;
 const A_KEY: u16 = 5;
 /// `ETH_SS_RSS_HASH_FUNCS` (include/uapi/linux/ethtool.h)
 const HASHES: u32 = 5;
+/// `ETHTOOL_SRXFHINDIR`, for kernels before 6.17: struct ethtool_rxfh_indir, the command, the table's size, the table.
+const SRXFHINDIR: u32 = 0x39;
 
 /// The context that all packets have that no rule leads elsewhere.
 const MAIN: u32 = 0;
@@ -35,6 +39,31 @@ impl Ethtool {
         let further = |tables: Tables| tables.keys().filter(|context| **context != MAIN).count();
         let contexts = self.tables(device)?.map(further).and_then(|n| u32::try_from(n).ok());
         Ok(Some(Rss { hash, contexts, ..table(&answer) }))
+    }
+
+    /// Spreads what a device receives evenly over its first `count` queues, as far as it can be told to: a driver without
+    /// a table, or whose table is its own matter, spreads as it does. Other refusals are errors, with the driver's words.
+    pub fn spread(&mut self, device: &IfName, count: u32) -> Result<()> {
+        if !self.family.has(MSG_GET) {
+            return Ok(());
+        }
+        let Some(answer) = self.get("receive side scaling", MSG_GET, device)? else { return Ok(()) };
+        let table = queues(&answer);
+        if table.is_empty() || is_even(&table, count) {
+            return Ok(());
+        }
+        let what = format!("spread what {device} receives over {count} queues");
+        let even: Vec<u32> = (0..count).cycle().take(table.len()).collect();
+        let outcome = if self.family.has(MSG_SET) {
+            let bytes: Vec<u8> = even.iter().flat_map(|queue| queue.to_ne_bytes()).collect();
+            let message = self.family.message(MSG_SET, about(device).put(A_TABLE, &bytes));
+            self.family.socket.batch(vec![Request::new(what, message)])
+        } else {
+            let size = u32::try_from(even.len()).unwrap_or(u32::MAX);
+            let mut words = [vec![SRXFHINDIR, size], even].concat();
+            ioctl::ask(&self.family.socket, device, &mut words).map_err(|e| Error::sys(what, e))
+        };
+        unless_unsupported(outcome).map(drop)
     }
 
     /// A bit has the name of its number.
@@ -60,6 +89,15 @@ impl Ethtool {
     }
 }
 
+/// Whether a table leads to the first `count` queues, and to each as often as to the others, but for one.
+fn is_even(table: &[u32], count: u32) -> bool {
+    let mut entries: BTreeMap<u32, usize> = (0..count).map(|queue| (queue, 0)).collect();
+    table.iter().for_each(|queue| *entries.entry(*queue).or_default() += 1);
+    let all = || entries.values();
+    entries.len() == count as usize
+        && all().max().zip(all().min()).is_some_and(|(most, least)| most - least <= 1)
+}
+
 fn context(answer: &Message) -> u32 {
     attribute(answer, A_CONTEXT).and_then(|id| word(&id, 0)).unwrap_or(MAIN)
 }
@@ -79,5 +117,25 @@ pub(super) fn table(answer: &Message) -> Rss {
         table: u32::try_from(entries.len()).unwrap_or(u32::MAX),
         queues: entries.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
         contexts: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_even;
+
+    #[test]
+    fn a_table_is_even_over_the_first_queues() {
+        assert!(is_even(&[0, 1, 2, 0, 1], 3) && is_even(&[0, 0, 1, 1], 2) && is_even(&[0, 0], 1));
+        for (table, count) in [
+            (&[0, 1, 0, 1][..], 1),
+            (&[0, 1, 0, 1], 3),
+            (&[0, 0, 0, 1], 2),
+            (&[1, 1, 2, 2], 2),
+            (&[0, 1, 0, 2], 2),
+            (&[0], 0),
+        ] {
+            assert!(!is_even(table, count), "{table:?} {count}");
+        }
     }
 }

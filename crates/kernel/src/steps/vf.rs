@@ -89,10 +89,13 @@ fn prepare(executor: &mut Executor, want: &MoveVf, netdev: &Link) -> Result<()> 
     }
 }
 
+/// So many channels, all of which receive.
 fn set_queues(netdev: &str, count: u32) -> Result<()> {
     let what = || format!("set {netdev} combined channels {count}");
     let netdev = netdev.parse().map_err(|e| Error::Unfit { what: what(), why: format!("{e}") })?;
-    Ethtool::require(what())?.set_combined(&netdev, count)
+    let mut ethtool = Ethtool::require(what())?;
+    ethtool.set_combined(&netdev, count)?;
+    ethtool.spread(&netdev, count)
 }
 
 fn has_mac(want: &MoveVf, link: &Link) -> Result<()> {

@@ -106,6 +106,28 @@ fn a_real_drivers_feature_is_set_and_put_back() {
     assert!(refused.starts_with("set nic0 combined channels 100: it has "), "{refused}");
 }
 
+/// On kernels that can by netlink, else by the ioctl. igbvf has no table: the PF stands in for VFs.
+#[test]
+fn what_is_received_is_spread_over_as_many_queues_as_are_wanted() {
+    let _lab = enter();
+    let pf = name(PF);
+    let before = device(PF).channels.unwrap().combined;
+    let mut ethtool = Ethtool::require("spread").unwrap();
+    ethtool.set_combined(&pf, 2).unwrap();
+    let mut table = |count| {
+        ethtool.spread(&pf, count).unwrap();
+        ethtool.rss(&pf).unwrap().unwrap().queues
+    };
+    assert_eq!((table(1), table(2)), (vec![0], vec![0, 1]));
+    assert!(sh("ethtool -x nic0").contains("0     1     0     1"), "{}", sh("ethtool -x nic0"));
+    let refused = ethtool.spread(&pf, 3).unwrap_err().to_string();
+    assert!(refused.starts_with("spread what nic0 receives over 3 queues: "), "{refused}");
+    println!("{refused}");
+    ethtool.spread(&name("lo"), 2).unwrap();
+    sh("ethtool -X nic0 default");
+    ethtool.set_combined(&pf, before).unwrap();
+}
+
 #[test]
 fn a_port_with_what_is_on_it_is_looked_at_and_vfs_are_not() {
     let _lab = enter();
