@@ -95,6 +95,22 @@ impl Chosen {
     }
 }
 
+/// What a node has for its pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pairs {
+    /// What is configured.
+    pub wish: PairWish,
+    /// Why netkit cannot be made; none: it can, or nobody wants it.
+    pub no_netkit: Option<String>,
+}
+
+impl Pairs {
+    /// See [`choose`].
+    pub fn choose(&self) -> Result<Chosen, CniError> {
+        choose(self.wish, self.no_netkit.as_deref())
+    }
+}
+
 /// Chooses. `lacking` is why netkit cannot be made; none: it can. Error 100 if it must be netkit.
 pub fn choose(wish: PairWish, lacking: Option<&str>) -> Result<Chosen, CniError> {
     let netkit = Pair::Netkit { rx_queues: 1 };

@@ -137,8 +137,8 @@ impl Node {
             spec.pair = Chosen { pair: Pair::Netkit { rx_queues }, why: None };
             return Ok(plan(&ask.attachment, &spec).leasing(lease, loans.reason.clone()));
         }
-        spec.pair = self.pair(ask)?;
-        Ok(Plan { reason: spec.pair.explain(&loans.reason), ..plan(&ask.attachment, &spec) })
+        spec.pair.pair = loans.pair;
+        Ok(Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) })
     }
 
     /// A Prepare may be repeated after the daemon's restart, or follow an ADD that died.

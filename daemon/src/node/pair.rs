@@ -2,7 +2,7 @@
 
 use super::Node;
 use offramp_core::cni::CniError;
-use offramp_core::pair::{Chosen, choose};
+use offramp_core::pair::{Chosen, Pairs};
 use offramp_core::wire::Prepare;
 use offramp_kernel::netkit;
 use offramp_kernel::netlink::Socket;
@@ -26,16 +26,16 @@ impl Node {
         view.no_netkit = lacking;
     }
 
-    /// Of a pod that is about to be planned. Error 100 if it must be netkit, and cannot.
-    pub(super) fn pair(&self, ask: &Prepare) -> Result<Chosen, CniError> {
-        let lacking = self.view().no_netkit.clone();
-        let lacking = lacking.or_else(|| (!ask.makes_netkit).then(|| OLD_PLUGIN.to_owned()));
-        choose(self.config.path, lacking.as_deref())
+    /// Of a pod that is about to be planned.
+    pub(super) fn pairs(&self, ask: &Prepare) -> Pairs {
+        let no_netkit = self.view().no_netkit.clone();
+        let old_plugin = || (!ask.makes_netkit).then(|| OLD_PLUGIN.to_owned());
+        Pairs { wish: self.config.path, no_netkit: no_netkit.or_else(old_plugin) }
     }
 
     /// Of any pod. An error says why there is none.
     pub(super) fn any_pair(&self) -> Result<Chosen, CniError> {
-        choose(self.config.path, self.view().no_netkit.as_deref())
+        Pairs { wish: self.config.path, no_netkit: self.view().no_netkit.clone() }.choose()
     }
 
     /// For people: what pods get, and why not what is configured.

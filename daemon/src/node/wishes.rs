@@ -175,8 +175,9 @@ mod tests {
         let (none, taken, hints) = (Inventory::default(), Taken::default(), Hints::default());
         let others = LendRequest::further(None, &wishes);
         let eth0 = Want::eth0(ifname.clone(), &wishes);
-        match choose_eth0(wishes.offload, &eth0, &others, &[], &none, &taken, &hints)?.eth0 {
-            Eth0::Veth { reason } => Ok(reason),
+        let choice = choose_eth0(wishes.offload, &eth0, &others, &[], &none, &taken, &hints)?;
+        match choice.eth0 {
+            Eth0::Pair(_) => Ok(choice.reason),
             Eth0::Queues(queues) => Err(CniError::internal(format!("{queues} were lent without a pool"))),
             Eth0::Vf(vf) => Err(CniError::internal(format!("{} was lent without a pool", vf.vf))),
         }

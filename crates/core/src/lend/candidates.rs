@@ -5,6 +5,7 @@ use crate::ids::IfName;
 use crate::nic::{Eswitch, PciAddr, Port, Vf, VfNetdev};
 use crate::pool::{Forbidden, Pool, settle};
 use crate::vf::{LinkState, VfMode, VfRef, VfSettings};
+use std::collections::BTreeMap;
 
 /// A VF that could serve.
 #[derive(Debug, Clone)]
@@ -30,12 +31,14 @@ pub(super) struct Found {
 
 impl Found {
     /// Of an interface that is not served: what is free goes to the pod's other interfaces.
-    pub fn free_elsewhere(&self, want: &Want) -> Option<Reason> {
-        (!self.free.is_empty()).then(|| Reason {
+    pub fn free_elsewhere(&self, node: &Node<'_>, want: &Want) -> impl Iterator<Item = Reason> {
+        let mut free: BTreeMap<usize, usize> = BTreeMap::new();
+        self.free.iter().for_each(|candidate| *free.entry(candidate.pool).or_default() += 1);
+        free.into_iter().map(|(pool, n)| Reason {
             ifname: want.ifname.clone(),
-            pool: None,
+            pool: Some(node.pools[pool].name.clone()),
             pf: None,
-            why: Why::OtherInterfaces(self.free.len()),
+            why: Why::OtherInterfaces(n),
         })
     }
 

@@ -201,3 +201,43 @@ pub fn case() -> impl Strategy<Value = Case> {
         },
     )
 }
+
+/// A node and how many are wanted. Held queues: 0 free, 1 lent, 2 quarantine, 3 unclear, 4 in use by others.
+pub fn queues() -> impl Strategy<Value = (NodeQueues, Option<u32>)> {
+    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8, prop::option::of(0..2u32));
+    let pool_of = (prop::collection::btree_map(1..4u8, (0..5u16, 0..5u16), 1..3), any::<bool>(), 1..5u32);
+    let pools = prop::collection::vec(pool_of, 0..3);
+    (prop::collection::vec(nic, 0..3), pools, prop::option::weighted(0.9, 1..5u32)).prop_map(
+        |(nics, pools, count)| {
+            let mut node = NodeQueues::default();
+            for (n, (holds, fault, numa)) in (1u8..).zip(nics) {
+                let mut nic = Lessor { numa, ..lessor(n, u32::try_from(holds.len()).unwrap()) };
+                nic.fault = match fault {
+                    0 => Some(Fault::Refused("no".into())),
+                    1 => Some(Fault::Passing("it is down".into())),
+                    _ => None,
+                };
+                for (queue, hold) in (0..).zip(holds) {
+                    let mut held = |hold| node.taken.insert(nic.port.clone(), queue, holding(hold));
+                    match hold {
+                        1 => held(Hold::Lent),
+                        2 => held(Hold::Quarantine(String::new())),
+                        3 => held(Hold::Unclear("?".into())),
+                        4 => drop(nic.in_use.insert(queue, "io_uring".into())),
+                        _ => {}
+                    }
+                }
+                node.lessors.push(nic);
+            }
+            for (i, (nics, admits, max)) in pools.into_iter().enumerate() {
+                let nics: Vec<String> =
+                    nics.iter().map(|(n, (a, b))| format!("nic{n}#{}-{}", a.min(b), a.max(b))).collect();
+                let mut pool =
+                    queue_pool(&format!("q{i}"), &nics.iter().map(String::as_str).collect::<Vec<_>>(), max);
+                pool.namespaces.truncate(usize::from(admits));
+                node.pools.push(pool);
+            }
+            (node, count)
+        },
+    )
+}

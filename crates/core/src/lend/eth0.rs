@@ -1,7 +1,10 @@
-//! What a pod's eth0 is. The paths in their order: a VF, queues of its own, veth; and why a better one was not to be had.
+//! What a pod's eth0 is. The paths in their order: a VF, queues of its own, a pair on the bridge; and why a better one
+//! was not to be had. The table in docs/offloads.md is this function for people.
 
-use super::{Hints, LendRequest, Lent, LentQueues, QueueWant, Refusal, Taken, Want, lend};
+use super::{Hints, LendRequest, Lent, LentQueues, QueueWant, Reason, Refusal, Taken, Want, Why, lend};
+use crate::ids::IfName;
 use crate::nic::Inventory;
+use crate::pair::Pair;
 use crate::pool::Pool;
 use crate::wish::Offload;
 
@@ -10,6 +13,8 @@ use crate::wish::Offload;
 pub struct Choice {
     /// The cluster interface.
     pub eth0: Eth0,
+    /// Why it is that, for the plan's `reason`.
+    pub reason: String,
     /// The others, in the order of the request.
     pub others: Vec<Lent>,
 }
@@ -21,11 +26,8 @@ pub enum Eth0 {
     Vf(Box<Lent>),
     /// A link with queues of a NIC.
     Queues(LentQueues),
-    /// A veth pair; why, for the plan's `reason`.
-    Veth {
-        /// Why.
-        reason: String,
-    },
+    /// A pair on the bridge.
+    Pair(Pair),
 }
 
 /// Chooses for eth0 and the pod's other interfaces at once. `eth0` is what eth0 would be asked for as a VF; `others` has
@@ -39,44 +41,83 @@ pub fn choose_eth0(
     taken: &Taken,
     hints: &Hints,
 ) -> Result<Choice, Refusal> {
-    let without = || lend(others, pools, inventory, taken, hints);
+    let lend = |request: &LendRequest| lend(request, pools, inventory, taken, hints);
+    let without = lend(others);
     if offload == Offload::None {
-        let eth0 = Eth0::Veth { reason: "no offload was asked for".into() };
-        return Ok(Choice { eth0, others: without()? });
+        return by_pair(&eth0.ifname, hints, "no offload was asked for", without?);
     }
-    let by_queues = || {
-        let namespace = others.namespace.as_deref();
-        let (ifname, pool, count) = (&eth0.ifname, eth0.pool.as_ref(), eth0.settings.queues);
-        hints.queues.lend(QueueWant { namespace, ifname, pool, count, numa: &hints.numa })
+    let refusal = match by_device(eth0, others, &without, pools, hints, lend) {
+        Err(refusal) if offload == Offload::Preferred => refusal,
+        outcome => return outcome,
     };
+    let others = without?;
+    let (lacking, why) = (refusal.lacking(&eth0.ifname), refusal.why(&eth0.ifname));
+    let reason = format!("offload is preferred, but no {lacking} can be eth0: {why}");
+    by_pair(&eth0.ifname, hints, &reason, others).map_err(|why| refusal.and(why))
+}
+
+/// A VF, else queues. `without` is what the other interfaces get where eth0 has no VF.
+fn by_device(
+    eth0: &Want,
+    others: &LendRequest,
+    without: &Result<Vec<Lent>, Refusal>,
+    pools: &[Pool],
+    hints: &Hints,
+    lend: impl Fn(&LendRequest) -> Result<Vec<Lent>, Refusal>,
+) -> Result<Choice, Refusal> {
     let (vfs_may_do, queues_may_do) = paths(eth0, pools, hints);
-    let queues = if vfs_may_do {
+    let mut refused = None;
+    if vfs_may_do {
         let mut all = others.clone();
         // Last, so that what cannot be served is eth0 if there is a choice.
         all.wants.push(Want { eth0: true, ..eth0.clone() });
-        match lend(&all, pools, inventory, taken, hints) {
+        match lend(&all) {
             Ok(mut lent) => {
-                let none = || Eth0::Veth { reason: "no VF was asked for".into() };
-                let eth0 = lent.pop().map_or_else(none, |vf| Eth0::Vf(Box::new(vf)));
-                return Ok(Choice { eth0, others: lent });
+                let Some(vf) = lent.pop() else {
+                    return by_pair(&eth0.ifname, hints, "no VF was asked for", lent);
+                };
+                let reason = format!("{} of pool {}", vf.vf, vf.pool);
+                return Ok(Choice { eth0: Eth0::Vf(Box::new(vf)), reason, others: lent });
             }
-            Err(refusal) if queues_may_do => by_queues().map_err(|why| refusal.and(why)),
-            Err(refusal) => Err(refusal),
+            // What another interface lacks, queues for this one do not mend.
+            Err(refusal) if !queues_may_do || !refusal.interfaces().contains(&eth0.ifname) => {
+                return Err(refusal);
+            }
+            Err(refusal) => refused = Some(refusal),
         }
-    } else {
-        by_queues()
-    };
-    let refusal = match queues {
-        Ok(queues) => return Ok(Choice { eth0: Eth0::Queues(queues), others: without()? }),
-        Err(refusal) => refusal,
-    };
-    if offload == Offload::Required {
-        return Err(refusal);
     }
-    let others = without()?;
-    let (lacking, why) = (refusal.lacking(&eth0.ifname), refusal.why(&eth0.ifname));
-    let reason = format!("offload is preferred, but no {lacking} can be eth0: {why}");
-    Ok(Choice { eth0: Eth0::Veth { reason }, others })
+    let namespace = others.namespace.as_deref();
+    let (ifname, pool, count) = (&eth0.ifname, eth0.pool.as_ref(), eth0.settings.queues);
+    let queues = hints.queues.lend(QueueWant { namespace, ifname, pool, count, numa: &hints.numa });
+    match (queues, without) {
+        (Ok(queues), Ok(others)) => {
+            let (reason, others) = (format!("{queues}, pool {}", queues.pool), others.clone());
+            Ok(Choice { eth0: Eth0::Queues(queues), reason, others })
+        }
+        (Ok(_), Err(of_others)) => Err(of_others.clone()),
+        (Err(no_queues), without) => Err(match (refused, without) {
+            // It tells of the other interfaces, too.
+            (Some(refused), Err(of_others)) => refused.and(Refusal {
+                waiting_helps: no_queues.waiting_helps && of_others.waiting_helps,
+                ..no_queues
+            }),
+            (Some(refused), Ok(_)) => refused.and(no_queues),
+            (None, Err(of_others)) => no_queues.beside(of_others.clone()),
+            (None, Ok(_)) => no_queues,
+        }),
+    }
+}
+
+/// Nothing is lent to eth0.
+fn by_pair(ifname: &IfName, hints: &Hints, reason: &str, others: Vec<Lent>) -> Result<Choice, Refusal> {
+    match hints.pairs.choose() {
+        Ok(chosen) => Ok(Choice { eth0: Eth0::Pair(chosen.pair), reason: chosen.explain(reason), others }),
+        Err(e) => {
+            let why = Why::NoPair { why: e.msg, hint: e.details };
+            let reason = Reason { ifname: ifname.clone(), pool: None, pf: None, why };
+            Err(Refusal { reasons: vec![reason], waiting_helps: false })
+        }
+    }
 }
 
 /// Whether VFs, and whether queues, come into question: by the pool that is named, else by the pools that there are.

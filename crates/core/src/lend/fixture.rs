@@ -1,9 +1,10 @@
 //! Pools, ports and claims for tests.
 
-use super::{Hold, Holding, LendRequest, Taken, Want};
+use super::{Hold, Holding, LendRequest, Lessor, Taken, Want};
 use crate::nic::{Eswitch, Inventory, PciAddr, PciId, Port, PortKey, Vf, VfNetdev};
-use crate::pool::{Policy, Pool, Selector};
+use crate::pool::{Policy, Pool, QueuePool, Selector};
 use crate::vf::{VfMode, VfSettings};
+use std::collections::BTreeMap;
 
 pub const NETDEV_DRIVER: &str = "igbvf";
 
@@ -86,4 +87,27 @@ pub fn lent_out(addresses: impl IntoIterator<Item = PciAddr>) -> Taken {
 
 pub fn inventory(ports: Vec<Port>) -> Inventory {
     Inventory { ports }
+}
+
+/// `nicN` with so many receive queues, which can be leased.
+pub fn lessor(n: u8, queues: u32) -> Lessor {
+    Lessor {
+        port: PortKey { device: format!("0000:{n:02x}:00.0"), port: 0 },
+        nic: format!("nic{n}").parse().unwrap(),
+        numa: None,
+        queues,
+        fault: None,
+        in_use: BTreeMap::new(),
+    }
+}
+
+/// For the namespace of [`request`], among others.
+pub fn queue_pool(name: &str, nics: &[&str], max_queues: u32) -> QueuePool {
+    QueuePool {
+        name: name.parse().unwrap(),
+        nics: nics.iter().map(|n| n.parse().unwrap()).collect(),
+        namespaces: vec!["team-*".parse().unwrap()],
+        max_queues,
+        rules: Default::default(),
+    }
 }

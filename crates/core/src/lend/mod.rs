@@ -18,6 +18,7 @@ pub use usage::{Usage, usage};
 
 use crate::ids::{IfName, PoolName, ResourceName};
 use crate::nic::{Inventory, PciAddr, PortKey};
+use crate::pair::Pairs;
 use crate::pool::{Pool, Resolved, resolve};
 use crate::vf::{VfMode, VfRef, VfSettings};
 use crate::wish::{InterfaceWish, Wishes};
@@ -94,6 +95,8 @@ pub struct Hints {
     pub assigned: Assigned,
     /// Queues that eth0 may have where it is no VF.
     pub queues: NodeQueues,
+    /// What eth0 may have where nothing is lent to it.
+    pub pairs: Pairs,
     /// VFs whose drivers were asked for channels, and refused.
     pub few_channels: FewChannels,
 }
@@ -194,7 +197,7 @@ pub fn lend(
     for index in unserved {
         let (want, found) = &all[index];
         reasons.extend(found.reasons.iter().cloned());
-        reasons.extend(found.free_elsewhere(want));
+        reasons.extend(found.free_elsewhere(&node, want));
     }
     Err(Refusal { reasons, waiting_helps })
 }
@@ -219,5 +222,7 @@ pub(crate) mod fixture;
 mod properties;
 #[cfg(test)]
 mod switchdev_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ fn give_back(case: &mut Case, pci: PciAddr) {
 }
 
 /// What pods hold is given back, all ports have link, and the uplink is known.
-fn all_free(mut case: Case) -> Case {
+pub fn all_free(mut case: Case) -> Case {
     let all: Vec<PciAddr> = case.inventory.vfs().map(|(_, vf)| vf.pci).collect();
     all.into_iter().for_each(|pci| give_back(&mut case, pci));
     case.inventory.ports.iter_mut().for_each(|p| (p.up, p.carrier) = (true, true));
@@ -37,7 +37,7 @@ fn all_free(mut case: Case) -> Case {
 }
 
 /// The rules, written down a second time and without the search.
-fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
+pub fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
     let check = |ok: bool, what: &str| if ok { Ok(()) } else { Err(format!("{what}: {lent:?}")) };
     let (port, vf) = case.inventory.vf(lent.vf.pci).ok_or("no such VF")?;
     let selecting = |p: &&Pool| p.selectors.iter().any(|s| s.selects(port, vf, vf.driver.as_deref()));
@@ -60,9 +60,30 @@ fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
         OnUplink::These(ports) => ports.contains(&port.key),
         OnUplink::None(_) | OnUplink::NoneYet(_) => false,
     };
-    check(!want.eth0 || on_uplink, "uplink")?;
+    check(!want.eth0 || on_uplink && case.hints.no_eth0.is_none(), "uplink")?;
+    let few = case.hints.few_channels.get(&vf.pci).is_some_and(|(few, _)| got.queues >= Some(*few));
+    check(!few, "channels")?;
     on_the_pf(pool, want, got).map_err(|what| format!("{what}: {lent:?}"))?;
     on_the_netdev(pool, want, got).map_err(|what| format!("{what}: {lent:?}"))
+}
+
+/// Likewise of queues.
+pub fn may_lease(node: &NodeQueues, count: Option<u32>, lent: &LentQueues) -> Result<(), String> {
+    let check = |ok: bool, what: &str| if ok { Ok(()) } else { Err(format!("{what}: {lent:?}")) };
+    let pool = node.pools.iter().find(|p| p.name == lent.pool).ok_or("no such pool")?;
+    let nic = node.lessors.iter().find(|l| l.nic == lent.nic).ok_or("no such NIC")?;
+    let all = u32::try_from(lent.queues.len()).ok();
+    check(pool.admits(Some("team-a")), "namespace")?;
+    check(all == count && all <= Some(pool.max_queues), "as many as are wanted and allowed")?;
+    check(nic.fault.is_none() && nic.port == lent.port, "a NIC that leases")?;
+    check(lent.queues.array_windows().all(|[a, b]| a < b), "each once")?;
+    for queue in &lent.queues {
+        let number = u16::try_from(*queue).map_err(|e| e.to_string())?;
+        let named = pool.nics.iter().any(|n| n.of == lent.nic && n.has(number));
+        check(named && *queue < nic.queues, "in the pool")?;
+        check(node.taken.get(&nic.port, *queue).is_none() && !nic.in_use.contains_key(queue), "free")?;
+    }
+    Ok(())
 }
 
 fn on_the_pf(pool: &Pool, want: &Want, got: &VfSettings) -> Result<(), &'static str> {

@@ -1,29 +1,10 @@
 use super::*;
-use crate::lend::fixture::holding;
+use crate::lend::cases::queues as case;
+use crate::lend::fixture::{holding, lessor, queue_pool as pool};
+use crate::lend::properties::may_lease;
 use crate::wish::Offload;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-
-fn lessor(n: u8, queues: u32) -> Lessor {
-    Lessor {
-        port: PortKey { device: format!("0000:{n:02x}:00.0"), port: 0 },
-        nic: format!("nic{n}").parse().unwrap(),
-        numa: None,
-        queues,
-        fault: None,
-        in_use: BTreeMap::new(),
-    }
-}
-
-fn pool(name: &str, nics: &[&str], max_queues: u32) -> QueuePool {
-    QueuePool {
-        name: name.parse().unwrap(),
-        nics: nics.iter().map(|n| n.parse().unwrap()).collect(),
-        namespaces: vec!["team-*".parse().unwrap()],
-        max_queues,
-        rules: Default::default(),
-    }
-}
 
 fn lend(node: &NodeQueues, pool: Option<&str>, count: Option<u32>) -> Result<LentQueues, Refusal> {
     lend_near(node, &BTreeSet::new(), pool, count)
@@ -165,8 +146,8 @@ fn eth0_has_a_vf_before_queues_and_queues_before_veth() {
     let words = "no VF and no queues for eth0: pool fast: it has no VFs on this node; pool xdp, nic7: this kernel cannot \
                  lease queues";
     assert_eq!((refusal.code(), refusal.to_string().as_str()), (106, words));
-    let fallback = choose(&pools, preferred, None, Some(2), &hints, 0).unwrap().eth0;
-    let Eth0::Veth { reason } = fallback else { panic!("{fallback:?}") };
+    let fallback = choose(&pools, preferred, None, Some(2), &hints, 0).unwrap();
+    let Choice { eth0: Eth0::Pair(_), reason, .. } = fallback else { panic!("{fallback:?}") };
     assert!(
         reason.starts_with("offload is preferred, but no VF and no queues can be eth0: pool fast"),
         "{reason}"
@@ -176,7 +157,7 @@ fn eth0_has_a_vf_before_queues_and_queues_before_veth() {
 #[test]
 fn who_has_too_few_channels_is_not_had_and_the_choice_goes_on() {
     use crate::lend::fixture::{self, inventory, pci, port, request, want};
-    use crate::lend::{Eth0, Hints, Taken, choose_eth0};
+    use crate::lend::{Choice, Eth0, Hints, Taken, choose_eth0};
     let mut vfs = fixture::pool("fast", &["nic1"]);
     vfs.policy.max_queues = 4;
     let (pools, inventory) = ([vfs], inventory(vec![port(1, None, 2)]));
@@ -188,15 +169,13 @@ fn who_has_too_few_channels_is_not_had_and_the_choice_goes_on() {
         let hints = Hints { few_channels, queues: node.clone(), ..Hints::default() };
         choose_eth0(offload, &eth0, &request(vec![]), &pools, &inventory, &Taken::default(), &hints)
     };
-    let chosen = |offload, queues, refused: &[(u16, u32)], node: &NodeQueues| match choose(
-        offload, queues, refused, node,
-    )
-    .unwrap()
-    .eth0
-    {
-        Eth0::Vf(lent) => lent.vf.pci.to_string(),
-        Eth0::Queues(lent) => lent.to_string(),
-        Eth0::Veth { reason } => reason,
+    let chosen = |offload, queues, refused: &[(u16, u32)], node: &NodeQueues| {
+        let Choice { eth0, reason, .. } = choose(offload, queues, refused, node).unwrap();
+        match eth0 {
+            Eth0::Vf(lent) => lent.vf.pci.to_string(),
+            Eth0::Queues(lent) => lent.to_string(),
+            Eth0::Pair(_) => reason,
+        }
     };
     let (none, all) = (NodeQueues::default(), [(0, 2), (1, 2)]);
     assert_eq!(chosen(Offload::Required, Some(2), &all[..1], &none), pci(1, 1).to_string(), "the next VF");
@@ -219,46 +198,6 @@ fn everybody(pool: QueuePool) -> QueuePool {
     QueuePool { namespaces: vec!["*".parse().unwrap()], ..pool }
 }
 
-/// A node and a want at random. Held queues: 0 free, 1 lent, 2 quarantine, 3 unclear, 4 in use by others.
-fn case() -> impl Strategy<Value = (NodeQueues, Option<u32>)> {
-    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8, prop::option::of(0..2u32));
-    let pool_of = (prop::collection::btree_map(1..4u8, (0..5u16, 0..5u16), 1..3), any::<bool>(), 1..5u32);
-    let pools = prop::collection::vec(pool_of, 0..3);
-    (prop::collection::vec(nic, 0..3), pools, prop::option::weighted(0.9, 1..5u32)).prop_map(
-        |(nics, pools, count)| {
-            let mut node = NodeQueues::default();
-            for (n, (holds, fault, numa)) in (1u8..).zip(nics) {
-                let mut nic = Lessor { numa, ..lessor(n, u32::try_from(holds.len()).unwrap()) };
-                nic.fault = match fault {
-                    0 => Some(Fault::Refused("no".into())),
-                    1 => Some(Fault::Passing("it is down".into())),
-                    _ => None,
-                };
-                for (queue, hold) in (0..).zip(holds) {
-                    let mut held = |hold| node.taken.insert(nic.port.clone(), queue, holding(hold));
-                    match hold {
-                        1 => held(Hold::Lent),
-                        2 => held(Hold::Quarantine(String::new())),
-                        3 => held(Hold::Unclear("?".into())),
-                        4 => drop(nic.in_use.insert(queue, "io_uring".into())),
-                        _ => {}
-                    }
-                }
-                node.lessors.push(nic);
-            }
-            for (i, (nics, admits, max)) in pools.into_iter().enumerate() {
-                let nics: Vec<String> =
-                    nics.iter().map(|(n, (a, b))| format!("nic{n}#{}-{}", a.min(b), a.max(b))).collect();
-                let mut pool =
-                    pool(&format!("p{i}"), &nics.iter().map(String::as_str).collect::<Vec<_>>(), max);
-                pool.namespaces.truncate(usize::from(admits));
-                node.pools.push(pool);
-            }
-            (node, count)
-        },
-    )
-}
-
 fn all_free(mut node: NodeQueues) -> NodeQueues {
     node.taken = QueuesTaken::default();
     for nic in &mut node.lessors {
@@ -272,18 +211,7 @@ proptest! {
     #[test]
     fn what_is_lent_is_free_and_allowed_and_a_refusal_has_reasons((node, count) in case()) {
         match lend(&node, None, count) {
-            Ok(lent) => {
-                let pool = node.pools.iter().find(|p| p.name == lent.pool).unwrap();
-                let nic = node.lessors.iter().find(|l| l.nic == lent.nic).unwrap();
-                prop_assert!(pool.admits(Some("team-a")) && Some(lent.queues.len() as u32) == count);
-                prop_assert!(lent.queues.len() as u32 <= pool.max_queues && nic.fault.is_none());
-                prop_assert_eq!(lent.queues.iter().collect::<BTreeSet<_>>().len(), lent.queues.len());
-                for queue in &lent.queues {
-                    let named = pool.nics.iter().any(|n| n.of == lent.nic && n.has(*queue as u16));
-                    let taken = node.taken.get(&nic.port, *queue).is_some() || nic.in_use.contains_key(queue);
-                    prop_assert!(named && *queue < nic.queues && !taken);
-                }
-            }
+            Ok(lent) => may_lease(&node, count, &lent).map_err(TestCaseError::fail)?,
             Err(refusal) => {
                 prop_assert!(node.pools.is_empty() || !refusal.reasons.is_empty());
                 prop_assert!(!refusal.to_string().contains('\n'));

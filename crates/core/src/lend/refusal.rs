@@ -96,6 +96,13 @@ pub enum Why {
     OtherInterfaces(usize),
     /// It is in the way of queues, not of a VF.
     Queues(QueueWhy),
+    /// The pair that is configured cannot be made.
+    NoPair {
+        /// Why.
+        why: String,
+        /// What may help.
+        hint: String,
+    },
 }
 
 impl Why {
@@ -124,6 +131,7 @@ impl Why {
             Self::NoUplink(_) | Self::NotOnUplink => "not-on-uplink",
             Self::PortDown | Self::NoLink => "no-link",
             Self::Queues(why) => why.kind(),
+            Self::NoPair { .. } => "no-pair",
         }
     }
 
@@ -197,14 +205,17 @@ impl fmt::Display for Why {
                 write!(f, "{n} free, but needed for the pod's other interfaces")
             }
             Self::Queues(why) => why.fmt(f),
+            Self::NoPair { why, hint: _ } => f.write_str(why),
         }
     }
 }
 
 impl Refusal {
-    /// 11 where waiting may help, 107 where a policy is in the way, else 106.
+    /// 100 where no pair can be made, 11 where waiting may help, 107 where a policy is in the way, else 106.
     pub fn code(&self) -> u32 {
-        if self.waiting_helps {
+        if self.no_pair().is_some() {
+            codes::KERNEL
+        } else if self.waiting_helps {
             codes::TRY_AGAIN
         } else if self.reasons.iter().any(|r| r.why.is_policy()) {
             codes::FORBIDDEN
@@ -216,12 +227,24 @@ impl Refusal {
     /// The error of an ADD that asked for `offload` of `eth0`.
     pub fn into_error(self, offload: Offload, eth0: &IfName) -> CniError {
         let falls_back = offload == Offload::Required && self.interfaces().contains(eth0);
+        let no_pair = self.no_pair().map(str::to_owned);
         let error = CniError::from(self);
+        if let Some(hint) = no_pair {
+            return error.with_details(hint);
+        }
         if !falls_back {
             return error;
         }
         let hint = format!("annotation {OFFLOAD}: preferred falls back to veth");
         error.context(format!("offload of {eth0} is required")).with_details(hint)
+    }
+
+    /// What may help where no pair can be made.
+    fn no_pair(&self) -> Option<&str> {
+        self.reasons.iter().find_map(|r| match &r.why {
+            Why::NoPair { hint, .. } => Some(hint.as_str()),
+            _ => None,
+        })
     }
 
     /// The kinds of the reasons ([`Why::kind`]).
@@ -236,15 +259,24 @@ impl Refusal {
         self
     }
 
-    /// What could not be had for an interface: `VF`, `queues`, or `VF and no queues`.
-    pub fn lacking(&self, ifname: &IfName) -> &'static str {
-        let of = self.reasons.iter().filter(|r| r.ifname == *ifname);
-        let (queues, vfs): (Vec<_>, Vec<_>) = of.partition(|r| matches!(r.why, Why::Queues(_)));
-        match (queues.is_empty(), vfs.is_empty()) {
-            (true, _) => "VF",
-            (false, true) => "queues",
-            (false, false) => "VF and no queues",
-        }
+    /// With what was in the way of another interface.
+    pub fn beside(mut self, other: Self) -> Self {
+        self.reasons.extend(other.reasons);
+        self.waiting_helps &= other.waiting_helps;
+        self
+    }
+
+    /// What could not be had for an interface, such as `VF` or `VF and no queues`.
+    pub fn lacking(&self, ifname: &IfName) -> String {
+        let what = |why: &Why| match why {
+            Why::Queues(_) => "queues",
+            Why::NoPair { .. } => "pair",
+            _ => "VF",
+        };
+        let of = |r: &&Reason| r.ifname == *ifname;
+        let lacking: BTreeSet<_> = self.reasons.iter().filter(of).map(|r| what(&r.why)).collect();
+        let in_order = ["VF", "queues", "pair"].into_iter().filter(|what| lacking.contains(what));
+        in_order.collect::<Vec<_>>().join(" and no ")
     }
 
     /// The interfaces that get nothing.

@@ -2,6 +2,7 @@ use super::fixture::*;
 use super::*;
 use crate::cni::CniError;
 use crate::nic::{Port, VfNetdev};
+use crate::pair::Pair;
 use crate::vf::LinkState;
 use crate::wish::Offload;
 
@@ -126,7 +127,10 @@ fn waiting_does_not_help_against_policy_or_lack() {
     );
     let told =
         refused(&request(vec![want("net1", Some("fast")), want("net2", Some("fast"))]), &fast, &inv, &none);
-    assert_eq!(told, (106, "no VF for net2: 1 free, but needed for the pod's other interfaces".into()));
+    assert_eq!(
+        told,
+        (106, "no VF for net2: pool fast: 1 free, but needed for the pod's other interfaces".into())
+    );
     let mut vlan = want("net1", Some("fast"));
     vlan.settings.vlan = Some(crate::vf::VlanTag { id: 100u64.try_into().ok(), ..Default::default() });
     assert_eq!(
@@ -222,10 +226,11 @@ fn preferred_falls_back_with_the_reason_and_required_never() {
     let (no_others, hints) = (request(vec![]), Hints::default());
     let taken = lent_out([pci(1, 0), pci(1, 1)]);
     let choose = |offload, others: &LendRequest, taken: &Taken| eth0(offload, others, &pools, taken, &hints);
-    let veth = |reason: &str| Eth0::Veth { reason: reason.into() };
+    let veth =
+        |reason: &str| Choice { eth0: Eth0::Pair(Pair::Veth), reason: reason.into(), others: Vec::new() };
 
-    assert_eq!(choose(Offload::None, &no_others, &taken).unwrap().eth0, veth("no offload was asked for"));
-    let fallback = choose(Offload::Preferred, &no_others, &taken).unwrap().eth0;
+    assert_eq!(choose(Offload::None, &no_others, &taken).unwrap(), veth("no offload was asked for"));
+    let fallback = choose(Offload::Preferred, &no_others, &taken).unwrap();
     assert_eq!(fallback, veth("offload is preferred, but no VF can be eth0: pool fast, nic1: 2 lent"));
     let refusal = choose(Offload::Required, &no_others, &taken).unwrap_err();
     assert_eq!(
@@ -241,9 +246,8 @@ fn preferred_falls_back_with_the_reason_and_required_never() {
     let two = request(vec![want("net1", None), want("net2", None)]);
     let choice = choose(Offload::Preferred, &two, &Taken::default()).unwrap();
     assert_eq!(choice.others.len(), 2);
-    assert!(
-        matches!(&choice.eth0, Eth0::Veth { reason } if reason.ends_with("2 free, but needed for the pod's other interfaces"))
-    );
+    assert_eq!(choice.eth0, Eth0::Pair(Pair::Veth));
+    assert!(choice.reason.ends_with(": pool fast: 2 free, but needed for the pod's other interfaces"));
     let one = request(vec![want("net1", None)]);
     let choice = choose(Offload::Required, &one, &Taken::default()).unwrap();
     let Eth0::Vf(vf) = choice.eth0 else { panic!("no VF") };
@@ -369,7 +373,7 @@ fn a_mac_for_eth0_is_the_policys_affair() {
     assert_eq!(refusal.code(), 107);
     let words = "no VF for eth0: pool fast: its policy does not allow mac 02:00:00:00:00:01 (allowed: the one it has)";
     assert_eq!(refusal.to_string(), words);
-    assert!(matches!(choose(Offload::Preferred, &fast).unwrap().eth0, Eth0::Veth { .. }));
+    assert!(matches!(choose(Offload::Preferred, &fast).unwrap().eth0, Eth0::Pair(_)));
     fast.policy.mac = true;
     let Eth0::Vf(vf) = choose(Offload::Required, &fast).unwrap().eth0 else { panic!("no VF") };
     assert_eq!(vf.settings.mac, wish.settings.mac);

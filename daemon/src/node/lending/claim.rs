@@ -6,6 +6,7 @@ use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
 use offramp_core::lend::{Choice, Eth0, Lent, LentQueues, Refusal};
 use offramp_core::nic::{PciAddr, VfNetdev};
+use offramp_core::pair::Pair;
 use offramp_core::queue::{CLAIM_FORMAT, QueueClaim};
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{Claim, Claimed, RepresentorState, VfMode, VfRef, VfState};
@@ -54,24 +55,26 @@ impl Node {
             Ok(loan)
         };
         let all = || -> Result<Loans, Miss> {
-            let (eth0, reason) = match choice.eth0 {
-                Eth0::Veth { reason } => (None, reason),
+            let mut pair = Pair::default();
+            let eth0 = match choice.eth0 {
+                Eth0::Pair(chosen) => {
+                    pair = chosen;
+                    None
+                }
                 Eth0::Queues(lent) => {
-                    let reason = format!("{lent}, pool {}", lent.pool);
                     self.claim_queues(ask, queues.insert(lent))?;
-                    (None, reason)
+                    None
                 }
                 Eth0::Vf(lent) => {
-                    let reason = format!("{} of pool {}", lent.vf, lent.pool);
                     let loan = claim(*lent, Some(&self.config.bridge.name))?;
                     let way = loan.way(path).map_err(|e| Miss::Lost(loan.lent.vf.pci, e))?;
-                    (Some((loan, way)), reason)
+                    Some((loan, way))
                 }
             };
             let others = choice.others.into_iter();
             let others =
                 others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
-            Ok(Loans { eth0, queues: queues.clone(), reason, others })
+            Ok(Loans { eth0, queues: queues.clone(), pair, reason: choice.reason, others })
         };
         let outcome = all();
         if outcome.is_err() {

@@ -8,6 +8,7 @@ use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::ipam::Range;
 use offramp_core::lend::{Lent, LentQueues};
 use offramp_core::net::Family;
+use offramp_core::pair::Pair;
 use offramp_core::plan::Plan;
 use offramp_core::spec::{Address, Spec};
 use offramp_core::step::LeaseQueues;
@@ -23,6 +24,8 @@ pub struct Loans {
     pub eth0: Option<(Loan, Way)>,
     /// Queues that eth0 leases; then it is no VF.
     pub queues: Option<LentQueues>,
+    /// What connects eth0 with the bridge where neither is lent.
+    pub pair: Pair,
     /// Why eth0 is what it is.
     pub reason: String,
     /// The other interfaces', in the order of the wishes.
@@ -48,11 +51,6 @@ pub struct Loan {
 }
 
 impl Loans {
-    /// Nothing was asked for, or is to be had.
-    pub(super) fn none(reason: &str) -> Self {
-        Self { eth0: None, queues: None, reason: reason.into(), others: Vec::new() }
-    }
-
     pub(super) fn all(&self) -> impl Iterator<Item = &Loan> {
         self.eth0.iter().map(|(loan, _)| loan).chain(&self.others)
     }

@@ -14,7 +14,8 @@ use judge::{check_addresses, check_macs};
 use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
 use offramp_core::lend::{
-    Choice, FewChannels, Hints, Holding, LendRequest, NodeQueues, OnUplink, Refusal, Taken, Want, choose_eth0,
+    Choice, Eth0, FewChannels, Hints, Holding, LendRequest, NodeQueues, OnUplink, Refusal, Taken, Want,
+    choose_eth0,
 };
 use offramp_core::nic::{Inventory, PciAddr};
 use offramp_core::vf::Claim;
@@ -42,7 +43,7 @@ impl Node {
     /// Chooses and claims. The caller holds the attachment's lock.
     pub(super) fn lend(&self, ask: &Prepare, wishes: &Wishes, caller: Caller) -> Result<Loans, CniError> {
         if wishes.offload == Offload::None && wishes.interfaces.is_empty() {
-            return Ok(Loans::none("no offload was asked for"));
+            return self.lend_nothing(ask, wishes);
         }
         check_addresses(self, wishes)?;
         let promise = self.promise(ask).without(&wishes.handed);
@@ -51,6 +52,18 @@ impl Node {
         let loans = self.choose_and_claim(ask, wishes, &promise, held)?;
         self.tell_unused(ask, &promise, loans.all().map(|loan| &loan.lent));
         Ok(loans)
+    }
+
+    /// Most pods are of this kind: claims and NICs are not looked at.
+    fn lend_nothing(&self, ask: &Prepare, wishes: &Wishes) -> Result<Loans, CniError> {
+        let hints = Hints { pairs: self.pairs(ask), ..Hints::default() };
+        let (inventory, taken) = (Inventory::default(), Taken::default());
+        let choice = self.choose(ask, wishes, (&inventory, &taken), &hints);
+        let choice = choice.map_err(|refusal| refusal.into_error(wishes.offload, &ask.attachment.ifname))?;
+        let Choice { eth0: Eth0::Pair(pair), reason, others: _ } = choice else {
+            return Err(CniError::internal("something was lent to a pod that asked for nothing"));
+        };
+        Ok(Loans { eth0: None, queues: None, pair, reason, others: Vec::new() })
     }
 
     /// `held` is in the way of what kubelet has promised.
@@ -141,6 +154,7 @@ impl Node {
         check_macs(ask, wishes, inventory, path.as_ref().ok())?;
         let mut hints = hints(ask, promise, path.as_ref());
         hints.few_channels = met.few_channels.clone();
+        hints.pairs = self.pairs(ask);
         if wishes.offload != Offload::None {
             // Who wants none is refused by the pools alone: NICs are not looked at for that.
             hints.queues = match wishes.queues {
