@@ -189,6 +189,9 @@ pub struct PeerStatus {
 pub struct ProbeStatus {
     /// Of each kind of path that there is.
     pub kinds: Vec<KindStatus>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<String>,
     /// What is turned off since it was found broken.
     pub cures: Vec<CureStatus>,
 }

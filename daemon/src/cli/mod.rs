@@ -317,7 +317,7 @@ pub fn execute(cli: Cli) -> Result<(), CliError> {
             let probes = Client::new(&daemon.socket).probe(undo)?;
             print(&match output {
                 Output::Json => json(&probes),
-                Output::Table => probe::render(&probes),
+                Output::Table => probe::answer(&probes),
             })
         }
         Command::Nics { nic, daemon, output } => {

@@ -5,6 +5,12 @@ use super::units::join;
 use crate::status::{KindStatus, ProbeStatus, StageStatus};
 use offramp_core::probe::{Stage, Verdict};
 
+/// For who asked: why there is nothing to show, too.
+pub fn answer(probes: &ProbeStatus) -> String {
+    let why = probes.kinds.is_empty().then(|| probes.idle.as_deref().unwrap_or("it was not told why"));
+    why.map_or_else(String::new, |why| format!("There is no path to test: {why}.\n")) + &render(probes)
+}
+
 /// A line for each kind of path, then what is not as one would like it.
 pub fn render(probes: &ProbeStatus) -> String {
     if probes.kinds.is_empty() && probes.cures.is_empty() {
@@ -66,6 +72,7 @@ mod tests {
         };
         let later = || Verdict::unknown("checksum comes first");
         let probes = ProbeStatus {
+            idle: None,
             kinds: vec![
                 kind(Way::Vxlan, Family::V4, "offramp-vxlan", [(); 3].map(|()| Verdict::Works)),
                 kind(Way::Vxlan, Family::V6, "offramp-vxlan", [Verdict::Faulty, later(), later()]),
@@ -89,6 +96,11 @@ direct  IPv4  eth0           2      unknown   unknown   unknown
   turned off tx-checksum-ip-generic of offramp-vxlan: packets did not arrive; undo: offrampd probe --undo
 "
         );
-        assert_eq!(render(&ProbeStatus::default()), "");
+        assert_eq!(answer(&probes), render(&probes));
+        let idle = ProbeStatus { idle: Some("no peer is known".into()), ..ProbeStatus::default() };
+        assert_eq!(
+            (render(&idle).as_str(), answer(&idle).as_str()),
+            ("", "There is no path to test: no peer is known.\n")
+        );
     }
 }

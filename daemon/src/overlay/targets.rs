@@ -4,7 +4,7 @@ use super::report::Seen;
 use crate::config;
 use offramp_core::ids::IfName;
 use offramp_core::net::Family;
-use offramp_core::overlay::Path;
+use offramp_core::overlay::{Mode, Path};
 use offramp_core::peer::Peer;
 use offramp_core::probe::{Kind, Way};
 use std::collections::BTreeMap;
@@ -53,6 +53,23 @@ impl Seen {
             tunnel: self.tunnel.map(|number| (self.settings.device.clone(), number)),
             uplink: (underlay.name.parse().ok()?, underlay.index),
         })
+    }
+
+    /// Why there is nothing to probe; none: there is.
+    pub fn idle(&self) -> Option<String> {
+        if self.settings.mode == Mode::None {
+            return Some("overlay.mode is none: the ways to other nodes are somebody else's".into());
+        }
+        match &self.underlay {
+            Err(why) => Some(format!("no uplink: {why}")),
+            Ok(_) if self.peers.is_empty() => Some("no peer is known".into()),
+            Ok(_) if self.node.gateways.is_empty() => {
+                Some("this node has no gateway yet, and so no pods".into())
+            }
+            Ok(_) => self.targets().is_empty().then(|| {
+                format!("no way leads to any of {} peers: `offrampd status` says why", self.peers.len())
+            }),
+        }
     }
 
     /// In a fixed order.

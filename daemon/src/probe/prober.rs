@@ -67,7 +67,7 @@ pub fn run(node: &Arc<Node>) {
         }
         let outcome = prober.serve(order);
         let asked = if let Order::Probe { asked, .. } = order { Some(asked) } else { None };
-        node.probes.publish(report::status(prober.found.values(), prober.cures.all()), asked);
+        node.probes.publish(report::status(&prober.found, prober.cures.all(), node), asked);
         if let Some(outcome) = outcome {
             node.ran("probe", outcome.map(|()| 0));
         }

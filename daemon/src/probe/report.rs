@@ -7,13 +7,14 @@ use crate::status::{CureStatus, KindStatus, ProbeStatus};
 use offramp_core::cni::CniError;
 use offramp_core::probe::{Kind, Stage, Verdict};
 use offramp_core::record::PodRef;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Who asks on the command line waits no longer.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// For the command line.
-pub fn status<'a>(found: impl Iterator<Item = &'a KindStatus>, cures: &[Cure]) -> ProbeStatus {
+pub fn status(found: &BTreeMap<Kind, KindStatus>, cures: &[Cure], node: &Node) -> ProbeStatus {
     let cure = |cure: &Cure| CureStatus {
         device: cure.rung.device.clone(),
         features: cure.rung.features.clone(),
@@ -21,9 +22,21 @@ pub fn status<'a>(found: impl Iterator<Item = &'a KindStatus>, cures: &[Cure]) -
         since: cure.since,
     };
     ProbeStatus {
-        kinds: found.cloned().collect(),
+        kinds: found.values().cloned().collect(),
+        idle: if found.is_empty() { idle(node) } else { None },
         cures: cures.iter().filter(|c| c.helps).map(cure).collect(),
     }
+}
+
+/// Why nothing was found.
+fn idle(node: &Node) -> Option<String> {
+    if !node.config.offloads.probe {
+        return Some("this node does not probe: offloads.probe is false".into());
+    }
+    let Some(seen) = node.view().overlay.clone() else {
+        return Some("the ways to other nodes were not looked at yet".into());
+    };
+    seen.idle()
 }
 
 /// That something was turned off is told once, where an operator looks.

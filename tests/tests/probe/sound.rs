@@ -26,6 +26,24 @@ fn a_sound_wire_is_found_sound_by_every_kind_of_path() {
 }
 
 #[test]
+fn where_there_is_nothing_to_test_it_is_said_why() {
+    let lab = Lab::new();
+    let nodes = Nodes::new(&lab);
+    nodes.bridge();
+    let nobodys = nodes.daemon(1, json!({"overlay": {"mode": "none"}}));
+    until("it has looked", || nobodys.ask("probe")["idle"].to_string().contains("overlay.mode is none"));
+    nobodys.stop();
+    let alone = nodes.daemon(1, json!({"cluster": {"peersFile": null}}));
+    until("it knows nobody", || alone.ask("probe")["idle"] == "no peer is known");
+    nodes.all[0].ip("link del eth0");
+    until("its uplink is gone", || alone.ask("probe")["idle"].to_string().contains("no uplink: "));
+    alone.stop();
+    let silent = nodes.daemon(1, json!({"offloads": {"probe": false}}));
+    // To probe is refused; what a former daemon turned off is put back all the same.
+    assert_eq!(silent.ask("probe --undo")["idle"], "this node does not probe: offloads.probe is false");
+}
+
+#[test]
 fn segments_larger_than_a_quarter_of_what_a_connection_may_carry_are_sound_too() {
     let lab = Lab::new();
     let nodes = Nodes::new(&lab);
