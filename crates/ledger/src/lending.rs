@@ -148,13 +148,26 @@ pub fn give_back_all(store: &Store, id: &AttachmentId, now: u64) -> Result<Vec<P
     Ok(given)
 }
 
-/// Frees a VF that nothing was done to since it was claimed; the caller holds its holder's lock.
+/// Frees a VF that nothing was done to since it was claimed; one that has other interrupts since goes to quarantine. The
+/// caller holds its holder's lock.
 pub fn unclaim(store: &Store, pci: PciAddr, holder: &AttachmentId) -> Result<()> {
     let claims = store.claims();
     match claims.read(pci)? {
-        Some(claim) if claim.holder == *holder && !claim.in_quarantine() => claims.remove(pci),
+        Some(claim) if claim.holder == *holder && !claim.in_quarantine() => {
+            if has_its_vectors(store, &claim) {
+                return claims.remove(pci);
+            }
+            let since = claim.since;
+            claims.set(&claim.given_back(since))
+        }
         _ => Ok(()),
     }
+}
+
+/// What cannot be found out is taken for not so.
+fn has_its_vectors(store: &Store, claim: &Claim) -> bool {
+    let now = || vf::vectors(&store.host(), &claim.vf);
+    claim.before.vectors.is_none() || now().is_ok_and(|now| now == claim.before.vectors)
 }
 
 #[cfg(test)]

@@ -67,6 +67,13 @@ fn what_was_not_touched_is_free_at_once_but_for_another_s() {
     assert!(!in_quarantine(&store));
     unclaim(&store, pci, &"a@net1".parse().unwrap()).unwrap();
     assert_eq!(store.claims().read(pci).unwrap(), None);
+    // Of one that has other interrupts now, or is not there, nobody knows.
+    let mut grown = claim(PCI, "a@net1");
+    grown.before.vectors = Some(3);
+    store.claims().take(&grown).unwrap();
+    unclaim(&store, pci, &"a@net1".parse().unwrap()).unwrap();
+    assert!(in_quarantine(&store));
+    store.claims().remove(pci).unwrap();
     // One in quarantine was touched.
     store.claims().take(&claim(PCI, "a@net1").given_back(9)).unwrap();
     unclaim(&store, pci, &"a@net1".parse().unwrap()).unwrap();

@@ -26,4 +26,5 @@ mod sriov_release;
 mod sriov_representors;
 mod sriov_switchdev;
 mod sriov_userspace;
+mod sriov_vectors;
 mod vfio;

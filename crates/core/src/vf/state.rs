@@ -20,6 +20,21 @@ pub struct VfState {
     /// Its representor; none: its embedded switch is in legacy mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub representor: Option<RepresentorState>,
+    /// Its MSI-X vectors, where its PF's driver shares some out among VFs; none: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<u32>,
+}
+
+impl VfState {
+    /// How many vectors the VF must get for `channels`, which its driver does not have; none: vectors are not what it lacks,
+    /// or cannot be had. It needs one for each channel, and one for what is no packet. Drivers have no more channels than
+    /// there are CPUs.
+    pub fn vectors_for(&self, channels: u32, cpus: u32) -> Option<u32> {
+        /// PCI knows no more of one function.
+        const MOST: u32 = 2048;
+        let wanted = channels.checked_add(1).filter(|wanted| channels <= cpus && *wanted <= MOST)?;
+        self.vectors.filter(|now| *now < wanted).map(|_| wanted)
+    }
 }
 
 /// What a VF's representor was. Whether it was up is the VF's link state.
@@ -108,6 +123,9 @@ pub fn differences(before: &VfState, now: &VfState) -> Vec<String> {
             let name = |n: &Option<NetdevState>| n.as_ref().map(|n| n.name.clone());
             all.field("netdev", &name(was), &name(is));
         }
+    }
+    if let (Some(was), Some(is)) = (before.vectors, now.vectors) {
+        all.field("number of MSI-X vectors", &was, &is);
     }
     if let Some(was) = &before.representor {
         all.representor(was, now.representor.as_ref());

@@ -17,6 +17,7 @@ fn state() -> VfState {
         }),
         driver_override: Some("igbvf".into()),
         representor: Some(RepresentorState { name: "pf0vf0".parse().unwrap(), mtu: 1500, controller: None }),
+        vectors: Some(3),
     }
 }
 
@@ -70,6 +71,8 @@ fn a_difference_tells_what_is_and_what_was() {
             r#"name is "net1", was "eth1""#
         ]
     );
+    assert_eq!(after(|now| now.vectors = Some(9)), ["number of MSI-X vectors is 9, was 3"]);
+    assert_eq!(after(|now| now.vectors = None), [] as [String; 0], "nobody shares any out any more");
     assert_eq!(after(|now| now.netdev = None), [r#"netdev is null, was "eth1""#]);
     assert_eq!(after(|now| now.representor = None), [r#"representor is null, was "pf0vf0""#]);
 }
@@ -93,4 +96,16 @@ fn the_netdevs_own_mac_made_administrative_is_no_difference() {
     let mut now = state();
     now.pf_side.mac = "02:00:00:00:00:02".parse().ok();
     assert_eq!(differences(&before, &now).len(), 1);
+}
+
+#[test]
+fn vectors_are_got_where_they_are_what_lacks() {
+    let with = |vectors| VfState { vectors, ..VfState::default() };
+    assert_eq!(with(Some(3)).vectors_for(4, 8), Some(5));
+    assert_eq!(with(Some(4)).vectors_for(4, 4), Some(5), "one is for no channel");
+    assert_eq!(with(Some(5)).vectors_for(4, 8), None, "it has them");
+    assert_eq!(with(Some(3)).vectors_for(9, 8), None, "more than CPUs");
+    assert_eq!(with(Some(3)).vectors_for(u32::MAX, u32::MAX), None);
+    assert_eq!(with(Some(3)).vectors_for(2048, 4096), None);
+    assert_eq!(with(None).vectors_for(4, 8), None, "its port shares none out");
 }

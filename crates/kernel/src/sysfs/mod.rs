@@ -18,6 +18,6 @@ pub use inventory::{Facts, assemble, read};
 pub use locate::{Location, Places, locate};
 pub use monitor::Monitor;
 pub use num_vfs::set_num_vfs;
-pub use numa::{numa_node, numa_nodes};
+pub use numa::{numa_node, numa_nodes, online_cpus};
 pub(crate) use vf::ports;
 pub use vf::{read_vf, vf_netdev};

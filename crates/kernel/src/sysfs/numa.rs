@@ -1,7 +1,8 @@
-//! NUMA nodes of CPUs.
+//! CPUs, and the NUMA nodes that they are on.
 
 use super::Sysfs;
 use super::device::entries;
+use crate::{Error, Result};
 use offramp_core::nic::PciAddr;
 use std::collections::BTreeSet;
 
@@ -21,6 +22,15 @@ pub fn numa_node(sysfs: &Sysfs, pci: PciAddr) -> Option<u32> {
     sysfs.pci(pci)?.number("numa_node")
 }
 
+/// How many CPUs are online: not those that this process may use.
+pub fn online_cpus(sysfs: &Sysfs) -> Result<u32> {
+    let path = sysfs.path("devices/system/cpu/online");
+    let what = || format!("read {}", path.display());
+    let list = std::fs::read_to_string(&path).map_err(|e| Error::io(what(), &e))?;
+    let cpus = ranges(&list).map(|(first, last)| last.checked_sub(first).map_or(0, |more| more + 1)).sum();
+    if cpus == 0 { Err(Error::Decode { what: what(), why: format!("it reads {list:?}") }) } else { Ok(cpus) }
+}
+
 /// `0-3,8` (Documentation/admin-guide/cputopology.rst).
 fn ranges(list: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
     list.trim().split(',').filter_map(|part| {
@@ -32,6 +42,18 @@ fn ranges(list: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpus_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let cpu = dir.path().join("devices/system/cpu");
+        std::fs::create_dir_all(&cpu).unwrap();
+        let counted = ["0\n", "0-3\n", "0-3,8,10-11\n", "", "3-1\n"].map(|list| {
+            std::fs::write(cpu.join("online"), list).unwrap();
+            online_cpus(&Sysfs::at(dir.path())).ok()
+        });
+        assert_eq!(counted, [Some(1), Some(4), Some(7), None, None]);
+    }
 
     #[test]
     fn cpus_are_found_on_their_nodes() {

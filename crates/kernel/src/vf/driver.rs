@@ -67,7 +67,7 @@ pub fn reset(host: &Host<'_>, pci: PciAddr) -> Result<()> {
 
 impl Host<'_> {
     /// A write that may hang, and then keeps the lock of this VF.
-    fn write(&self, pci: PciAddr, what: &str, file: &Path, value: &str) -> Result<()> {
+    pub(super) fn write(&self, pci: PciAddr, what: &str, file: &Path, value: &str) -> Result<()> {
         let own = self.locks.iter().filter(|(of, _)| *of == pci);
         let keep: Vec<BorrowedFd<'_>> = own.map(|(_, lock)| *lock).collect();
         match stubborn::write(file, value, self.patience, &keep) {

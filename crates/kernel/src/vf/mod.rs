@@ -13,6 +13,7 @@ mod port;
 mod state;
 mod switchdev;
 mod sysfs;
+mod vectors;
 
 pub use driver::{bind, driver_override, reset, unbind};
 pub use holders::{Holder, holders};
@@ -25,6 +26,7 @@ pub use port::{VfPort, is_plugged};
 pub use state::{restore, state};
 pub use switchdev::Representor;
 pub use sysfs::Pf;
+pub use vectors::{set_vectors, vectors};
 
 use crate::sysfs::{Places, Sysfs};
 use offramp_core::nic::PciAddr;

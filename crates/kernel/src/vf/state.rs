@@ -2,6 +2,7 @@
 
 use super::locate::find;
 use super::sysfs::Pf;
+use super::vectors::{restore_vectors, vectors};
 use super::{Host, VfPort, driver, mac};
 use crate::link::{self, Link, numbered};
 use crate::message::Message;
@@ -31,7 +32,8 @@ pub fn state(host: &Host<'_>, vf: &VfRef) -> Result<VfState> {
         Some((link, _)) => Some(netdev_state(vf, &link)?),
         None => None,
     };
-    Ok(VfState { driver, pf_side, driver_override, netdev, representor })
+    let vectors = vectors(host, vf)?;
+    Ok(VfState { driver, pf_side, driver_override, netdev, representor, vectors })
 }
 
 fn netdev_state(vf: &VfRef, link: &Link) -> Result<NetdevState> {
@@ -60,6 +62,7 @@ pub fn restore(host: &Host<'_>, vf: &VfRef, before: &VfState) -> Result<()> {
     if host.driver(vf.pci)? != before.driver {
         driver::unbind(host, vf.pci)?;
     }
+    restore_vectors(host, vf, before.vectors)?;
     port.restore_representor(socket, before)?;
     port.trust(socket, vf, Some(false).filter(|_| before.pf_side.trust.is_some()))?;
     port.set_back(socket, vf, &before.pf_side, before.netdev.as_ref().map(|n| n.mac))?;

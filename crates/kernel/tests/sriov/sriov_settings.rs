@@ -5,6 +5,7 @@ use offramp_core::ids::VlanId;
 use offramp_core::step::BindTo;
 use offramp_core::vf::{LinkState, PfSide, VfSettings, VlanProto, VlanTag};
 use offramp_kernel::Executor;
+use offramp_kernel::vf::{self, Host};
 
 fn vlan(id: u64, qos: u8, proto: VlanProto) -> Option<VlanTag> {
     Some(VlanTag { id: VlanId::try_from(id).ok(), qos, proto })
@@ -54,6 +55,21 @@ fn what_the_driver_refuses_is_told_in_its_words() {
         assert_eq!(apply(&mut executor, &lab.configure(settings)).unwrap_err(), words);
         lab.is_as_before();
     }
+}
+
+/// The PF of no lab NIC shares interrupts out: its driver's refusal comes through, and the VF has its driver again.
+#[test]
+fn interrupts_that_the_port_does_not_share_out_are_refused() {
+    let lab = Lab::new(1);
+    let host = Host::default();
+    assert_eq!(vf::vectors(&host, &lab.vf).unwrap(), None);
+    let refused = vf::set_vectors(&host, &lab.vf, 5).unwrap_err().to_string();
+    let words =
+        format!("give {} 5 MSI-X vectors: Operation not supported on transport endpoint (95)", lab.vf);
+    assert_eq!(refused, words);
+    assert_eq!(lab.state().driver, lab.before.driver);
+    lab.name();
+    lab.clean();
 }
 
 /// The first time the netdev takes the MAC because there is no administrative one, the second time because the PF

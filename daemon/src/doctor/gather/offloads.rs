@@ -6,6 +6,7 @@ use offramp_core::ids::IfName;
 use offramp_core::nic::Inventory;
 use offramp_core::offload::Device;
 use offramp_kernel::offload::Reader;
+use offramp_kernel::sysfs::{Sysfs, online_cpus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -22,28 +23,7 @@ pub fn read(links: &[String], inventory: Option<&Inventory>) -> Look<BTreeMap<If
     Ok(devices)
 }
 
-/// How many CPUs are online: not those that this process may use.
+/// How many CPUs are online.
 pub fn cpus(sysfs: &Path) -> Look<usize> {
-    let path = sysfs.join("devices/system/cpu/online");
-    let list = std::fs::read_to_string(&path).map_err(|e| format!("read {}: {e}", path.display()))?;
-    count(list.trim()).ok_or_else(|| format!("{} reads {list:?}", path.display()))
-}
-
-/// Of a list such as `0-3,8`.
-fn count(list: &str) -> Option<usize> {
-    let one = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        Some(last.checked_sub(first)? + 1)
-    };
-    list.split(',').map(one).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn cpus_are_counted() {
-        let counted = ["0", "0-3", "0-3,8,10-11", "", "3-1"].map(super::count);
-        assert_eq!(counted, [Some(1), Some(4), Some(7), None, None]);
-    }
+    online_cpus(&Sysfs::at(sysfs)).map(|cpus| cpus as usize).map_err(text)
 }

@@ -1,6 +1,7 @@
 //! Claiming what was chosen: all of it, or nothing.
 
-use super::{Loan, Loans, NoPath};
+use super::vectors::Lack;
+use super::{Loan, Loans, Met, NoPath};
 use crate::node::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
@@ -14,6 +15,7 @@ use offramp_core::wire::Prepare;
 use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
+use offramp_kernel::sysfs::online_cpus;
 use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower};
 use std::cell::Cell;
@@ -28,7 +30,7 @@ pub(super) enum Miss {
     /// It was chosen, and could not be claimed.
     Lost(PciAddr, CniError),
     /// It was chosen, and its driver does not have so many channels; why, in its words.
-    NoChannels(PciAddr, u32, String),
+    NoChannels(VfRef, u32, String),
     /// Something else.
     Other(CniError),
 }
@@ -46,11 +48,12 @@ impl Node {
         ask: &Prepare,
         choice: Choice,
         path: Result<UplinkPath, NoPath>,
+        met: &Met,
     ) -> Result<Loans, Miss> {
         let mut done: Vec<VfRef> = Vec::new();
         let mut queues = None;
         let mut claim = |lent: Lent, bridge: Option<&IfName>| -> Result<Loan, Miss> {
-            let loan = self.claim(ask, lent, bridge)?;
+            let loan = self.claim(ask, lent, bridge, met)?;
             done.push(loan.lent.vf.clone());
             Ok(loan)
         };
@@ -90,10 +93,10 @@ impl Node {
     }
 
     /// In switchdev mode the VF's representor is to be a port of `bridge`.
-    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>) -> Result<Loan, Miss> {
+    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>, met: &Met) -> Result<Loan, Miss> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
-        let few = Cell::new(None);
+        let (few, lack) = (Cell::new(None), Cell::new(None));
         let fits = |vf: &VfRef, state: &VfState, _: &VfNetdev| match (
             lent.mode,
             &state.netdev,
@@ -108,6 +111,10 @@ impl Node {
             (VfMode::Netdev, Some(netdev), _) => match lacks_channels(&netdev.name, &lent)? {
                 None => Ok(lent.mode),
                 Some((wanted, why)) => {
+                    if let Some(vectors) = self.vectors_for(vf, state, wanted, met) {
+                        lack.set(Some(Lack { wanted, why, vectors }));
+                        return Ok(lent.mode);
+                    }
                     let error = CniError::no_device(format!("{vf} has no {wanted} channels: {why}"));
                     few.set(Some((wanted, why)));
                     Err(error)
@@ -116,15 +123,27 @@ impl Node {
             (mode, ..) => Ok(mode),
         };
         let claimed = lending::claim(&self.store, &lent.vf, borrower, &fits, Duration::ZERO);
-        let (claim, _lock) = claimed.map_err(|e| match few.take() {
-            Some((wanted, why)) => Miss::NoChannels(lent.vf.pci, wanted, why),
+        let (claim, lock) = claimed.map_err(|e| match few.take() {
+            Some((wanted, why)) => Miss::NoChannels(lent.vf.clone(), wanted, why),
             None => Miss::Lost(lent.vf.pci, e),
         })?;
         let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
         let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
-        let Claim { before, .. } = claim;
+        let before = match lack.take() {
+            Some(lack) => self.grow(&claim, &lock, &lent, lack)?,
+            None => claim.before,
+        };
         let plug = before.representor.as_ref().map(|r| r.name.clone()).zip(bridge.cloned());
         Ok(Loan { lent, before, carrier, plug })
+    }
+
+    /// How many interrupts may give it the channels that its driver does not have.
+    fn vectors_for(&self, vf: &VfRef, state: &VfState, wanted: u32, met: &Met) -> Option<u32> {
+        if met.no_vectors.contains(&vf.port) {
+            return None;
+        }
+        let cpus = online_cpus(&self.sysfs()).ok()?;
+        state.vectors_for(wanted, cpus)
     }
 
     fn claim_queues(&self, ask: &Prepare, lent: &LentQueues) -> Result<(), Miss> {
@@ -173,7 +192,7 @@ impl Node {
 }
 
 /// How many channels are wanted, and why the VF's driver does not have so many.
-fn lacks_channels(netdev: &IfName, lent: &Lent) -> Result<Option<(u32, String)>, CniError> {
+pub(super) fn lacks_channels(netdev: &IfName, lent: &Lent) -> Result<Option<(u32, String)>, CniError> {
     let Some(wanted) = lent.settings.queues else { return Ok(None) };
     let lacks = Ethtool::require(format!("ask {netdev} for channels"))
         .and_then(|mut ethtool| ethtool.lacks_combined(netdev, wanted));

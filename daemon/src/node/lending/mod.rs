@@ -4,6 +4,7 @@
 mod claim;
 mod judge;
 mod loans;
+mod vectors;
 
 pub use loans::{Loan, Loans, eth0_routes};
 
@@ -17,9 +18,9 @@ use offramp_core::lend::{
     Choice, Eth0, FewChannels, Hints, Holding, LendRequest, NodeQueues, OnUplink, Refusal, Taken, Want,
     choose_eth0,
 };
-use offramp_core::nic::{Inventory, PciAddr};
-use offramp_core::vf::Claim;
+use offramp_core::nic::{Inventory, PciAddr, PortKey};
 use offramp_core::vf::uplink::{UplinkPath, resolve};
+use offramp_core::vf::{Claim, VfRef};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{Offload, Wishes};
 use offramp_kernel::netlink::Socket;
@@ -27,6 +28,7 @@ use offramp_kernel::sysfs;
 use offramp_kernel::uplink::node_links;
 use offramp_ledger::Error;
 use offramp_ledger::claims::Claimed;
+use std::collections::HashSet;
 use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -78,13 +80,16 @@ impl Node {
         let _one = self.choosing()?;
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
         let mut met = Met::default();
-        if let Ok(loans) = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &met) {
+        let first = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &met);
+        if let Ok(loans) = first {
             let only_queues = self.config.pools.is_empty() || self.names_queue_pool(wishes);
             let best = loans.eth0.is_some() || loans.queues.is_some() && only_queues;
             if best || wishes.offload == Offload::None {
                 return Ok(loans);
             }
             self.give_back_all(ask, &loans);
+        } else if let Err(Miss::NoChannels(vf, wanted, why)) = first {
+            met.lacks(vf, wanted, why);
         }
         for _ in 0..ATTEMPTS {
             let now = sysfs::read(&self.sysfs(), &[])?;
@@ -92,9 +97,7 @@ impl Node {
                 match self.lend_of(ask, wishes, promise, &now, &met) {
                     Ok(loans) => return Ok(loans),
                     // Nobody was faster. A VF is asked for a count, or more than that, only once.
-                    Err(Miss::NoChannels(pci, wanted, why)) => {
-                        drop(met.few_channels.insert(pci, (wanted, why)));
-                    }
+                    Err(Miss::NoChannels(vf, wanted, why)) => met.lacks(vf, wanted, why),
                     Err(miss) => break miss,
                 }
             };
@@ -166,7 +169,7 @@ impl Node {
             }
         }
         let choice = self.choose(ask, wishes, (inventory, &taken), &hints).map_err(Miss::Refused)?;
-        self.claim_all(ask, choice, path)
+        self.claim_all(ask, choice, path, met)
     }
 
     fn choose(
@@ -209,6 +212,15 @@ struct Met {
     /// VFs that others took, and why they are thought to have.
     lost: Vec<(PciAddr, String)>,
     few_channels: FewChannels,
+    /// Ports whose VFs get no more interrupts: to ask another one binds its driver anew for nothing.
+    no_vectors: HashSet<PortKey>,
+}
+
+impl Met {
+    fn lacks(&mut self, vf: VfRef, wanted: u32, why: String) {
+        self.few_channels.insert(vf.pci, (wanted, why));
+        self.no_vectors.insert(vf.port);
+    }
 }
 
 /// Why the pod network cannot be reached by a VF.
