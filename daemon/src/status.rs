@@ -4,6 +4,7 @@
 use crate::eswitch::PortOffload;
 use ipnetwork::IpNetwork;
 use offramp_core::lend::Usage;
+use offramp_core::overlay::decisions::Decision;
 use offramp_core::plan::Path;
 use offramp_core::probe::{Kind, Stage, Verdict};
 use offramp_core::queue::QueueClaim;
@@ -148,6 +149,9 @@ pub struct OverlayStatus {
     pub device: Option<DeviceStatus>,
     /// The other nodes, also those that are left out.
     pub peers: Vec<PeerStatus>,
+    /// What was decided about packets to them, and why.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
 }
 
 /// The tunnel device.
@@ -179,8 +183,26 @@ pub struct PeerStatus {
     pub pod_cidrs: Vec<IpNetwork>,
     /// The way that is taken; none: there is none.
     pub path: Option<PeerPath>,
+    /// The way to each of its pods' subnets that can be reached.
+    #[serde(default)]
+    pub ways: Vec<WayStatus>,
     /// Whether kernel state for it is in place.
     pub health: Health,
+}
+
+/// The way to a subnet of another node's pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WayStatus {
+    /// The subnet.
+    #[serde(rename = "podCIDR")]
+    pub pod_cidr: IpNetwork,
+    /// The way.
+    pub path: PeerPath,
+    /// The address of the other node that it leads to.
+    pub endpoint: IpAddr,
+    /// Why this one.
+    pub why: String,
 }
 
 /// What was found out about what NICs promise.

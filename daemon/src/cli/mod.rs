@@ -15,6 +15,7 @@ mod status;
 mod table;
 mod units;
 mod vfs;
+mod ways;
 
 use crate::config::{Config, FileError};
 use crate::install::uninstall::{self, Attached, UninstallError};

@@ -85,6 +85,7 @@ fn of_group(features: &Features, group: Group) -> String {
 fn facts(name: &IfName, device: &Device) -> Vec<(&'static str, String)> {
     let Device {
         kind,
+        on,
         features: _,
         channels,
         rings,
@@ -98,7 +99,8 @@ fn facts(name: &IfName, device: &Device) -> Vec<(&'static str, String)> {
         queues,
         unread,
     } = device;
-    let mut facts = vec![("Device", format!("{name} ({kind})"))];
+    let below = if on.is_empty() { String::new() } else { format!(" on {}", list(on)) };
+    let mut facts = vec![("Device", format!("{name} ({kind}){below}"))];
     facts.extend(channels.map(|c| {
         let kinds =
             [("combined", c.combined, c.max_combined), ("rx", c.rx, c.max_rx), ("tx", c.tx, c.max_tx)];

@@ -1,9 +1,9 @@
 //! `offrampd status` as text.
 
-use super::probe;
 use super::table::{fields, table};
 use super::units::{count, join, plural, span};
-use crate::status::{Health, OverlayStatus, PeerPath, RangeStatus, Status, WatchStatus};
+use super::{probe, ways};
+use crate::status::{Health, OverlayStatus, RangeStatus, Status, WatchStatus};
 use offramp_core::lend::Usage;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ pub fn render(s: &Status) -> String {
     let sections = [
         summary(s),
         ranges(&s.ranges),
-        peers(&s.overlay),
+        ways::peers(&s.overlay),
+        ways::decisions(&s.overlay.decisions),
         probe::render(&s.probes),
         silent(s),
         pools(&s.pools),
@@ -80,26 +81,6 @@ fn ranges(ranges: &[RangeStatus]) -> String {
     };
     let rows: Vec<_> = ranges.iter().map(row).collect();
     table("", ["RANGE", "USED", "CAPACITY", "%", "STATE"], &rows)
-}
-
-fn peers(o: &OverlayStatus) -> String {
-    if o.peers.is_empty() {
-        return "No peers.\n".into();
-    }
-    let rows: Vec<_> = o
-        .peers
-        .iter()
-        .map(|p| {
-            let path = match p.path {
-                Some(PeerPath::Vxlan) => "vxlan",
-                Some(PeerPath::Direct) => "direct",
-                None => "",
-            };
-            let endpoint = p.endpoint.map(|ip| ip.to_string()).unwrap_or_default();
-            [p.name.clone(), endpoint, join(&p.pod_cidrs), path.to_owned(), health(&p.health)]
-        })
-        .collect();
-    table("", ["PEER", "ENDPOINT", "PODCIDRS", "PATH", "STATE"], &rows)
 }
 
 /// Who is reached by somebody else's ways, or not at all.
@@ -195,7 +176,8 @@ fn problems(s: &Status) -> String {
     format!("{}:\n{lines}", plural(s.problems.len(), "problem"))
 }
 
-fn health(h: &Health) -> String {
+/// In a word, or the reason.
+pub fn health(h: &Health) -> String {
     match h {
         Health::Ok => "ok".into(),
         Health::Failed { reason } => reason.clone(),

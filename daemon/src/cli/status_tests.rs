@@ -1,20 +1,39 @@
 use super::*;
 use crate::status::{
-    AttachmentCount, BridgeStatus, DeviceStatus, LinkStatus, LoopStatus, NodeStatus, PeerStatus, ProbeStatus,
+    AttachmentCount, BridgeStatus, DeviceStatus, LinkStatus, LoopStatus, NodeStatus, PeerPath, PeerStatus,
+    ProbeStatus, WayStatus,
 };
 use offramp_core::Mtu;
+use offramp_core::overlay::decisions::{Decision, Scope, Topic};
 use offramp_core::plan::Path;
 use offramp_core::record::State;
 use offramp_core::vf::VfMode;
 
 fn status() -> Status {
-    let peer = |name: &str, endpoint: Option<&str>, net: &str, path, health| PeerStatus {
-        name: name.into(),
-        endpoint: endpoint.map(|e| e.parse().unwrap()),
-        pod_cidrs: vec![net.parse().unwrap()],
+    let way = |net: &str, path, endpoint: &str, why: &str| WayStatus {
+        pod_cidr: net.parse().unwrap(),
         path,
+        endpoint: endpoint.parse().unwrap(),
+        why: why.into(),
+    };
+    let peer = |name: &str, nets: &[&str], ways: Vec<WayStatus>, health| PeerStatus {
+        name: name.into(),
+        endpoint: ways.first().map(|way| way.endpoint),
+        pod_cidrs: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        path: ways.first().map(|way| way.path),
+        ways,
         health,
     };
+    let decision = |scope, topic, is: &str, why: &str, todo: Option<&str>| Decision {
+        scope,
+        topic,
+        is: is.into(),
+        why: why.into(),
+        todo: todo.map(str::to_owned),
+    };
+    let (near, far) = ("in a subnet of eth0", "in no subnet of eth0");
+    let other = "in a subnet of eth0, but not by IPv6";
+    let (b, b6, c, d) = ("10.244.2.0/24", "fd00:244:2::/64", "10.244.3.0/24", "10.244.1.0/25");
     let failed = |reason: &str| Health::Failed { reason: reason.into() };
     Status {
         node: NodeStatus {
@@ -47,9 +66,21 @@ fn status() -> Status {
                 local: "192.0.2.1".parse().unwrap(),
             }),
             peers: vec![
-                peer("node-b", Some("192.0.2.2"), "10.244.2.0/24", Some(PeerPath::Direct), Health::Ok),
-                peer("node-c", Some("198.51.100.3"), "10.244.3.0/24", Some(PeerPath::Vxlan), Health::Ok),
-                peer("node-d", None, "10.244.1.0/25", None, failed("its podCIDR overlaps ours")),
+                peer(
+                    "node-b",
+                    &[b, b6],
+                    vec![
+                        way(b, PeerPath::Direct, "192.0.2.2", near),
+                        way(b6, PeerPath::Vxlan, "192.0.2.2", other),
+                    ],
+                    Health::Ok,
+                ),
+                peer("node-c", &[c], vec![way(c, PeerPath::Vxlan, "198.51.100.3", far)], Health::Ok),
+                peer("node-d", &[d], vec![], failed("its podCIDR overlaps ours")),
+            ],
+            decisions: vec![
+                decision(Scope::Pods, Topic::Mtu, "1450", "the tunnel's", None),
+                decision(Scope::Vxlan, Topic::Port, "4789, unknown to eth0", "full", Some("make room")),
             ],
         },
         attachments: vec![
@@ -109,10 +140,16 @@ RANGE            USED  CAPACITY  %    STATE
 10.244.1.0/24    203   253       80%  nearly exhausted
 fd00:244:1::/64  203   2^64      0%   ok
 
-PEER    ENDPOINT      PODCIDRS       PATH    STATE
-node-b  192.0.2.2     10.244.2.0/24  direct  ok
-node-c  198.51.100.3  10.244.3.0/24  vxlan   ok
-node-d  -             10.244.1.0/25  -       its podCIDR overlaps ours
+PEER    ENDPOINT      PODCIDRS         PATH    WHY                                   STATE
+node-b  192.0.2.2     10.244.2.0/24    direct  in a subnet of eth0                   ok
+node-b  192.0.2.2     fd00:244:2::/64  vxlan   in a subnet of eth0, but not by IPv6  ok
+node-c  198.51.100.3  10.244.3.0/24    vxlan   in no subnet of eth0                  ok
+node-d  -             10.244.1.0/25    -       -                                     its podCIDR overlaps ours
+
+PACKETS  DECISION  IS                     WHY
+pods     MTU       1450                   the tunnel's
+vxlan    UDP port  4789, unknown to eth0  full
+  vxlan UDP port: make room
 
 RECONCILE  LAST RUN  REPAIRS  STATE
 overlay    12s ago   2        ok
@@ -133,6 +170,7 @@ fn a_quiet_node() {
     s.ranges.remove(0);
     (s.overlay.device, s.overlay.mode) = (None, "none".into());
     (s.overlay.peers, s.attachments, s.reconcile, s.problems) = (vec![], vec![], vec![], vec![]);
+    s.overlay.decisions = vec![];
     assert_eq!(
         render(&s),
         "\
@@ -202,6 +240,11 @@ fn the_json_keys_are_stable() {
         ("/overlay/device/vni", 1.into()),
         ("/overlay/peers/0/podCIDRs/0", "10.244.2.0/24".into()),
         ("/overlay/peers/0/path", "direct".into()),
+        ("/overlay/peers/0/ways/1/path", "vxlan".into()),
+        ("/overlay/peers/0/ways/1/podCIDR", "fd00:244:2::/64".into()),
+        ("/overlay/decisions/1/scope", "vxlan".into()),
+        ("/overlay/decisions/1/topic", "port".into()),
+        ("/overlay/decisions/1/todo", "make room".into()),
         ("/overlay/peers/2/health/state", "failed".into()),
         ("/overlay/peers/2/health/reason", "its podCIDR overlaps ours".into()),
         ("/bridge/health/state", "ok".into()),

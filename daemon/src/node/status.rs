@@ -6,10 +6,12 @@ use crate::config::{OverlayMode, Source};
 use crate::eswitch::PortOffload;
 use crate::http::Probe;
 use crate::metrics::Metrics;
+use crate::overlay::Known;
 use crate::status::{
-    BridgeStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status, VfStatus,
+    BridgeStatus, CureStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status, VfStatus,
 };
 use offramp_core::lend::{Usage, usage};
+use offramp_core::overlay::decisions::TurnedOff;
 use offramp_core::vf::Claim;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +82,18 @@ impl Node {
             (view.overlay.clone(), view.left_out.clone())
         };
         let mode = || format!("{:?}", self.config.overlay.mode).to_lowercase();
-        let nothing = || OverlayStatus { mode: mode(), device: None, peers: Vec::new() };
-        seen.map_or_else(nothing, |seen| seen.status(&left_out))
+        let nothing =
+            || OverlayStatus { mode: mode(), device: None, peers: Vec::new(), decisions: Vec::new() };
+        let turned_off = |cure: CureStatus| {
+            let CureStatus { device, features, why, .. } = cure;
+            TurnedOff { device, features, why }
+        };
+        let known = Known {
+            offloads: self.offloads.last(),
+            configured_mtu: self.config.bridge.mtu,
+            turned_off: self.probes.found().cures.into_iter().map(turned_off).collect(),
+        };
+        seen.map_or_else(nothing, |seen| seen.status(&known, &left_out))
     }
 
     /// Asks the API which nodes say nothing of themselves, for [`Node::status`]. If it does not answer, what it last

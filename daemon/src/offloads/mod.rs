@@ -73,7 +73,7 @@ impl OffloadWatch {
 
     /// A failed look leaves the last good one.
     fn look(&self, node: &Node, kernel: &Abilities) {
-        let outcome = read(&node.nics.inventory(), &devices(&node.config), kernel.clone());
+        let outcome = read(&node.nics.inventory(), &devices(node), kernel.clone());
         let changed = {
             let mut last = self.lock();
             last.count += 1;
@@ -112,9 +112,11 @@ fn learn(kernel: &mut Abilities, again: Abilities) {
     }
 }
 
-/// Our own devices, which are looked at besides NICs.
-fn devices(config: &Config) -> Vec<IfName> {
-    vec![config.overlay.device.clone(), config.bridge.name.clone()]
+/// Our own devices, and the uplink, which are looked at besides NICs.
+fn devices(node: &Node) -> Vec<IfName> {
+    let uplink = node.view().uplink.as_ref().map(|uplink| uplink.name.clone());
+    let Config { overlay, bridge, .. } = &node.config;
+    [overlay.device.clone(), bridge.name.clone()].into_iter().chain(uplink).collect()
 }
 
 /// Of the calling thread's namespace.

@@ -8,7 +8,7 @@ mod targets;
 mod ways;
 
 pub use desk::{Desk, Order};
-pub use report::Seen;
+pub use report::{Known, Seen};
 pub use scout::Scout;
 pub use targets::{Links, Target};
 pub use ways::Ways;

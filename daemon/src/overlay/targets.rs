@@ -4,7 +4,7 @@ use super::report::Seen;
 use crate::config;
 use offramp_core::ids::IfName;
 use offramp_core::net::Family;
-use offramp_core::overlay::{Mode, Path};
+use offramp_core::overlay::{Mode, Path, Reached};
 use offramp_core::peer::Peer;
 use offramp_core::probe::{Kind, Way};
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ impl Seen {
         let Some(links) = self.links() else { return Vec::new() };
         let mut targets: BTreeMap<Kind, Target> = BTreeMap::new();
         for peer in self.peers.iter() {
-            for (pod_cidr, path) in self.ways(peer) {
+            for Reached { pod_cidr, path, .. } in self.ways(peer) {
                 let family = Family::of(pod_cidr.ip());
                 let way = match path {
                     Path::Vxlan { .. } => Way::Vxlan,

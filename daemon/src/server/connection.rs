@@ -117,6 +117,7 @@ fn answer(
         }
         Request::Status => {
             node.look_for_silent();
+            node.offloads.soon(); // what somebody has turned off is told as it is now
             let status = serde_json::to_value(node.status())
                 .map_err(|e| CniError::internal(format!("encode the status: {e}")))?;
             return Ok(vec![Response::Status { status }]);

@@ -1,6 +1,7 @@
 //! Where a promise is broken: found, and mended if that is possible.
 
 use crate::cable::Cable;
+use crate::decided::decided;
 use crate::nodes::{Nodes, VXLAN_WORKS, found, offloads, verdicts};
 use offramp_tests::traffic::{at, serve, tcp};
 use offramp_tests::{Lab, Node, until};
@@ -50,6 +51,8 @@ fn wrong_checksums_in_the_tunnel_are_found_and_cured_by_the_sender() {
     for daemon in [&first, &second] {
         let status = daemon.ask("status");
         assert_eq!((turned_off(&status), &status["problems"]), (cure.clone(), &json!([])));
+        let why = "tx-checksum-ip-generic of offramp-vxlan is off: packets whose checksum is left to it did not arrive";
+        assert!(decided(&status, "vxlan", "checksums").contains(why), "{status}");
     }
     assert!(!nodes.all.iter().any(offloads));
     serve(&nodes.all[1], "n2", 80);

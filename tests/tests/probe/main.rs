@@ -4,5 +4,6 @@
 
 mod broken;
 mod cable;
+mod decided;
 mod nodes;
 mod sound;

@@ -1,6 +1,7 @@
 //! One netdev.
 
 use super::Features;
+use crate::ids::IfName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -10,6 +11,9 @@ use std::collections::BTreeMap;
 pub struct Device {
     /// `port` for a NIC's, else the kind of link: `vlan`, `bond`, `bridge`, `vxlan`.
     pub kind: String,
+    /// What it is on, of what was looked at: a bond's ports, a VLAN's link.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<IfName>,
     /// On and off by name.
     pub features: Features,
     /// Queues, and how many there can be.

@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::state::MAIN_TABLE;
-use super::{Desired, Dev, Mode, Node, Path, Route, Settings, Underlay, tunnel_mac};
+use super::{Desired, Dev, Mode, Node, Path, Reached, Route, Settings, Underlay, Why, tunnel_mac};
 use crate::ids::MacAddr;
 use crate::net::Family;
 use crate::peer::Peer;
@@ -29,17 +29,17 @@ pub fn desired<P: Borrow<Peer>>(
     desired
 }
 
-/// How each podCIDR of a peer is reached; nothing where that is somebody else's affair.
-pub fn paths(settings: &Settings, node: &Node, underlay: &Underlay, peer: &Peer) -> Vec<(IpNetwork, Path)> {
+/// How each podCIDR of a peer is reached, and why so; nothing where that is somebody else's affair.
+pub fn paths(settings: &Settings, node: &Node, underlay: &Underlay, peer: &Peer) -> Vec<Reached> {
     if settings.mode == Mode::None {
         return Vec::new();
     }
     let builder = Builder::new(settings, node, underlay);
-    let path = |pod_cidr| match builder.way(peer, pod_cidr) {
-        Ok(way) => way.path,
-        Err(reason) => Path::Unreachable { reason },
+    let reached = |pod_cidr| match builder.way(peer, pod_cidr) {
+        Ok(way) => Reached { pod_cidr, path: way.path, why: Some(way.why) },
+        Err(reason) => Reached { pod_cidr, path: Path::Unreachable { reason }, why: None },
     };
-    peer.pod_cidrs.iter().map(|pod_cidr| (*pod_cidr, path(*pod_cidr))).collect()
+    peer.pod_cidrs.iter().map(|pod_cidr| reached(*pod_cidr)).collect()
 }
 
 /// The VXLAN device; none if nothing is tunnelled, or this node has no address to tunnel from.
@@ -66,6 +66,7 @@ struct Builder<'a> {
 /// The path to one podCIDR, and what it needs.
 struct Way {
     path: Path,
+    why: Why,
     route: Route,
     /// By the tunnel: the MAC of the next hop.
     mac: Option<MacAddr>,
@@ -73,7 +74,7 @@ struct Way {
 
 impl Way {
     fn enter(self, desired: &mut Desired) {
-        let Self { path, route, mac } = self;
+        let Self { path, route, mac, .. } = self;
         let is_taken = |mac| {
             let other = desired.fdb.get(mac);
             matches!((other, &path), (Some(has), Path::Vxlan { endpoint }) if has != endpoint)
@@ -96,19 +97,25 @@ impl<'a> Builder<'a> {
 
     /// Chooses the path to one podCIDR; the error says why there is none.
     fn way(&self, peer: &Peer, pod_cidr: IpNetwork) -> Result<Way, String> {
-        let direct = || self.direct_endpoint(peer, Family::of(pod_cidr.ip()));
+        let family = Family::of(pod_cidr.ip());
+        let direct = || self.direct_endpoint(peer, family);
         match self.settings.mode {
             Mode::None => Err("mode none: it is somebody else's affair".into()),
-            Mode::Vxlan => self.tunnel(peer, pod_cidr),
+            Mode::Vxlan => self.tunnel(peer, pod_cidr, Why::Mode),
             Mode::Auto => match direct() {
                 Some(endpoint) => Ok(self.direct(pod_cidr, endpoint)),
-                None => self.tunnel(peer, pod_cidr),
+                None if self.is_near(peer) => self.tunnel(peer, pod_cidr, Why::OtherFamily(family)),
+                None => self.tunnel(peer, pod_cidr, Why::Beyond),
             },
             Mode::Direct => {
                 let endpoint = direct().ok_or_else(|| self.not_on_link(peer, pod_cidr))?;
                 Ok(self.direct(pod_cidr, endpoint))
             }
         }
+    }
+
+    fn is_near(&self, peer: &Peer) -> bool {
+        peer.endpoints.iter().any(|ip| self.underlay.on_link(*ip))
     }
 
     /// The peer's address that routes of `family` can lead to. IPv4 may have an IPv6 next hop (RFC 5549), but
@@ -131,12 +138,12 @@ impl<'a> Builder<'a> {
 
     fn direct(&self, pod_cidr: IpNetwork, endpoint: IpAddr) -> Way {
         let route = self.route(pod_cidr, Dev::Uplink, endpoint, self.underlay.mtu);
-        Way { path: Path::Direct { endpoint }, route, mac: None }
+        Way { path: Path::Direct { endpoint }, why: Why::OnLink, route, mac: None }
     }
 
     /// A route to a next hop that is neighbour to the peer's tunnel MAC, which the forwarding database sends to
     /// the peer: no packet ever has to ask for an address.
-    fn tunnel(&self, peer: &Peer, pod_cidr: IpNetwork) -> Result<Way, String> {
+    fn tunnel(&self, peer: &Peer, pod_cidr: IpNetwork, why: Why) -> Result<Way, String> {
         let family = self.underlay.family(self.settings);
         let device = self.device.as_ref();
         let own = device.ok_or_else(|| {
@@ -156,7 +163,7 @@ impl<'a> Builder<'a> {
         let next_hop = next_hop(pod_cidr, mac);
         let mut route = self.route(pod_cidr, Dev::Tunnel, next_hop, self.underlay.tunnel_mtu(self.settings));
         route.onlink = next_hop.is_ipv4();
-        Ok(Way { path: Path::Vxlan { endpoint }, route, mac: Some(mac) })
+        Ok(Way { path: Path::Vxlan { endpoint }, why, route, mac: Some(mac) })
     }
 
     fn route(&self, dst: IpNetwork, dev: Dev, next_hop: IpAddr, path_mtu: u32) -> Route {

@@ -32,7 +32,7 @@ fn peer(name: &str, endpoints: &[&str], pod_cidrs: &[&str]) -> Peer {
 
 /// The paths to the peer's podCIDRs, as text.
 fn paths(settings: &Settings, underlay: &Underlay, peer: Peer) -> Vec<String> {
-    super::paths(settings, &node(), underlay, &peer).iter().map(|(_, path)| path.to_string()).collect()
+    super::paths(settings, &node(), underlay, &peer).iter().map(|r| r.path.to_string()).collect()
 }
 
 const DUAL: [&str; 2] = ["192.0.2.1/24", "2001:db8::1/64"];
@@ -48,6 +48,22 @@ fn auto_goes_direct_where_there_is_no_router_between() {
     // IPv6 cannot have an IPv4 next hop.
     let v4 = peer("n4", &["192.0.2.4"], &PODS);
     assert_eq!(paths(&auto, &underlay(&DUAL), v4), ["direct to 192.0.2.4", "vxlan to 192.0.2.4"]);
+}
+
+#[test]
+fn each_way_has_its_reason() {
+    let told = |mode, endpoints: &[&str]| {
+        let reached = super::paths(&settings(mode), &node(), &underlay(&DUAL), &peer("n2", endpoints, &PODS));
+        let why = |r: Reached| r.why.map_or_else(|| "none".into(), |why| why.tell(&underlay(&DUAL)));
+        reached.into_iter().map(why).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(Mode::Auto, &["192.0.2.2"]),
+        ["in a subnet of eth0", "in a subnet of eth0, but not by IPv6"]
+    );
+    assert_eq!(told(Mode::Auto, &["198.51.100.3"]), ["in no subnet of eth0"; 2]);
+    assert_eq!(told(Mode::Vxlan, &["192.0.2.2"]), ["overlay.mode is vxlan"; 2]);
+    assert_eq!(told(Mode::Direct, &["198.51.100.3"]), ["none"; 2], "the path says why there is none");
 }
 
 #[test]

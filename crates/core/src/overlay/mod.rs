@@ -2,14 +2,17 @@
 //! the peers ([`desired()`]), compared with what it has ([`diff()`], [`device::Device::fix`]) and put right;
 //! nothing is remembered between two looks, so whatever somebody broke is mended by the next.
 
+pub mod decisions;
 mod desired;
 pub mod device;
 mod diff;
 pub mod state;
+mod why;
 
 pub use desired::{desired, paths};
 pub use diff::{Change, diff};
 pub use state::{Actual, Desired, Dev, Fdb, Path, Route};
+pub use why::{Reached, Why};
 
 use crate::ids::{IfName, MacAddr, Mtu, NodeName, Vni};
 use crate::net::Family;

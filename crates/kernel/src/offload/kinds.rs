@@ -19,6 +19,8 @@ pub struct Wanted {
     pub name: IfName,
     /// `port`, or the kind of link that it is.
     pub kind: String,
+    /// What it is on: a bond's ports, a VLAN's link.
+    pub on: Vec<IfName>,
 }
 
 /// Those of `links` that are one of `ports`, or on one, or of these names. In the order of the links: what is oldest comes
@@ -31,12 +33,12 @@ pub fn wanted(links: &[Link], ports: &BTreeSet<&IfName>, names: &[IfName]) -> Ve
     for _ in 0..4 {
         let controllers: BTreeSet<u32> =
             links.iter().filter(|l| chosen.contains(&l.index)).filter_map(|l| l.controller).collect();
-        let is_on = |link: &Link| {
+        let is_upper = |link: &Link| {
             let is_vlan = link.kind.as_deref() == Some("vlan");
             controllers.contains(&link.index) || is_vlan && link.lower.is_some_and(|on| chosen.contains(&on))
         };
         let upper =
-            |link: &&Link| link.kind.as_deref().is_some_and(|kind| UPPER.contains(&kind)) && is_on(link);
+            |link: &&Link| link.kind.as_deref().is_some_and(|kind| UPPER.contains(&kind)) && is_upper(link);
         let more: Vec<u32> = links.iter().filter(upper).map(|l| l.index).collect();
         chosen.extend(more);
     }
@@ -44,15 +46,30 @@ pub fn wanted(links: &[Link], ports: &BTreeSet<&IfName>, names: &[IfName]) -> Ve
         Some(kind) if !is_port(link) => kind.clone(),
         _ => PORT.to_owned(),
     };
-    let all = links.iter().filter(|link| chosen.contains(&link.index) || named(link));
-    all.filter_map(|link| Some(Wanted { name: link.name.parse().ok()?, kind: kind(link) }))
-        .take(MOST)
-        .collect()
+    let all: Vec<&Link> =
+        links.iter().filter(|link| chosen.contains(&link.index) || named(link)).take(MOST).collect();
+    let on = |upper: &Link| {
+        let lower = all.iter().filter(|lower| is_on(upper, lower));
+        lower.filter_map(|lower| lower.name.parse().ok()).collect()
+    };
+    let wanted =
+        |link: &&Link| Some(Wanted { name: link.name.parse().ok()?, kind: kind(link), on: on(link) });
+    all.iter().filter_map(wanted).collect()
+}
+
+/// Of other kinds than VLANs the link that they name may be one of another namespace.
+fn is_on(upper: &Link, lower: &Link) -> bool {
+    let is_vlan = upper.kind.as_deref() == Some("vlan");
+    lower.controller == Some(upper.index) || is_vlan && upper.lower == Some(lower.index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names_of(names: &[&str]) -> Vec<IfName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
 
     fn link(index: u32, name: &str, kind: Option<&str>, lower: Option<u32>, controller: Option<u32>) -> Link {
         let kind = kind.map(str::to_owned);
@@ -81,6 +98,11 @@ mod tests {
         let ports: Vec<IfName> = ["nic0", "nic1"].map(|n| n.parse().unwrap()).into();
         let names = ["offramp.vx".parse().unwrap(), "absent".parse().unwrap()];
         let found = wanted(&links, &ports.iter().collect(), &names);
+        let on = |name: &str| found.iter().find(|w| w.name.as_str() == name).unwrap().on.clone();
+        assert_eq!(
+            ["br0.9", "br0", "bond0", "nic0"].map(on),
+            [["br0"].as_slice(), &["bond0"], &["nic0"], &[]].map(names_of)
+        );
         let found: Vec<String> = found.iter().map(|w| format!("{} {}", w.kind, w.name)).collect();
         let expected = ["port nic0", "port nic1", "bond bond0", "vlan bond0.7", "bridge br0", "vlan br0.9"];
         assert_eq!(found, [&expected[..], &["vxlan offramp.vx"]].concat());

@@ -59,8 +59,9 @@ impl Reader {
     /// All that are wanted, and are there.
     pub fn devices(&mut self, wanted: &[Wanted]) -> Result<BTreeMap<IfName, Device>> {
         let mut devices = BTreeMap::new();
-        for Wanted { name, kind } in wanted {
-            devices.extend(self.device(name, kind)?.map(|device| (name.clone(), device)));
+        for Wanted { name, kind, on } in wanted {
+            let device = self.device(name, kind)?.map(|device| Device { on: on.clone(), ..device });
+            devices.extend(device.map(|device| (name.clone(), device)));
         }
         Ok(devices)
     }

@@ -56,7 +56,7 @@ fn direct_routes_on_one_subnet() {
         let report = lab.settle(n, &peers_of(n));
         let underlay = report.underlay.unwrap();
         let far = paths(&lab.settings(), &lab.node(n), &underlay, &peer(3));
-        let far: Vec<_> = far.iter().map(|(_, path)| path.to_string()).collect();
+        let far: Vec<_> = far.iter().map(|r| r.path.to_string()).collect();
         assert!(far.iter().all(|p| p.starts_with("unreachable: mode direct")) && far.len() == 2, "{far:?}");
     }
     all_reach(&[1, 2]);

@@ -1,0 +1,70 @@
+//! The tunnel's UDP port, and whether NICs that look into tunnels were told of it. The kernel tells them when the device
+//! is made (udp_tunnel_notify_add_rx_port, net/ipv4/udp_tunnel_core.c).
+
+use super::links::{Link, ends, names};
+use super::{Decision, Facts, Scope, Topic};
+use crate::offload::TunnelTable;
+use crate::overlay::VXLAN_PORT;
+
+const FEATURE: &str = "rx-udp_tunnel-port-offload";
+const KIND: &str = "vxlan";
+
+pub(super) fn decision(facts: &Facts) -> Decision {
+    let port = facts.settings.port;
+    let chosen = if port == VXLAN_PORT {
+        "IANA's for VXLAN, which NICs parse".to_owned()
+    } else {
+        format!("overlay.port says so; NICs parse {VXLAN_PORT}")
+    };
+    let below = facts.below();
+    let nics = ends(&below);
+    let with_table: Vec<Link> = nics.iter().filter(|nic| tables(nic).next().is_some()).copied().collect();
+    let untold = with_table.iter().find(|nic| !tables(nic).any(|table| has(table, port)));
+    let of = |is: String, why: String| Scope::Vxlan.decision(Topic::Port, is, format!("{chosen}; {why}"));
+    match untold {
+        Some(nic) => {
+            let (why, todo) = missing(*nic, port);
+            of(format!("{port}, unknown to {}", nic.name), why).todo(Some(todo))
+        }
+        None if !with_table.is_empty() => of(
+            format!("{port}, known to {}", names(&with_table)),
+            "in the table of ports to look behind".into(),
+        ),
+        None if nics.is_empty() => Scope::Vxlan.decision(Topic::Port, port.to_string(), chosen),
+        None => {
+            let why = "no table of tunnels' ports that could be told of it";
+            of(port.to_string(), format!("{}: {why}", names(&nics)))
+        }
+    }
+}
+
+fn tables<'a>(nic: &Link<'a>) -> impl Iterator<Item = &'a TunnelTable> {
+    nic.device.tunnel_ports.iter().filter(|table| table.types.iter().any(|kind| kind == KIND))
+}
+
+fn has(table: &TunnelTable, port: u16) -> bool {
+    table.ports.iter().any(|p| p.kind == KIND && p.port == port)
+}
+
+/// Why a NIC with a table does not have the port, and what to do.
+fn missing(nic: Link, port: u16) -> (String, String) {
+    let name = nic.name;
+    let mut all = tables(&nic);
+    if nic.device.features.get(FEATURE).is_some_and(|f| !f.on && !f.fixed) {
+        return (format!("{FEATURE} of {name} is off"), format!("ethtool -K {name} {FEATURE} on"));
+    }
+    if tables(&nic).any(|table| table.size == 1 && has(table, VXLAN_PORT)) {
+        let todo = format!("set overlay.port to {VXLAN_PORT}, on all nodes");
+        return (format!("{name} looks behind {VXLAN_PORT} only"), todo);
+    }
+    if all.all(|table| table.ports.len() >= table.size as usize) {
+        let others: Vec<String> = tables(&nic)
+            .flat_map(|table| &table.ports)
+            .map(|other| format!("{} {}", other.kind, other.port))
+            .collect();
+        let why = format!("the table of {name} is full: {}", others.join(", "));
+        return (why, format!("remove the tunnels on other ports, or have them use {port} too"));
+    }
+    let again = format!("have it told again: ethtool -K {name} {FEATURE} off, then on");
+    (format!("{name} has a table for it with room, and its driver did not take it"), again)
+}
