@@ -1,5 +1,6 @@
 //! What the Node says of a node: its podCIDRs, early, late, others, none.
 
+use super::peers::KIND;
 use super::{add, problems};
 use offramp_tests::api::Gone;
 use offramp_tests::{Cluster, Lab, traffic, until};
@@ -93,4 +94,33 @@ fn another_podcidr_is_for_new_pods_and_the_old_ones_are_told() {
         problems(&daemon).contains("127.0.0.0/24 is not a network that pods can have")
     });
     assert_eq!(daemon.ask("status")["ranges"][0]["subnet"], "10.244.9.0/24");
+}
+
+#[test]
+fn what_the_node_can_offload_is_said_and_labels_are_ours_alone() {
+    let lab = Lab::new();
+    let cluster = Cluster::new(&lab);
+    let node = cluster.node(&lab, 1);
+    let labels = || cluster.api.get("nodes", None, "n1").unwrap()["metadata"]["labels"].clone();
+    let vxlan = || labels()["offload.offramp.dev/kernel.vxlan"] == "true";
+    let labelled = |on: bool| cluster.conf(json!({"cluster": {"kubernetes": {"nodeLabels": on}}}));
+    let daemon = node.daemon(labelled(true));
+    // Every kernel that runs these tests has VXLAN.
+    until("the label", vxlan);
+    let said = || cluster.api.get(KIND, None, "n1").map(|object| object["spec"]["offload"]["kernel"].clone());
+    until("OfframpNode", || said().is_some_and(|kernel| kernel.to_string().contains("\"vxlan\"")));
+    assert_eq!(daemon.ask("nics")["offload"]["kernel"]["vxlan"]["is"], "there");
+
+    // Somebody takes ours, and sets another that is not so.
+    let mut object = cluster.api.get("nodes", None, "n1").unwrap();
+    let foreign = json!({"kubernetes.io/hostname": "n1", "zone": "a", "offload.offramp.dev/warp": "true"});
+    object["metadata"]["labels"] = foreign;
+    cluster.api.put(object);
+    until("all is as it should be", || vxlan() && labels()["offload.offramp.dev/warp"].is_null());
+    assert_eq!(labels()["zone"], "a");
+
+    daemon.kill();
+    let _daemon = node.daemon(labelled(false));
+    until("ours are gone", || labels() == json!({"kubernetes.io/hostname": "n1", "zone": "a"}));
+    assert!(said().is_some_and(|kernel| kernel.to_string().contains("\"vxlan\"")), "it is no label");
 }
