@@ -3,7 +3,7 @@
 
 use crate::ids::{AttachmentId, IfName, PoolName};
 use crate::nic::PortKey;
-use crate::record::PodRef;
+use crate::record::{PodRef, who};
 use crate::vf::{Claimed, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -58,26 +58,20 @@ pub struct QueueClaim {
 }
 
 impl QueueClaim {
-    /// `NAMESPACE/POD@IFNAME` where the pod is known, else `CONTAINER@IFNAME`.
+    /// The holder, for people ([`who`]).
     pub fn who(&self) -> String {
-        match &self.pod {
-            Some(pod) => format!("{pod}@{}", self.holder.ifname),
-            None => self.holder.to_string(),
-        }
+        who(&self.holder, self.pod.as_ref())
     }
 
     /// The same queue, to be looked at before it is free; one that is looked at stays as it is.
     pub fn given_back(mut self, now: u64) -> Self {
-        if self.state == Claimed::Lent {
-            self.state = Claimed::Quarantine { attempts: 0, reason: String::new() };
-            self.since = now;
-        }
+        self.state.give_back(&mut self.since, now);
         self
     }
 
     /// Whether it waits to be free.
     pub fn in_quarantine(&self) -> bool {
-        matches!(self.state, Claimed::Quarantine { .. })
+        self.state.is_quarantine()
     }
 }
 

@@ -122,6 +122,14 @@ impl std::fmt::Display for PodRef {
     }
 }
 
+/// Whose an attachment is, for people: `NAMESPACE/POD@IFNAME` where the pod is known, else `CONTAINER@IFNAME`.
+pub fn who(attachment: &AttachmentId, pod: Option<&PodRef>) -> String {
+    match pod {
+        Some(pod) => format!("{pod}@{}", attachment.ifname),
+        None => attachment.to_string(),
+    }
+}
+
 /// Who gave the addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]

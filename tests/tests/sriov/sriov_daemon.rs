@@ -1,7 +1,7 @@
 //! The daemon sees to VFs that nobody else sees to.
 
 use crate::lab::{Machine, run, state};
-use offramp_tests::until;
+use offramp_tests::{until, wait_for};
 use serde_json::{Value, json};
 
 fn daemon() -> Value {
@@ -53,9 +53,11 @@ fn a_pod_whose_namespace_cannot_be_seen_keeps_its_vf() {
         let loops = daemon.ask("status")["reconcile"].clone();
         loops.as_array().unwrap().iter().find(|l| l["name"] == "reclaim").cloned().unwrap_or_default()
     };
-    until("the daemon to have looked", || !reclaim().is_null());
-    // Dead is what is dead at two looks, 300 ms apart.
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    // Dead is what is dead at two looks. It tells seconds: a later one is another look's.
+    let mut last = wait_for("a look", || reclaim()["lastRun"].as_u64());
+    for _ in 0..2 {
+        last = wait_for("another look", || reclaim()["lastRun"].as_u64().filter(|at| *at > last));
+    }
     assert!(run(&inside).contains("net1") && m.claim(0).is_some(), "{}", reclaim());
     drop(process);
     m.assert_free_and_clean(0, &before);

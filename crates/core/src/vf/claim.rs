@@ -3,7 +3,7 @@
 
 use super::{VfMode, VfRef, VfState};
 use crate::ids::AttachmentId;
-use crate::record::PodRef;
+use crate::record::{PodRef, who};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub struct Claim {
     pub since: u64,
 }
 
-/// How a VF is claimed.
+/// How a VF is claimed, or a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Claimed {
@@ -51,6 +51,21 @@ pub enum Claimed {
     },
 }
 
+impl Claimed {
+    /// Its attachment is done with it, `since` now; what is in quarantine stays as it is.
+    pub fn give_back(&mut self, since: &mut u64, now: u64) {
+        if *self == Self::Lent {
+            *self = Self::Quarantine { attempts: 0, reason: String::new() };
+            *since = now;
+        }
+    }
+
+    /// Whether it is in quarantine.
+    pub fn is_quarantine(&self) -> bool {
+        matches!(self, Self::Quarantine { .. })
+    }
+}
+
 impl Claim {
     /// A VF that is lent to `holder` from now on.
     pub fn lent(vf: VfRef, holder: AttachmentId, mode: VfMode, before: VfState, now: u64) -> Self {
@@ -58,26 +73,20 @@ impl Claim {
         Self { format: FORMAT, vf, holder, pod, pool, mode, before, state: Claimed::Lent, since: now }
     }
 
-    /// `NAMESPACE/POD@IFNAME` where the pod is known, else `CONTAINER@IFNAME`.
+    /// The holder, for people ([`who`]).
     pub fn who(&self) -> String {
-        match &self.pod {
-            Some(pod) => format!("{pod}@{}", self.holder.ifname),
-            None => self.holder.to_string(),
-        }
+        who(&self.holder, self.pod.as_ref())
     }
 
     /// The same VF, to be cleaned; one that is being cleaned stays as it is.
     pub fn given_back(mut self, now: u64) -> Self {
-        if self.state == Claimed::Lent {
-            self.state = Claimed::Quarantine { attempts: 0, reason: String::new() };
-            self.since = now;
-        }
+        self.state.give_back(&mut self.since, now);
         self
     }
 
     /// Whether it is being cleaned.
     pub fn in_quarantine(&self) -> bool {
-        matches!(self.state, Claimed::Quarantine { .. })
+        self.state.is_quarantine()
     }
 }
 

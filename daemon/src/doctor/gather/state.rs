@@ -4,7 +4,7 @@ use super::text;
 use crate::reclaim::is_dead;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use offramp_core::doctor::{Attached, Look, Records, Space};
-use offramp_core::record::{Mode, Record};
+use offramp_core::record::{Mode, Record, who};
 use offramp_ledger::{Listing, Store};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -43,10 +43,9 @@ fn attached(store: &Store, record: &Record) -> Attached {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let ifname = &record.attachment.ifname;
     let own = record.plan.result.interfaces.iter().find(|i| i.sandbox.is_some() && i.name == ifname.as_str());
-    let who = record.pod.as_ref().map_or_else(|| record.attachment.to_string(), |p| format!("{p}@{ifname}"));
     Attached {
         id: record.attachment.clone(),
-        who,
+        who: who(&record.attachment, record.pod.as_ref()),
         by_daemon: record.mode == Mode::Node,
         state: record.state,
         age: now.saturating_sub(record.created),
