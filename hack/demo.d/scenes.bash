@@ -90,6 +90,7 @@ limited() {
 scene_looks() {
     section "What node-a says of itself"
     shows node-a offrampd status
+    shows node-a offrampd nics
     shows node-a offrampd attachments
     shows node-a offrampd explain demo/web
 }
