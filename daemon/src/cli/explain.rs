@@ -141,7 +141,7 @@ fn paragraph(explained: &Explained, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "Networks", networks(r));
     list(&mut rows, "VFs", vfs::vfs(r, claims));
     list(&mut rows, "NUMA", moved::numa(traffic));
-    let leased = queues::of_plan(&r.plan).into_iter();
+    let leased = queues::of_plan(&r.plan, traffic).into_iter();
     list(&mut rows, "Queues", leased.chain(moved::queues(traffic)).collect());
     list(&mut rows, "Settings", vfs::settings(&r.plan));
     list(&mut rows, "Host route", vfs::host_routes(&r.plan));

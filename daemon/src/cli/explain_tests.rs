@@ -51,6 +51,7 @@ fn what_was_asked_what_was_refused_and_what_was_moved() {
         path: Some(Path::Veth),
         numa: Some(1),
         queues: Some((2, 4)),
+        flow_rules: None,
         routed: false,
         moved: Moved::Counted { bytes, cpu: Some(bytes) },
     };

@@ -94,7 +94,15 @@ mod tests {
 
     fn interface(name: &str, path: Path, moved: Moved) -> InterfaceTraffic {
         let name = name.parse().unwrap();
-        InterfaceTraffic { name, path: Some(path), numa: None, queues: None, routed: false, moved }
+        InterfaceTraffic {
+            name,
+            path: Some(path),
+            numa: None,
+            queues: None,
+            flow_rules: None,
+            routed: false,
+            moved,
+        }
     }
 
     fn counted(rx: u64, tx: u64, cpu: Option<(u64, u64)>) -> Moved {

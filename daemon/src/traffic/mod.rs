@@ -9,9 +9,11 @@ use offramp_core::IfName;
 use offramp_core::plan::Path;
 use offramp_core::record::Record;
 use offramp_core::traffic::{Metered, Moved, Share, Way, metered};
+use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::sysfs::{Sysfs, numa_node};
 use reader::{Reader, Reading};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -33,6 +35,10 @@ pub struct InterfaceTraffic {
     /// Queues that it has for itself, to receive and to send; none: not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<(u32, u32)>,
+    /// Of the NIC's queues that it leases, by their numbers in the pod: the flow rules that lead there; none: it leases none,
+    /// or that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_rules: Option<BTreeMap<u32, Vec<u32>>>,
     /// The VF leads to the node, whose CPU routes what it moves: that saves bridge and pair, and not the CPU.
     pub routed: bool,
     /// What it moved.
@@ -74,7 +80,11 @@ pub fn look(record: &Record) -> Vec<InterfaceTraffic> {
 fn read(record: &Record) -> Vec<InterfaceTraffic> {
     let mut reader = Reader::with_queues();
     let one = |m: Metered| match reader.read(&m, &record.netns) {
-        Ok(Reading { bytes, cpu, queues }) => described(m, queues, Moved::Counted { bytes, cpu }),
+        Ok(Reading { bytes, cpu, queues }) => {
+            let flow_rules =
+                Some(m.path).filter(|path| *path == Path::Queues).and_then(|_| flow_rules(record));
+            InterfaceTraffic { flow_rules, ..described(m, queues, Moved::Counted { bytes, cpu }) }
+        }
         Err(why) => described(m, None, Moved::Unknown { why }),
     };
     metered(record).into_iter().map(one).chain(by_others(record)).collect()
@@ -82,7 +92,16 @@ fn read(record: &Record) -> Vec<InterfaceTraffic> {
 
 fn described(m: Metered, queues: Option<(u32, u32)>, moved: Moved) -> InterfaceTraffic {
     let numa = m.meter.vf().and_then(|vf| numa_node(&Sysfs::default(), vf.pci));
-    InterfaceTraffic { name: m.ifname, path: Some(m.path), numa, queues, routed: m.routed, moved }
+    let (name, path) = (m.ifname, Some(m.path));
+    InterfaceTraffic { name, path, numa, queues, flow_rules: None, routed: m.routed, moved }
+}
+
+/// All leased queues are of one NIC.
+fn flow_rules(record: &Record) -> Option<BTreeMap<u32, Vec<u32>>> {
+    let nic = record.plan.queues().next()?.nic;
+    let flows = Ethtool::open().ok()??.flows(&nic).ok()?;
+    let leading = |queue| flows.leading(queue).map(|rule| rule.id).collect();
+    Some((1..).zip(record.plan.queues()).map(|(number, leased)| (number, leading(leased.queue))).collect())
 }
 
 /// Interfaces that other plugins have made, in ways that only they know.
@@ -93,6 +112,7 @@ fn by_others(record: &Record) -> impl Iterator<Item = InterfaceTraffic> + '_ {
         path: None,
         numa: None,
         queues: None,
+        flow_rules: None,
         routed: false,
         moved: Moved::Unknown { why: format!("made by the plugin {}", network.types()) },
     })

@@ -112,6 +112,9 @@ fn eth0_has_queues_of_its_own_while_there_are_any() {
     assert_eq!(plan["path"], "veth");
     assert!(plan["reason"].as_str().unwrap().contains("no queues can be eth0: pool xdp"), "{plan}");
 
+    let explained = daemon.ask(&format!("explain {}@eth0", a.container));
+    let rules = &explained[0]["traffic"][0]["flowRules"];
+    assert_eq!(*rules, json!({"1": [], "2": []}), "netdevsim has none: {explained}");
     let status = daemon.ask("status").to_string();
     assert!(status.contains("queuePools") && status.contains("\"lent\":4"), "{status}");
     [&a, &b, &c].into_iter().for_each(|pod| l.w.del(pod));
