@@ -3,6 +3,7 @@
 use super::{Facts, Finding, Kind, Severity};
 use crate::offload::Device;
 use crate::overlay::Dev;
+use crate::overlay::decisions::{Untold, untold};
 
 const OFF: Kind = Kind {
     id: "tunnel-offload-off",
@@ -47,13 +48,11 @@ fn off(facts: &Facts) -> Option<Finding> {
             commands.push(format!("ethtool -K {link} {name} on"));
         }
     }
-    let unknown = tunnel.port.filter(|port| facts.offloads(&uplink.name).is_some_and(|d| !knows(d, *port)));
-    if let Some(port) = unknown {
-        let name = &uplink.name;
-        evidence.push(format!("{name} has a table of VXLAN's UDP ports, and {port} is not in it"));
-        commands.push(format!(
-            "ethtool -K {name} rx-udp_tunnel-port-offload on, and ethtool --show-tunnels {name}"
-        ));
+    let nic = facts.offloads(&uplink.name);
+    let untold = tunnel.port.zip(nic).and_then(|(port, nic)| Some((port, untold(&uplink.name, nic, port)?)));
+    if let Some((port, Untold { why, todo })) = untold {
+        evidence.push(format!("{} does not look into tunnels behind UDP port {port}: {why}", uplink.name));
+        commands.push(todo);
     }
     let text = "Tunnelled packets cost more of the CPU than they need to.";
     let todo = format!("if nobody turned it off for a reason: {}", commands.join("; "));
@@ -64,37 +63,10 @@ fn is_needlessly_off(device: &Device, name: &str) -> bool {
     device.features.get(name).is_some_and(|f| !f.on && !f.fixed)
 }
 
-/// Whether a NIC that looks into tunnels looks behind this port; one that has no table goes by other means, or not at all.
-fn knows(device: &Device, port: u16) -> bool {
-    let mut tables = device.tunnel_ports.iter().filter(|t| t.types.iter().any(|t| t == "vxlan")).peekable();
-    tables.peek().is_none() || tables.any(|t| t.ports.iter().any(|p| p.port == port))
-}
-
 fn broken(facts: &Facts) -> Option<Finding> {
     let broken = &facts.told()?.broken_offloads;
     let text =
         "An offload of checksums does not work: packets of this node are dropped by those who get them.";
     let todo = "offrampd status says what the daemon tried against it; a newer driver or firmware of the NIC may cure it";
     (!broken.is_empty()).then(|| BROKEN.found(text, broken.iter().cloned(), todo))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::offload::{TunnelPort, TunnelTable};
-
-    #[test]
-    fn a_nic_with_a_table_of_ports_must_have_the_tunnels() {
-        let table = |kind: &str, ports: &[u16]| TunnelTable {
-            types: vec![kind.into()],
-            size: 4,
-            ports: ports.iter().map(|port| TunnelPort { kind: kind.into(), port: *port }).collect(),
-        };
-        let knows =
-            |tables: Vec<TunnelTable>| knows(&Device { tunnel_ports: tables, ..Device::default() }, 4789);
-        assert!(knows(vec![]));
-        assert!(knows(vec![table("geneve", &[])]));
-        assert!(knows(vec![table("vxlan", &[]), table("vxlan", &[8472, 4789])]));
-        assert!(!knows(vec![table("vxlan", &[8472])]));
-    }
 }

@@ -10,6 +10,8 @@ mod sizes;
 mod tests;
 mod way;
 
+pub use port::{Untold, untold};
+
 use super::{Settings, Underlay};
 use crate::ids::{IfName, Mtu};
 use crate::offload::Device;

@@ -3,7 +3,7 @@
 
 use super::links::{Link, ends, names};
 use super::{Decision, Facts, Scope, Topic};
-use crate::offload::TunnelTable;
+use crate::offload::{Device, TunnelTable};
 use crate::overlay::VXLAN_PORT;
 
 const FEATURE: &str = "rx-udp_tunnel-port-offload";
@@ -18,14 +18,13 @@ pub(super) fn decision(facts: &Facts) -> Decision {
     };
     let below = facts.below();
     let nics = ends(&below);
-    let with_table: Vec<Link> = nics.iter().filter(|nic| tables(nic).next().is_some()).copied().collect();
-    let untold = with_table.iter().find(|nic| !tables(nic).any(|table| has(table, port)));
+    let with_table: Vec<Link> =
+        nics.iter().filter(|nic| tables(nic.device).next().is_some()).copied().collect();
+    let untold =
+        with_table.iter().find_map(|nic| Some((nic.name, untold(nic.name.as_str(), nic.device, port)?)));
     let of = |is: String, why: String| Scope::Vxlan.decision(Topic::Port, is, format!("{chosen}; {why}"));
     match untold {
-        Some(nic) => {
-            let (why, todo) = missing(*nic, port);
-            of(format!("{port}, unknown to {}", nic.name), why).todo(Some(todo))
-        }
+        Some((name, Untold { why, todo })) => of(format!("{port}, unknown to {name}"), why).todo(Some(todo)),
         None if !with_table.is_empty() => of(
             format!("{port}, known to {}", names(&with_table)),
             "in the table of ports to look behind".into(),
@@ -38,27 +37,43 @@ pub(super) fn decision(facts: &Facts) -> Decision {
     }
 }
 
-fn tables<'a>(nic: &Link<'a>) -> impl Iterator<Item = &'a TunnelTable> {
-    nic.device.tunnel_ports.iter().filter(|table| table.types.iter().any(|kind| kind == KIND))
+/// Why a NIC that looks into tunnels does not look behind a port, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub todo: String,
+}
+
+/// None: it has the port, or no table of VXLAN's ports; then it goes by other means, or not at all.
+pub fn untold(name: &str, device: &Device, port: u16) -> Option<Untold> {
+    tables(device).next()?;
+    if tables(device).any(|table| has(table, port)) {
+        return None;
+    }
+    let (why, todo) = missing(name, device, port);
+    Some(Untold { why, todo })
+}
+
+fn tables(device: &Device) -> impl Iterator<Item = &TunnelTable> {
+    device.tunnel_ports.iter().filter(|table| table.types.iter().any(|kind| kind == KIND))
 }
 
 fn has(table: &TunnelTable, port: u16) -> bool {
     table.ports.iter().any(|p| p.kind == KIND && p.port == port)
 }
 
-/// Why a NIC with a table does not have the port, and what to do.
-fn missing(nic: Link, port: u16) -> (String, String) {
-    let name = nic.name;
-    let mut all = tables(&nic);
-    if nic.device.features.get(FEATURE).is_some_and(|f| !f.on && !f.fixed) {
+fn missing(name: &str, device: &Device, port: u16) -> (String, String) {
+    if device.features.get(FEATURE).is_some_and(|f| !f.on && !f.fixed) {
         return (format!("{FEATURE} of {name} is off"), format!("ethtool -K {name} {FEATURE} on"));
     }
-    if tables(&nic).any(|table| table.size == 1 && has(table, VXLAN_PORT)) {
+    if tables(device).any(|table| table.size == 1 && has(table, VXLAN_PORT)) {
         let todo = format!("set overlay.port to {VXLAN_PORT}, on all nodes");
         return (format!("{name} looks behind {VXLAN_PORT} only"), todo);
     }
-    if all.all(|table| table.ports.len() >= table.size as usize) {
-        let others: Vec<String> = tables(&nic)
+    if tables(device).all(|table| table.ports.len() >= table.size as usize) {
+        let others: Vec<String> = tables(device)
             .flat_map(|table| &table.ports)
             .map(|other| format!("{} {}", other.kind, other.port))
             .collect();

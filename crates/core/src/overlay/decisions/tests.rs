@@ -196,6 +196,11 @@ fn a_nic_that_looks_into_tunnels_was_told_of_the_port_or_it_is_said_why_not() {
              rx-udp_tunnel-port-offload on"
         )
     );
+    // The doctor says the same.
+    let nic1 = |site: &Site| untold("nic1", &site.devices[&name("nic1")], 4789).map(|u| u.why);
+    assert_eq!(nic1(&site), Some("rx-udp_tunnel-port-offload of nic1 is off".into()));
+    assert_eq!(untold("nic0", &site.devices[&name("nic0")], 4789), None);
+    assert_eq!(untold("bond0", &site.devices[&name("bond0")], 4789), None, "it has no table");
     // Some look behind the one port and cannot be told of another.
     site.change("nic1", "rx-udp_tunnel-port-offload", true, true, true);
     site.table("nic1", 1, &[("vxlan", 4789)]);
