@@ -3,7 +3,7 @@
 use super::element::Table;
 use super::script::TABLE;
 use super::{NftError, child};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The tables' chains, rules, sets and elements, without handles and without the order of what has none.
@@ -38,34 +38,38 @@ impl Listing {
         lacks.chain(actual.0.difference(&self.0).map(|l| format!("+{l}"))).collect()
     }
 
-    /// Adds what `nft -j list table` printed.
+    /// Adds what `nft -j list table` printed. Values stay the text that nft made of them: with thousands of peers a set has
+    /// thousands of elements, and a tree of each would take a kilobyte.
     fn take(&mut self, json: &[u8]) -> Result<(), NftError> {
-        let root: Value = serde_json::from_slice(json).map_err(|e| NftError::Listing(e.to_string()))?;
-        let objects =
-            root["nftables"].as_array().ok_or_else(|| NftError::Listing("no \"nftables\"".into()))?;
+        let unreadable = |e: serde_json::Error| NftError::Listing(e.to_string());
+        let mut root: BTreeMap<String, Vec<Fields<'_>>> = serde_json::from_slice(json).map_err(unreadable)?;
+        let all = root.remove("nftables").ok_or_else(|| NftError::Listing("no \"nftables\"".into()))?;
         let mut rules: BTreeMap<String, usize> = BTreeMap::new();
-        for (kind, object) in objects.iter().filter_map(Value::as_object).flatten() {
-            if kind == "metainfo" {
-                continue;
-            }
-            let mut object = object.clone();
-            let Some(fields) = object.as_object_mut() else { continue };
+        // Each has one member, which says its kind.
+        for (kind, object) in all.into_iter().flatten().filter(|(kind, _)| kind != "metainfo") {
+            let mut fields: Fields<'_> = serde_json::from_str(object.get()).map_err(unreadable)?;
             fields.remove("handle");
-            let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text = |key: &str| {
+                let text = fields.get(key).map(|raw| serde_json::from_str::<String>(raw.get()));
+                text.and_then(Result::ok).unwrap_or_default()
+            };
             let (family, name, chain) = (text("family"), text("name"), text("chain"));
-            if let Some(Value::Array(elements)) = fields.remove("elem") {
+            if let Some(elements) = fields.remove("elem") {
+                let elements: Vec<&RawValue> = serde_json::from_str(elements.get()).map_err(unreadable)?;
                 self.0.extend(elements.iter().map(|e| format!("{family} {name} element {e}")));
             }
-            if kind == "rule" {
-                // Rules have an order: their number in the chain is part of them.
-                let n = rules.entry(chain).and_modify(|n| *n += 1).or_insert(1);
-                fields.insert("number".into(), (*n).into());
-            }
-            self.0.insert(format!("{kind} {object}"));
+            // Rules have an order: their number in the chain is part of them.
+            let number = (kind == "rule").then(|| *rules.entry(chain).and_modify(|n| *n += 1).or_insert(1));
+            let number = number.map(|n| format!(" {n}")).unwrap_or_default();
+            let object = serde_json::to_string(&fields).map_err(unreadable)?;
+            self.0.insert(format!("{kind}{number} {object}"));
         }
         Ok(())
     }
 }
+
+/// An object's members, as nft wrote them.
+type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 #[cfg(test)]
 mod tests {
