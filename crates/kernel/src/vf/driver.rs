@@ -111,10 +111,13 @@ mod tests {
         let host = host.with_lock(beside, other.as_fd()).with_lock(pci, own.as_fd());
         let error = unbind(&host, pci).unwrap_err();
         let Error::Stuck { pid, .. } = error else { panic!("{error}") };
-        let open = read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-        let open: Vec<_> = open.map(|fd| read_link(fd.path()).unwrap()).collect();
-        assert!(open.contains(&dir.path().join("own")), "{open:?}");
-        assert!(!open.contains(&dir.path().join("other")), "{open:?}");
+        let has_open = |name: &str| {
+            let open = read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+            open.flat_map(|fd| read_link(fd.path())).any(|path| path == dir.path().join(name))
+        };
+        // On a busy machine it is still closing what it was born with.
+        crate::wait::until(|| "the other lock to be closed".into(), || Ok(!has_open("other"))).unwrap();
+        assert!(has_open("own"));
         assert_eq!(read_to_string(unbind_file).unwrap(), pci.to_string());
     }
 }
