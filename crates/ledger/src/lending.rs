@@ -148,19 +148,31 @@ pub fn give_back_all(store: &Store, id: &AttachmentId, now: u64) -> Result<Vec<P
     Ok(given)
 }
 
+/// What became of a VF that was claimed in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unclaimed {
+    /// It is free.
+    Free,
+    /// It went to quarantine: the cleaner has work.
+    Quarantined,
+    /// It was not this holder's, or was given back already.
+    NotIts,
+}
+
 /// Frees a VF that nothing was done to since it was claimed; one that has other interrupts since goes to quarantine. The
-/// caller holds its holder's lock.
-pub fn unclaim(store: &Store, pci: PciAddr, holder: &AttachmentId) -> Result<()> {
+/// caller holds its holder's lock. `now`: seconds since 1970.
+pub fn unclaim(store: &Store, pci: PciAddr, holder: &AttachmentId, now: u64) -> Result<Unclaimed> {
     let claims = store.claims();
     match claims.read(pci)? {
         Some(claim) if claim.holder == *holder && !claim.in_quarantine() => {
             if has_its_vectors(store, &claim) {
-                return claims.remove(pci);
+                claims.remove(pci)?;
+                return Ok(Unclaimed::Free);
             }
-            let since = claim.since;
-            claims.set(&claim.given_back(since))
+            claims.set(&claim.given_back(now))?;
+            Ok(Unclaimed::Quarantined)
         }
-        _ => Ok(()),
+        _ => Ok(Unclaimed::NotIts),
     }
 }
 

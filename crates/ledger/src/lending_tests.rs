@@ -63,20 +63,22 @@ fn what_was_not_touched_is_free_at_once_but_for_another_s() {
     let (_dir, store) = store();
     let pci = PCI.parse().unwrap();
     store.claims().take(&claim(PCI, "a@net1")).unwrap();
-    unclaim(&store, pci, &"b@net1".parse().unwrap()).unwrap();
+    let unclaim = |holder: &str| unclaim(&store, pci, &holder.parse().unwrap(), 9).unwrap();
+    assert_eq!(unclaim("b@net1"), Unclaimed::NotIts);
     assert!(!in_quarantine(&store));
-    unclaim(&store, pci, &"a@net1".parse().unwrap()).unwrap();
+    assert_eq!(unclaim("a@net1"), Unclaimed::Free);
     assert_eq!(store.claims().read(pci).unwrap(), None);
     // Of one that has other interrupts now, or is not there, nobody knows.
     let mut grown = claim(PCI, "a@net1");
     grown.before.vectors = Some(3);
     store.claims().take(&grown).unwrap();
-    unclaim(&store, pci, &"a@net1".parse().unwrap()).unwrap();
+    assert_eq!(unclaim("a@net1"), Unclaimed::Quarantined);
     assert!(in_quarantine(&store));
+    assert_eq!(store.claims().read(pci).unwrap().unwrap().since, 9, "it is in quarantine since now");
     store.claims().remove(pci).unwrap();
     // One in quarantine was touched.
     store.claims().take(&claim(PCI, "a@net1").given_back(9)).unwrap();
-    unclaim(&store, pci, &"a@net1".parse().unwrap()).unwrap();
+    assert_eq!(unclaim("a@net1"), Unclaimed::NotIts);
     assert!(in_quarantine(&store));
 }
 

@@ -92,6 +92,8 @@ pub struct Node {
     queues_due: Mutex<queues::Due>,
     /// Held while VFs and queues are chosen and claimed.
     lending: Mutex<()>,
+    /// Interrupts that ports have refused to VFs.
+    refusals: lending::Refusals,
     view: Mutex<View>,
 }
 
@@ -207,6 +209,7 @@ impl Node {
             asked: queues::Asked::default(),
             queues_due: Mutex::default(),
             lending: Mutex::default(),
+            refusals: lending::Refusals::default(),
             view: Mutex::default(),
             config,
         }

@@ -86,6 +86,6 @@ fn has_link(vf: &VfRef, state: Option<LinkState>) -> bool {
 pub fn unclaim(cx: &Context, record: &Record) {
     for vf in record.plan.vfs() {
         // What fails here is found by the next call that wants the VF: a claim without a record is nobody's.
-        let _ = lending::unclaim(&cx.store, vf.pci, &record.attachment);
+        let _ = lending::unclaim(&cx.store, vf.pci, &record.attachment, now());
     }
 }

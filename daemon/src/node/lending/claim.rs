@@ -1,7 +1,7 @@
 //! Claiming what was chosen: all of it, or nothing.
 
-use super::vectors::Lack;
-use super::{Loan, Loans, Met, NoPath};
+use super::vectors::{Growth, Lack};
+use super::{Loan, Loans, NoPath};
 use crate::node::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
@@ -15,9 +15,8 @@ use offramp_core::wire::Prepare;
 use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::sysfs::online_cpus;
 use offramp_ledger::Error;
-use offramp_ledger::lending::{self, Borrower};
+use offramp_ledger::lending::{self, Borrower, Unclaimed};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -42,19 +41,20 @@ impl<E: Into<CniError>> From<E> for Miss {
 }
 
 impl Node {
-    /// All, or none.
+    /// All, or none. Who has interrupts to get gets them last: what was touched is not free at once if the rest cannot be
+    /// had.
     pub(super) fn claim_all(
         &self,
         ask: &Prepare,
         choice: Choice,
         path: Result<UplinkPath, NoPath>,
-        met: &Met,
     ) -> Result<Loans, Miss> {
-        let mut done: Vec<VfRef> = Vec::new();
+        let (mut done, mut growths) = (Vec::<VfRef>::new(), Vec::new());
         let mut queues = None;
         let mut claim = |lent: Lent, bridge: Option<&IfName>| -> Result<Loan, Miss> {
-            let loan = self.claim(ask, lent, bridge, met)?;
+            let (loan, growth) = self.claim(ask, lent, bridge)?;
             done.push(loan.lent.vf.clone());
+            growths.extend(growth);
             Ok(loan)
         };
         let all = || -> Result<Loans, Miss> {
@@ -79,7 +79,7 @@ impl Node {
                 others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
             Ok(Loans { eth0, queues: queues.clone(), pair, reason: choice.reason, others })
         };
-        let outcome = all();
+        let outcome = all().and_then(|loans| self.grow_all(loans, growths));
         if outcome.is_err() {
             self.give_back(ask, &done);
             self.give_back_queues(ask, queues.as_ref());
@@ -93,7 +93,12 @@ impl Node {
     }
 
     /// In switchdev mode the VF's representor is to be a port of `bridge`.
-    fn claim(&self, ask: &Prepare, lent: Lent, bridge: Option<&IfName>, met: &Met) -> Result<Loan, Miss> {
+    fn claim(
+        &self,
+        ask: &Prepare,
+        lent: Lent,
+        bridge: Option<&IfName>,
+    ) -> Result<(Loan, Option<Growth>), Miss> {
         let (pod, pool) = (ask.pod.as_ref(), Some(lent.pool.as_str()));
         let borrower = Borrower { holder: &ask.attachment, pod, pool, now: now() };
         let (few, lack) = (Cell::new(None), Cell::new(None));
@@ -110,10 +115,14 @@ impl Node {
             }
             (VfMode::Netdev, Some(netdev), _) => match lacks_channels(&netdev.name, &lent)? {
                 None => Ok(lent.mode),
-                Some((wanted, why)) => {
-                    if let Some(vectors) = self.vectors_for(vf, state, wanted, met) {
-                        lack.set(Some(Lack { wanted, why, vectors }));
-                        return Ok(lent.mode);
+                Some((wanted, mut why)) => {
+                    match self.vectors_for(vf, state, wanted) {
+                        Ok(Some(vectors)) => {
+                            lack.set(Some(Lack { wanted, why, vectors }));
+                            return Ok(lent.mode);
+                        }
+                        Ok(None) => {}
+                        Err(refused) => why = format!("{why}; {refused}"),
                     }
                     let error = CniError::no_device(format!("{vf} has no {wanted} channels: {why}"));
                     few.set(Some((wanted, why)));
@@ -129,21 +138,10 @@ impl Node {
         })?;
         let pf = Socket::open().and_then(|mut socket| link::find(&mut socket, &lent.vf.pf));
         let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
-        let before = match lack.take() {
-            Some(lack) => self.grow(&claim, &lock, &lent, lack)?,
-            None => claim.before,
-        };
+        let before = claim.before.clone();
         let plug = before.representor.as_ref().map(|r| r.name.clone()).zip(bridge.cloned());
-        Ok(Loan { lent, before, carrier, plug })
-    }
-
-    /// How many interrupts may give it the channels that its driver does not have.
-    fn vectors_for(&self, vf: &VfRef, state: &VfState, wanted: u32, met: &Met) -> Option<u32> {
-        if met.no_vectors.contains(&vf.port) {
-            return None;
-        }
-        let cpus = online_cpus(&self.sysfs()).ok()?;
-        state.vectors_for(wanted, cpus)
+        let growth = lack.take().map(|lack| Growth { claim, lock, lent: lent.clone(), lack });
+        Ok((Loan { lent, before, carrier, plug }, growth))
     }
 
     fn claim_queues(&self, ask: &Prepare, lent: &LentQueues) -> Result<(), Miss> {
@@ -175,17 +173,19 @@ impl Node {
         }
     }
 
-    /// All that was claimed for a pod, to which nothing was done.
+    /// All that was claimed for a pod, to which nothing was done but that VFs got interrupts.
     pub(in crate::node) fn give_back_all(&self, ask: &Prepare, loans: &Loans) {
         self.give_back(ask, loans.vfs());
         self.give_back_queues(ask, loans.queues.as_ref());
     }
 
-    /// Nothing was done to them. What fails here is found by the cleaner: a claim without a record is nobody's.
+    /// What fails here is found by the cleaner: a claim without a record is nobody's.
     pub(super) fn give_back<'a>(&self, ask: &Prepare, vfs: impl IntoIterator<Item = &'a VfRef>) {
         for vf in vfs {
-            if let Err(e) = lending::unclaim(&self.store, vf.pci, &ask.attachment) {
-                tracing::warn!(%vf, error = %e, "cannot give it back yet, the cleaner will");
+            match lending::unclaim(&self.store, vf.pci, &ask.attachment, now()) {
+                Ok(Unclaimed::Quarantined) => self.bench.ring(),
+                Ok(_) => {}
+                Err(e) => tracing::warn!(%vf, error = %e, "cannot give it back yet, the cleaner will"),
             }
         }
     }

@@ -55,6 +55,10 @@ impl Loans {
         self.eth0.iter().map(|(loan, _)| loan).chain(&self.others)
     }
 
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Loan> {
+        self.eth0.iter_mut().map(|(loan, _)| loan).chain(&mut self.others)
+    }
+
     /// The VFs.
     pub fn vfs(&self) -> impl Iterator<Item = &VfRef> {
         self.all().map(|loan| &loan.lent.vf)

@@ -7,6 +7,7 @@ mod loans;
 mod vectors;
 
 pub use loans::{Loan, Loans, eth0_routes};
+pub use vectors::Refusals;
 
 use super::promised::Promise;
 use super::{Caller, Node};
@@ -18,7 +19,7 @@ use offramp_core::lend::{
     Choice, Eth0, FewChannels, Hints, Holding, LendRequest, NodeQueues, OnUplink, Refusal, Taken, Want,
     choose_eth0,
 };
-use offramp_core::nic::{Inventory, PciAddr, PortKey};
+use offramp_core::nic::{Inventory, PciAddr};
 use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{Claim, VfRef};
 use offramp_core::wire::Prepare;
@@ -28,7 +29,6 @@ use offramp_kernel::sysfs;
 use offramp_kernel::uplink::node_links;
 use offramp_ledger::Error;
 use offramp_ledger::claims::Claimed;
-use std::collections::HashSet;
 use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -80,21 +80,21 @@ impl Node {
         let _one = self.choosing()?;
         // What the watch saw last will do if all that is wished for is found in it: claiming looks at the VF itself.
         let mut met = Met::default();
-        let first = self.lend_of(ask, wishes, promise, &self.nics.inventory(), &met);
-        if let Ok(loans) = first {
-            let only_queues = self.config.pools.is_empty() || self.names_queue_pool(wishes);
-            let best = loans.eth0.is_some() || loans.queues.is_some() && only_queues;
-            if best || wishes.offload == Offload::None {
-                return Ok(loans);
+        if let Ok((choice, path)) = self.choice_of(ask, wishes, promise, &self.nics.inventory(), &met)
+            && self.is_best(&choice, wishes)
+        {
+            match self.claim_all(ask, choice, path) {
+                Ok(loans) => return Ok(loans),
+                Err(Miss::NoChannels(vf, wanted, why)) => met.lacks(vf, wanted, why),
+                // It is looked at anew.
+                Err(_) => {}
             }
-            self.give_back_all(ask, &loans);
-        } else if let Err(Miss::NoChannels(vf, wanted, why)) = first {
-            met.lacks(vf, wanted, why);
         }
         for _ in 0..ATTEMPTS {
             let now = sysfs::read(&self.sysfs(), &[])?;
             let miss = loop {
-                match self.lend_of(ask, wishes, promise, &now, &met) {
+                let choice = self.choice_of(ask, wishes, promise, &now, &met);
+                match choice.and_then(|(choice, path)| self.claim_all(ask, choice, path)) {
                     Ok(loans) => return Ok(loans),
                     // Nobody was faster. A VF is asked for a count, or more than that, only once.
                     Err(Miss::NoChannels(vf, wanted, why)) => met.lacks(vf, wanted, why),
@@ -140,15 +140,24 @@ impl Node {
         wishes.pool.as_ref().is_some_and(|name| pools.iter().any(|pool| pool.name == *name))
     }
 
-    /// Of what this inventory has, without what is not to be had by what was `met` just now.
-    fn lend_of(
+    /// Whether a look at the NICs themselves would find nothing better.
+    fn is_best(&self, choice: &Choice, wishes: &Wishes) -> bool {
+        match choice.eth0 {
+            Eth0::Vf(_) => true,
+            Eth0::Queues(_) => self.config.pools.is_empty() || self.names_queue_pool(wishes),
+            Eth0::Pair(_) => wishes.offload == Offload::None,
+        }
+    }
+
+    /// Of what this inventory has, without what is not to be had by what was `met` just now. Nothing is claimed.
+    fn choice_of(
         &self,
         ask: &Prepare,
         wishes: &Wishes,
         promise: &Promise,
         inventory: &Inventory,
         met: &Met,
-    ) -> Result<Loans, Miss> {
+    ) -> Result<(Choice, Result<UplinkPath, NoPath>), Miss> {
         let path = self.uplink_path(inventory);
         let mut taken = self.taken()?;
         for (pci, why) in &met.lost {
@@ -169,7 +178,7 @@ impl Node {
             }
         }
         let choice = self.choose(ask, wishes, (inventory, &taken), &hints).map_err(Miss::Refused)?;
-        self.claim_all(ask, choice, path, met)
+        Ok((choice, path))
     }
 
     fn choose(
@@ -212,14 +221,11 @@ struct Met {
     /// VFs that others took, and why they are thought to have.
     lost: Vec<(PciAddr, String)>,
     few_channels: FewChannels,
-    /// Ports whose VFs get no more interrupts: to ask another one binds its driver anew for nothing.
-    no_vectors: HashSet<PortKey>,
 }
 
 impl Met {
     fn lacks(&mut self, vf: VfRef, wanted: u32, why: String) {
         self.few_channels.insert(vf.pci, (wanted, why));
-        self.no_vectors.insert(vf.port);
     }
 }
 
