@@ -4,7 +4,7 @@ use super::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
 use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
-use offramp_core::nic::{Inventory, Port};
+use offramp_core::nic::{Inventory, Port, PortKey};
 use offramp_core::offload::Flows;
 use offramp_core::pool::FlowRules;
 use offramp_core::queue::{QueueClaim, QueueRef};
@@ -97,6 +97,7 @@ impl Node {
         // Before the first look at the NICs all would seem gone.
         let Some(inventory) = self.nics.seen() else { return Ok(0) };
         let (listing, mut repairs) = (claims.list()?, 0);
+        let mut sights = Sights::default();
         let mut due = self.queues_due.lock().unwrap_or_else(PoisonError::into_inner);
         due.retain(|queue, _| listing.claims.iter().any(|c| c.in_quarantine() && c.queue == *queue));
         for mut claim in listing.claims {
@@ -109,7 +110,7 @@ impl Node {
             }
             let waits = |at: &Instant| *at > Instant::now();
             if claim.in_quarantine() && !due.get(&claim.queue).is_some_and(waits) {
-                match self.look_at_queue(&claims, &claim, &inventory) {
+                match look_at_queue(&claims, &claim, self.seen(&mut sights, &claim, &inventory)) {
                     Some(at) => drop(due.insert(claim.queue, at)),
                     None => drop(due.remove(&claim.queue)),
                 }
@@ -119,52 +120,13 @@ impl Node {
         Ok(repairs)
     }
 
-    /// When one that cannot be freed yet is looked at again: soon, later each time.
-    fn look_at_queue(
-        &self,
-        claims: &QueueClaims,
-        claim: &QueueClaim,
-        inventory: &Inventory,
-    ) -> Option<Instant> {
-        let (queue, attempts) = match claim.state {
-            Claimed::Quarantine { attempts, .. } => (&claim.queue, attempts),
-            Claimed::Lent => return None,
-        };
-        let why = match look(claims, claim, &self.seen(claim, inventory)) {
-            Ok(Looked::Free) => {
-                tracing::info!(%queue, "nobody has it, it is free");
-                return None;
-            }
-            Ok(Looked::Gone) => {
-                tracing::warn!(%queue, "it is gone, and its claim with it");
-                return None;
-            }
-            Ok(Looked::Kept(why)) => why,
-            Err(e) => e.to_string(),
-        };
-        tracing::warn!(%queue, why, "it stays in quarantine");
-        Some(Instant::now() + pause(attempts.saturating_add(1)))
-    }
-
-    fn seen(&self, claim: &QueueClaim, inventory: &Inventory) -> Seen {
-        let Some(port) = inventory.port(&claim.queue.port) else { return Seen::Gone };
-        if !port.up {
-            return Seen::Unseen(format!("{} is down: who has it is not told", port.netdev));
-        }
-        let queues = match queues_of(port) {
-            Ok(queues) => queues,
-            Err(why) => return Seen::Unseen(why),
-        };
+    /// A NIC is looked at once, however many of its queues are in quarantine.
+    fn seen<'a>(&self, sights: &'a mut Sights, claim: &QueueClaim, inventory: &Inventory) -> &'a Seen {
         // Of a pool that is not in the configuration any more, the safe way.
         let pool = self.config.queue_pools.iter().find(|pool| pool.name == claim.pool);
-        let flows = match pool.map(|pool| pool.rules).unwrap_or_default() {
-            FlowRules::Ignore => Ok(Flows::default()),
-            FlowRules::Quarantine => flows_of(&port.netdev),
-        };
-        match flows {
-            Ok(flows) => Seen::Nic { nic: port.netdev.clone(), queues, flows },
-            Err(e) => Seen::Unseen(e.to_string()),
-        }
+        let rules = pool.map(|pool| pool.rules).unwrap_or_default();
+        let key = &claim.queue.port;
+        sights.entry((key.clone(), rules)).or_insert_with(|| see(inventory.port(key), rules))
     }
 
     /// The queues that are not free, and what an operator should know of them.
@@ -174,6 +136,60 @@ impl Node {
         let stuck = claims.iter().filter(is_stuck).map(ToString::to_string);
         let problems = stuck.chain(unreadable.into_iter().map(|(.., why)| why)).collect();
         (claims, problems)
+    }
+}
+
+/// When one that cannot be freed yet is looked at again: soon, later each time.
+fn look_at_queue(claims: &QueueClaims, claim: &QueueClaim, seen: &Seen) -> Option<Instant> {
+    let (queue, attempts) = match claim.state {
+        Claimed::Quarantine { attempts, .. } => (&claim.queue, attempts),
+        Claimed::Lent => return None,
+    };
+    let why = match look(claims, claim, seen) {
+        Ok(Looked::Free) => {
+            tracing::info!(%queue, "nobody has it, it is free");
+            return None;
+        }
+        Ok(Looked::Gone) => {
+            tracing::warn!(%queue, "it is gone, and its claim with it");
+            return None;
+        }
+        Ok(Looked::Kept(why)) => why,
+        Err(e) => e.to_string(),
+    };
+    tracing::warn!(%queue, why, "it stays in quarantine");
+    Some(Instant::now() + pause(attempts.saturating_add(1)))
+}
+
+/// NICs that were looked at, and what of their rules counted.
+type Sights = HashMap<(PortKey, FlowRules), Seen>;
+
+fn see(port: Option<&Port>, rules: FlowRules) -> Seen {
+    let Some(port) = port else { return Seen::Gone };
+    if !port.up {
+        return Seen::Unseen(format!("{} is down: who has it is not told", port.netdev));
+    }
+    let queues = match queues_of(port) {
+        Ok(queues) => queues,
+        Err(why) => return Seen::Unseen(why),
+    };
+    match counting(rules, || flows_of(&port.netdev)) {
+        Ok(flows) => Seen::Nic { nic: port.netdev.clone(), queues, flows },
+        Err(why) => Seen::Unseen(why),
+    }
+}
+
+/// The flow rules that keep queues in quarantine. Some drivers count them, and never tell them: an operator ends that.
+fn counting(
+    rules: FlowRules,
+    flows: impl FnOnce() -> offramp_kernel::Result<Flows>,
+) -> Result<Flows, String> {
+    let how = "if none matters, set rules: ignore of its pool";
+    match rules {
+        FlowRules::Ignore => Ok(Flows::default()),
+        FlowRules::Quarantine => {
+            flows().map_err(|e| format!("whether a flow rule leads to it is not known: {e}; {how}"))
+        }
     }
 }
 
@@ -214,4 +230,18 @@ fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32,
     };
     let unclaimed = queues.iter().filter(|queue| taken.get(&port.key, queue.id).is_none());
     unclaimed.filter_map(|queue| Some((queue.id, why(queue)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use offramp_kernel::Error;
+
+    #[test]
+    fn whoever_never_tells_its_rules_is_not_asked_where_they_are_ignored() {
+        let refuses = || Err(Error::Missing { what: "the list of flow rules of ens1f0".into() });
+        let why = counting(FlowRules::Quarantine, refuses).unwrap_err();
+        assert!(why.contains("of ens1f0 is not there") && why.contains("rules: ignore"), "{why}");
+        assert_eq!(counting(FlowRules::Ignore, || unreachable!()), Ok(Flows::default()));
+    }
 }

@@ -10,7 +10,7 @@ use offramp_core::plan::Path;
 use offramp_core::record::Record;
 use offramp_core::traffic::{Metered, Moved, Share, Way, metered};
 use offramp_kernel::ethtool::Ethtool;
-use offramp_kernel::sysfs::{Sysfs, numa_node};
+use offramp_kernel::sysfs::{self, Sysfs, numa_node};
 use reader::{Reader, Reading};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -96,10 +96,11 @@ fn described(m: Metered, queues: Option<(u32, u32)>, moved: Moved) -> InterfaceT
     InterfaceTraffic { name, path, numa, queues, flow_rules: None, routed: m.routed, moved }
 }
 
-/// All leased queues are of one NIC.
+/// All leased queues are of one NIC, which may be called otherwise than at the ADD.
 fn flow_rules(record: &Record) -> Option<BTreeMap<u32, Vec<u32>>> {
-    let nic = record.plan.queues().next()?.nic;
-    let flows = Ethtool::open().ok()??.flows(&nic).ok()?;
+    let port = record.plan.queues().next()?.port;
+    let nics = sysfs::assemble(&Sysfs::default(), &sysfs::Facts::gather().ok()?);
+    let flows = Ethtool::open().ok()??.flows(&nics.port(&port)?.netdev).ok()?;
     let leading = |queue| flows.leading(queue).map(|rule| rule.id).collect();
     Some((1..).zip(record.plan.queues()).map(|(number, leased)| (number, leading(leased.queue))).collect())
 }

@@ -29,7 +29,7 @@ fn vf_of(result: &Value) -> &str {
 }
 
 /// The lock of a VF or a port, which is somebody's until it is dropped.
-fn held(w: &Wired, name: &str) -> File {
+pub fn held(w: &Wired, name: &str) -> File {
     let dir = w.m.node.state().join("locks");
     std::fs::create_dir_all(&dir).unwrap();
     let file = File::create(dir.join(name)).unwrap();

@@ -20,7 +20,7 @@ pub struct QueuePool {
 }
 
 /// What a flow rule that leads to a queue means when a pod is done with the queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum FlowRules {
     /// It may bring the next pod what was the last one's: the queue is not free as long as it is there.
     #[default]
