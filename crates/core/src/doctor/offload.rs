@@ -3,7 +3,7 @@
 use super::{Facts, Finding, Kind, Severity};
 use crate::offload::Device;
 use crate::overlay::Dev;
-use crate::overlay::decisions::{Untold, untold};
+use crate::overlay::decisions::{Untold, below, untold};
 
 const OFF: Kind = Kind {
     id: "tunnel-offload-off",
@@ -35,32 +35,35 @@ fn off(facts: &Facts) -> Option<Finding> {
     let (tunnel, uplink) = (facts.tunnel()?, facts.uplink()?);
     // Where no packet is tunnelled nothing is lost.
     facts.ways()?.routes.iter().find(|r| r.dev == Dev::Tunnel)?;
-    let links = [(uplink.name.as_str(), &UPLINK[..]), (tunnel.name.as_str(), &TUNNEL[..])];
+    let devices = facts.offloads.as_ref().ok()?;
+    let below = below(devices, &uplink.name);
+    let uplinks = below.iter().map(|link| (link.name, link.device, &UPLINK[..]));
+    let tunnels = devices.iter().filter(|(name, _)| name.as_str() == tunnel.name);
     let (mut evidence, mut commands) = (Vec::new(), Vec::new());
-    for (link, names) in links {
+    for (link, device, names) in uplinks.chain(tunnels.map(|(name, device)| (name, device, &TUNNEL[..]))) {
         // What the daemon turned off, it did by a test.
-        if facts.told().is_some_and(|told| told.turned_off.contains(link)) {
+        if facts.told().is_some_and(|told| told.turned_off.contains(link.as_str())) {
             continue;
         }
-        let Some(device) = facts.offloads(link) else { continue };
         for name in names.iter().filter(|name| is_needlessly_off(device, name)) {
             evidence.push(format!("{link}: {name} is off, and can be turned on"));
             commands.push(format!("ethtool -K {link} {name} on"));
         }
     }
-    let nic = facts.offloads(&uplink.name);
-    let untold = tunnel.port.zip(nic).and_then(|(port, nic)| Some((port, untold(&uplink.name, nic, port)?)));
-    if let Some((port, Untold { why, todo })) = untold {
-        evidence.push(format!("{} does not look into tunnels behind UDP port {port}: {why}", uplink.name));
-        commands.push(todo);
+    if let Some(port) = tunnel.port {
+        for Untold { nic, why, todo } in untold(&below, port) {
+            evidence.push(format!("{nic} does not look into tunnels behind UDP port {port}: {why}"));
+            commands.push(todo);
+        }
     }
     let text = "Tunnelled packets cost more of the CPU than they need to.";
     let todo = format!("if nobody turned it off for a reason: {}", commands.join("; "));
     (!evidence.is_empty()).then(|| OFF.found(text, evidence, todo))
 }
 
+/// What is wished already waits for another feature, of this device or of one that it is on.
 fn is_needlessly_off(device: &Device, name: &str) -> bool {
-    device.features.get(name).is_some_and(|f| !f.on && !f.fixed)
+    device.features.get(name).is_some_and(|f| !f.on && !f.fixed && !f.wanted)
 }
 
 fn broken(facts: &Facts) -> Option<Finding> {

@@ -87,3 +87,66 @@ fn a_problem_of_the_daemon_is_told_once() {
     let found = told(vec![range], &[short, "bridge: it is gone"]);
     assert_eq!(ids(found)[1], ("daemon-problem".to_owned(), vec!["bridge: it is gone".to_owned()]));
 }
+
+#[test]
+fn of_a_bond_each_nic_is_asked_as_status_asks_it() {
+    use crate::offload::{Device, Feature, TunnelPort, TunnelTable};
+    use crate::overlay::{Actual, Dev, Route, Underlay};
+    let device = |on: &[&str], feature: &str, wanted| {
+        let mut device = Device { on: on.iter().map(|n| n.parse().unwrap()).collect(), ..Device::default() };
+        device.features.0.insert(feature.into(), Feature { on: false, fixed: false, wanted });
+        device
+    };
+    let full = TunnelTable {
+        types: vec!["vxlan".into()],
+        size: 1,
+        ports: vec![TunnelPort { kind: "vxlan".into(), port: 8472 }],
+    };
+    let tunnel_ports = vec![full];
+    let devices = [
+        ("bond0", device(&["nic0", "nic1"], "tx-udp_tnl-segmentation", true)),
+        ("nic0", Device { tunnel_ports: tunnel_ports.clone(), ..Device::default() }),
+        ("nic1", Device { tunnel_ports, ..device(&[], "tx-udp_tnl-segmentation", false) }),
+        ("nic2", device(&[], "tx-udp_tnl-segmentation", false)),
+        ("vx0", Device::default()),
+    ];
+    let route = Route {
+        dst: "10.244.2.0/24".parse().unwrap(),
+        dev: Dev::Tunnel,
+        next_hop: None,
+        onlink: false,
+        source: None,
+        mtu: None,
+        metric: 0,
+        table: 254,
+    };
+    let vxlan = Vxlan {
+        name: "vx0".into(),
+        vni: Some(1),
+        port: Some(4789),
+        local: None,
+        mtu: 1450,
+        up: true,
+        external: false,
+    };
+    let overlay = Overlay {
+        underlay: Ok(Some(Underlay { index: 2, name: "bond0".into(), mtu: 1500, addresses: Vec::new() })),
+        tunnels: true,
+        device: "vx0".into(),
+        vni: 1,
+        port: 4789,
+        vxlans: vec![vxlan],
+        tables: Actual { routes: vec![route], ..Actual::default() },
+        pod_networks: Vec::new(),
+    };
+    let offloads = Ok(devices.map(|(name, device)| (name.parse().unwrap(), device)).into());
+    let found = offload::check(&Facts { overlay: Ok(overlay), offloads, ..blind() });
+    let full = |nic| {
+        format!(
+            "{nic} does not look into tunnels behind UDP port 4789: the table of {nic} is full: vxlan 8472"
+        )
+    };
+    // The bond's own waits for that of its port.
+    let off = "nic1: tx-udp_tnl-segmentation is off, and can be turned on".to_owned();
+    assert_eq!(found[0].evidence, [off, full("nic0"), full("nic1")]);
+}

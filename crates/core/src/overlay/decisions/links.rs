@@ -3,13 +3,15 @@
 use super::{Facts, TurnedOff};
 use crate::ids::IfName;
 use crate::offload::Device;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A device by which packets leave.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Link<'a> {
-    pub(super) name: &'a IfName,
-    pub(super) device: &'a Device,
+pub struct Link<'a> {
+    /// Its name.
+    pub name: &'a IfName,
+    /// What it can do.
+    pub device: &'a Device,
 }
 
 /// Why a device does not do a part, and what can be done about it.
@@ -27,24 +29,13 @@ impl<'a> Facts<'a> {
         self.link(&self.settings.device)
     }
 
-    /// The uplink, and what it is on (a VLAN is on a bond, which has ports), the uppermost first. Empty: it was not looked
-    /// at yet.
+    /// The uplink, and what it is on. Empty: it was not looked at yet.
     pub(super) fn below(&self) -> Vec<Link<'a>> {
-        let uplink = self.underlay.name.parse().ok();
-        let mut chain: Vec<Link> = uplink.and_then(|name| self.link(&name)).into_iter().collect();
-        let mut seen: BTreeSet<&IfName> = chain.iter().map(|link| link.name).collect();
-        let mut at = 0;
-        while let Some(link) = chain.get(at) {
-            let next = link.device.on.iter().filter_map(|name| self.link(name));
-            let next: Vec<Link> = next.filter(|link| seen.insert(link.name)).collect();
-            chain.extend(next);
-            at += 1;
-        }
-        chain
+        below(self.devices, &self.underlay.name)
     }
 
     fn link(&self, name: &IfName) -> Option<Link<'a>> {
-        self.devices.get_key_value(name).map(|(name, device)| Link { name, device })
+        link(self.devices, name)
     }
 
     /// What a test had turned off of a feature.
@@ -70,6 +61,25 @@ impl<'a> Facts<'a> {
             (None, Some(_)) => off("somebody turned it off", Some(format!("ethtool -K {name} {feature} on"))),
         }
     }
+}
+
+/// A device, and what it is on (a VLAN is on a bond, which has ports), the uppermost first; as far as they were looked at.
+pub fn below<'a>(devices: &'a BTreeMap<IfName, Device>, uplink: &str) -> Vec<Link<'a>> {
+    let uplink = uplink.parse().ok();
+    let mut chain: Vec<Link> = uplink.and_then(|name| link(devices, &name)).into_iter().collect();
+    let mut seen: BTreeSet<&IfName> = chain.iter().map(|link| link.name).collect();
+    let mut at = 0;
+    while let Some(upper) = chain.get(at) {
+        let next = upper.device.on.iter().filter_map(|name| link(devices, name));
+        let next: Vec<Link> = next.filter(|link| seen.insert(link.name)).collect();
+        chain.extend(next);
+        at += 1;
+    }
+    chain
+}
+
+fn link<'a>(devices: &'a BTreeMap<IfName, Device>, name: &IfName) -> Option<Link<'a>> {
+    devices.get_key_value(name).map(|(name, device)| Link { name, device })
 }
 
 /// The last of them: NICs, where there are any.

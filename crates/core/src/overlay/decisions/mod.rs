@@ -10,6 +10,7 @@ mod sizes;
 mod tests;
 mod way;
 
+pub use links::{Link, below};
 pub use port::{Untold, untold};
 
 use super::{Settings, Underlay};

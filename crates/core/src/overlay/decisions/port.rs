@@ -3,6 +3,7 @@
 
 use super::links::{Link, ends, names};
 use super::{Decision, Facts, Scope, Topic};
+use crate::ids::IfName;
 use crate::offload::{Device, TunnelTable};
 use crate::overlay::VXLAN_PORT;
 
@@ -20,11 +21,10 @@ pub(super) fn decision(facts: &Facts) -> Decision {
     let nics = ends(&below);
     let with_table: Vec<Link> =
         nics.iter().filter(|nic| tables(nic.device).next().is_some()).copied().collect();
-    let untold =
-        with_table.iter().find_map(|nic| Some((nic.name, untold(nic.name.as_str(), nic.device, port)?)));
+    let untold = untold(&below, port).into_iter().next();
     let of = |is: String, why: String| Scope::Vxlan.decision(Topic::Port, is, format!("{chosen}; {why}"));
     match untold {
-        Some((name, Untold { why, todo })) => of(format!("{port}, unknown to {name}"), why).todo(Some(todo)),
+        Some(Untold { nic, why, todo }) => of(format!("{port}, unknown to {nic}"), why).todo(Some(todo)),
         None if !with_table.is_empty() => of(
             format!("{port}, known to {}", names(&with_table)),
             "in the table of ports to look behind".into(),
@@ -40,20 +40,26 @@ pub(super) fn decision(facts: &Facts) -> Decision {
 /// Why a NIC that looks into tunnels does not look behind a port, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untold {
+    /// The NIC.
+    pub nic: IfName,
     /// Why.
     pub why: String,
     /// What to do.
     pub todo: String,
 }
 
-/// None: it has the port, or no table of VXLAN's ports; then it goes by other means, or not at all.
-pub fn untold(name: &str, device: &Device, port: u16) -> Option<Untold> {
-    tables(device).next()?;
-    if tables(device).any(|table| has(table, port)) {
-        return None;
-    }
-    let (why, todo) = missing(name, device, port);
-    Some(Untold { why, todo })
+/// Of the NICs that packets leave by, those that have a table of VXLAN's ports without this one. Those without a table go
+/// by other means, or do not look into tunnels at all.
+pub fn untold(below: &[Link], port: u16) -> Vec<Untold> {
+    let one = |Link { name, device }: Link| {
+        tables(device).next()?;
+        if tables(device).any(|table| has(table, port)) {
+            return None;
+        }
+        let (why, todo) = missing(name.as_str(), device, port);
+        Some(Untold { nic: name.clone(), why, todo })
+    };
+    ends(below).into_iter().filter_map(one).collect()
 }
 
 fn tables(device: &Device) -> impl Iterator<Item = &TunnelTable> {
@@ -68,7 +74,7 @@ fn missing(name: &str, device: &Device, port: u16) -> (String, String) {
     if device.features.get(FEATURE).is_some_and(|f| !f.on && !f.fixed) {
         return (format!("{FEATURE} of {name} is off"), format!("ethtool -K {name} {FEATURE} on"));
     }
-    if tables(device).any(|table| table.size == 1 && has(table, VXLAN_PORT)) {
+    if tables(device).all(|table| table.size == 1 && has(table, VXLAN_PORT)) {
         let todo = format!("set overlay.port to {VXLAN_PORT}, on all nodes");
         return (format!("{name} looks behind {VXLAN_PORT} only"), todo);
     }

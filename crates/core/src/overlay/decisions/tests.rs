@@ -4,8 +4,9 @@ use crate::net::Family;
 use crate::offload::{Feature, Sizes, TunnelPort, TunnelTable};
 use crate::overlay::Mode;
 
-const FEATURES: [&str; 6] = [
+const FEATURES: [&str; 7] = [
     "tx-checksum-ip-generic",
+    "tx-scatter-gather",
     "tx-tcp-segmentation",
     "tx-tcp6-segmentation",
     "tx-udp_tnl-csum-segmentation",
@@ -196,11 +197,9 @@ fn a_nic_that_looks_into_tunnels_was_told_of_the_port_or_it_is_said_why_not() {
              rx-udp_tunnel-port-offload on"
         )
     );
-    // The doctor says the same.
-    let nic1 = |site: &Site| untold("nic1", &site.devices[&name("nic1")], 4789).map(|u| u.why);
-    assert_eq!(nic1(&site), Some("rx-udp_tunnel-port-offload of nic1 is off".into()));
-    assert_eq!(untold("nic0", &site.devices[&name("nic0")], 4789), None);
-    assert_eq!(untold("bond0", &site.devices[&name("bond0")], 4789), None, "it has no table");
+    // The doctor says the same, of all that the uplink is on.
+    let why = |devices| untold(&below(devices, "bond0"), 4789).into_iter().map(|u| u.why).collect::<Vec<_>>();
+    assert_eq!(why(&site.devices), ["rx-udp_tunnel-port-offload of nic1 is off"]);
     // Some look behind the one port and cannot be told of another.
     site.change("nic1", "rx-udp_tunnel-port-offload", true, true, true);
     site.table("nic1", 1, &[("vxlan", 4789)]);
@@ -211,6 +210,21 @@ fn a_nic_that_looks_into_tunnels_was_told_of_the_port_or_it_is_said_why_not() {
         "8472, unknown to nic1 (overlay.port says so; NICs parse 4789; nic1 looks behind 4789 only) -> set \
          overlay.port to 4789, on all nodes"
     );
+    // Not if it has another table.
+    let other = |ports: &[u16]| TunnelTable {
+        types: vec!["vxlan".into()],
+        size: 2,
+        ports: ports.iter().map(|port| TunnelPort { kind: "vxlan".into(), port: *port }).collect(),
+    };
+    let tables = |site: &mut Site, more| {
+        site.table("nic1", 1, &[("vxlan", 4789)]);
+        site.devices.get_mut(&name("nic1")).unwrap().tunnel_ports.push(more);
+        port(site)
+    };
+    let told = tables(&mut site, other(&[1, 2]));
+    assert!(told.contains("the table of nic1 is full: vxlan 4789, vxlan 1, vxlan 2"), "{told}");
+    let told = tables(&mut site, other(&[1]));
+    assert!(told.contains("nic1 has a table for it with room"), "{told}");
 }
 
 #[test]
@@ -232,6 +246,15 @@ fn whoever_does_not_do_a_part_is_named_with_the_reason() {
         both(&site)[1]
             .ends_with("is off: somebody turned it off) -> ethtool -K bond0 tx-udp_tnl-csum-segmentation on")
     );
+    // Tunnelled or not, it is TCP that is cut up; and what that needs is the cause.
+    site.change("bond0", "tx-tcp6-segmentation", false, false, false);
+    assert!(both(&site)[1].starts_with("by the CPU, before bond0 (tx-tcp6-segmentation of bond0 is off"));
+    for device in ["bond0", "offramp-vxlan"] {
+        site.change(device, "tx-tcp-segmentation", false, false, true);
+        site.change(device, "tx-scatter-gather", false, false, false);
+        let todo = format!("somebody turned it off) -> ethtool -K {device} tx-scatter-gather on");
+        assert!(both(&site)[1].ends_with(&todo), "{:?}", both(&site));
+    }
     // What a test had turned off comes first, and what needs it goes with it.
     site.change("offramp-vxlan", CHECKSUM, false, false, false);
     site.change("offramp-vxlan", "tx-tcp-segmentation", false, false, true);
@@ -246,6 +269,24 @@ fn whoever_does_not_do_a_part_is_named_with_the_reason() {
 }
 
 #[test]
+fn checksums_inside_tunnels_are_left_to_nics_that_know_tunnels() {
+    let checksums = |site: &Site| site.about(&FAR, "vxlan checksums");
+    let mut site = site();
+    let mut change = |feature: &str, fixed| {
+        site.change("nic1", &format!("tx-udp_tnl-{feature}"), false, fixed, false);
+        checksums(&site)
+    };
+    assert!(change("csum-segmentation", true).starts_with("left to nic0, nic1"));
+    assert!(change("segmentation", false).starts_with("left to nic0, nic1"), "it knows them");
+    assert_eq!(
+        change("segmentation", true),
+        "by the CPU, before nic1 (nic1 has no tx-udp_tnl-*segmentation, so that it seems to know no tunnels)"
+    );
+    let near = [(Way::Direct, Family::V4, 1)];
+    assert!(site.about(&near, "direct checksums").starts_with("left to nic0, nic1"));
+}
+
+#[test]
 fn drivers_with_a_feature_for_each_family_are_asked_for_both() {
     let mut site = site();
     let near = [(Way::Direct, Family::V4, 1)];
@@ -256,6 +297,8 @@ fn drivers_with_a_feature_for_each_family_are_asked_for_both() {
     site.change("nic0", "tx-checksum-ipv6", false, false, false);
     let off = "by the CPU, before nic0 (tx-checksum-ipv6 of nic0 is off: somebody turned it off) -> ethtool -K nic0 tx-checksum-ipv6 on";
     assert_eq!(site.about(&near, "direct checksums"), off);
+    site.change("nic0", "tx-checksum-ip-generic", true, false, true);
+    assert!(site.about(&near, "direct checksums").starts_with("left to nic0, nic1"), "that is for both");
 }
 
 #[test]
