@@ -261,13 +261,13 @@ pub struct CureStatus {
 }
 
 /// The way to another node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PeerPath {
-    /// Through the tunnel.
-    Vxlan,
     /// By a route on the uplink.
     Direct,
+    /// Through the tunnel.
+    Vxlan,
 }
 
 /// Whether something is as it should be.

@@ -34,6 +34,7 @@ fn status() -> Status {
     let (near, far) = ("in a subnet of eth0", "in no subnet of eth0");
     let other = "in a subnet of eth0, but not by IPv6";
     let (b, b6, c, d) = ("10.244.2.0/24", "fd00:244:2::/64", "10.244.3.0/24", "10.244.1.0/25");
+    let (e, e6, e2) = ("10.244.5.0/24", "fd00:244:5::/64", "10.245.5.0/24");
     let failed = |reason: &str| Health::Failed { reason: reason.into() };
     Status {
         node: NodeStatus {
@@ -77,6 +78,16 @@ fn status() -> Status {
                 ),
                 peer("node-c", &[c], vec![way(c, PeerPath::Vxlan, "198.51.100.3", far)], Health::Ok),
                 peer("node-d", &[d], vec![], failed("its podCIDR overlaps ours")),
+                peer(
+                    "node-e",
+                    &[e, e6, e2],
+                    vec![
+                        way(e, PeerPath::Direct, "192.0.2.5", near),
+                        way(e6, PeerPath::Direct, "2001:db8::5", near),
+                        way(e2, PeerPath::Direct, "192.0.2.5", near),
+                    ],
+                    Health::Ok,
+                ),
             ],
             decisions: vec![
                 decision(Scope::Pods, Topic::Mtu, "1450", "the tunnel's", None),
@@ -140,11 +151,13 @@ RANGE            USED  CAPACITY  %    STATE
 10.244.1.0/24    203   253       80%  nearly exhausted
 fd00:244:1::/64  203   2^64      0%   ok
 
-PEER    ENDPOINT      PODCIDRS         PATH    WHY                                   STATE
-node-b  192.0.2.2     10.244.2.0/24    direct  in a subnet of eth0                   ok
-node-b  192.0.2.2     fd00:244:2::/64  vxlan   in a subnet of eth0, but not by IPv6  ok
-node-c  198.51.100.3  10.244.3.0/24    vxlan   in no subnet of eth0                  ok
-node-d  -             10.244.1.0/25    -       -                                     its podCIDR overlaps ours
+PEER    ENDPOINT      PODCIDRS                      PATH    WHY                                   STATE
+node-b  192.0.2.2     10.244.2.0/24                 direct  in a subnet of eth0                   ok
+node-b  192.0.2.2     fd00:244:2::/64               vxlan   in a subnet of eth0, but not by IPv6  ok
+node-c  198.51.100.3  10.244.3.0/24                 vxlan   in no subnet of eth0                  ok
+node-d  -             10.244.1.0/25                 -       -                                     its podCIDR overlaps ours
+node-e  192.0.2.5     10.244.5.0/24, 10.245.5.0/24  direct  in a subnet of eth0                   ok
+node-e  2001:db8::5   fd00:244:5::/64               direct  in a subnet of eth0                   ok
 
 PACKETS  DECISION  IS                     WHY
 pods     MTU       1450                   the tunnel's

@@ -3,10 +3,11 @@
 use super::status::health;
 use super::table::table;
 use super::units::join;
-use crate::status::{Health, OverlayStatus, PeerPath, PeerStatus, WayStatus};
+use crate::status::{Health, OverlayStatus, PeerPath, PeerStatus};
 use ipnetwork::IpNetwork;
 use offramp_core::overlay::decisions::Decision;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// A line for each peer and way to it.
 pub fn peers(o: &OverlayStatus) -> String {
@@ -19,16 +20,17 @@ pub fn peers(o: &OverlayStatus) -> String {
 
 fn rows(peer: &PeerStatus) -> Vec<[String; 6]> {
     let name = || peer.name.clone();
-    let by = |path| {
-        let ways: Vec<&WayStatus> = peer.ways.iter().filter(|way| way.path == path).collect();
-        let endpoint = ways.first()?.endpoint.to_string();
+    // Subnets that share a way are one line.
+    let by: BTreeSet<(PeerPath, IpAddr)> = peer.ways.iter().map(|way| (way.path, way.endpoint)).collect();
+    let row = |(path, endpoint)| {
+        let ways = || peer.ways.iter().filter(move |way| (way.path, way.endpoint) == (path, endpoint));
         // In their order, each once.
         let mut seen = BTreeSet::new();
-        let whys = join(ways.iter().map(|w| &w.why).filter(|why| seen.insert(*why)));
-        let pod_cidrs = join(ways.iter().map(|way| way.pod_cidr));
-        Some([name(), endpoint, pod_cidrs, word(path).into(), whys, "ok".into()])
+        let whys = join(ways().map(|way| &way.why).filter(|why| seen.insert(*why)));
+        let pod_cidrs = join(ways().map(|way| way.pod_cidr));
+        [name(), endpoint.to_string(), pod_cidrs, word(path).into(), whys, "ok".into()]
     };
-    let mut rows: Vec<_> = [PeerPath::Direct, PeerPath::Vxlan].into_iter().filter_map(by).collect();
+    let mut rows: Vec<_> = by.into_iter().map(row).collect();
     if let Health::Failed { .. } = peer.health {
         let is_lost = |pod_cidr: &&IpNetwork| peer.ways.iter().all(|way| way.pod_cidr != **pod_cidr);
         let lost = join(peer.pod_cidrs.iter().filter(is_lost));

@@ -13,7 +13,8 @@ use offramp_kernel::{Result, link};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long whoever asks waits for a look, which takes milliseconds unless a driver hangs.
+/// How long whoever asks waits for a look, which takes milliseconds unless a driver hangs. Nobody waits for one that took
+/// longer already.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So often it is tried what the kernel can do, where something stood in the way.
 const TRIES: u32 = 5;
@@ -27,11 +28,46 @@ pub struct OffloadWatch {
     looked: Condvar,
 }
 
+/// One thread looks, so that a look begins when the one before has ended.
 #[derive(Default)]
 struct Last {
     found: Arc<Offloads>,
-    /// Looks so far.
-    count: u64,
+    /// As far as it was tried.
+    kernel: Abilities,
+    /// Looks that began, and when the last did.
+    begun: u64,
+    since: Option<Instant>,
+    /// Looks that ended.
+    ended: u64,
+}
+
+impl Last {
+    /// What the kernel can do is not looked at again.
+    fn begin(&mut self) -> Abilities {
+        self.begun += 1;
+        self.since = Some(Instant::now());
+        self.kernel.clone()
+    }
+
+    /// A failed look leaves the last good one. Whether something is otherwise.
+    fn end(&mut self, outcome: &Result<Offloads>) -> bool {
+        self.ended += 1;
+        let now = outcome.as_ref().ok().filter(|now| **now != *self.found);
+        now.inspect(|now| self.found = Arc::new((*now).clone())).is_some()
+    }
+
+    /// The first look that sees what is so now: one that is under way may have passed it already.
+    fn next(&self) -> u64 {
+        self.begun + 1
+    }
+
+    fn has_ended(&self, look: u64) -> bool {
+        self.ended >= look
+    }
+
+    fn hangs(&self) -> bool {
+        self.ended < self.begun && self.since.is_some_and(|since| since.elapsed() > PATIENCE)
+    }
 }
 
 impl OffloadWatch {
@@ -45,46 +81,53 @@ impl OffloadWatch {
         Some(self.last()).filter(|found| !found.kernel.is_empty())
     }
 
-    /// Has the loop look, and waits for it, but not for long: what it finds, or has found last.
+    /// Has the loop look, and waits for it, but not for long: what it finds, or has found last. All who ask during a look
+    /// share the next one, so that there are two of them at most, however many ask.
     pub fn soon(&self) -> Arc<Offloads> {
         let last = self.lock();
-        let before = last.count;
+        let look = last.next();
         self.bell.ring();
-        let waited = self.looked.wait_timeout_while(last, PATIENCE, |last| last.count == before);
+        let waited =
+            self.looked.wait_timeout_while(last, PATIENCE, |last| !last.has_ended(look) && !last.hangs());
         waited.unwrap_or_else(PoisonError::into_inner).0.found.clone()
     }
 
-    /// Looks for ever: when the bell rings, and as often as the configuration says. What the kernel can do is tried once,
-    /// but for what stays unknown: that makes a network namespace, and may have the kernel load modules, for which nobody is
-    /// to wait.
+    /// Looks for ever: when the bell rings, and as often as the configuration says.
     pub fn run(&self, node: &Node) {
-        self.look(node, &Abilities::default());
         let interval = node.config.reconcile_interval;
-        let (mut kernel, mut tried, mut tries) = (abilities(), Instant::now(), 1);
-        loop {
-            self.look(node, &kernel);
-            self.bell.wait_for(interval);
-            if has_unknown(&kernel) && tries < TRIES && tried.elapsed() >= interval {
-                learn(&mut kernel, abilities());
-                (tried, tries) = (Instant::now(), tries + 1);
+        std::thread::scope(|scope| {
+            let learns = std::thread::Builder::new().name("abilities".into());
+            if let Err(e) = learns.spawn_scoped(scope, || self.learn(interval)) {
+                tracing::warn!(error = %e, "what the kernel can do stays unknown");
             }
+            loop {
+                self.look(node);
+                self.bell.wait_for(interval);
+            }
+        });
+    }
+
+    /// What the kernel can do is tried once, but for what stays unknown. That makes a network namespace, and may have the
+    /// kernel load modules, for which nobody is to wait.
+    fn learn(&self, interval: Duration) {
+        for attempt in 1..=TRIES {
+            let found = abilities();
+            let mut last = self.lock();
+            learn(&mut last.kernel, found);
+            let unknown = has_unknown(&last.kernel);
+            drop(last);
+            self.bell.ring();
+            if !unknown || attempt == TRIES {
+                return;
+            }
+            std::thread::sleep(interval);
         }
     }
 
-    /// A failed look leaves the last good one.
-    fn look(&self, node: &Node, kernel: &Abilities) {
-        let outcome = read(&node.nics.inventory(), &devices(node), kernel.clone());
-        let changed = {
-            let mut last = self.lock();
-            last.count += 1;
-            match &outcome {
-                Ok(now) if *now != *last.found => {
-                    last.found = Arc::new(now.clone());
-                    true
-                }
-                _ => false,
-            }
-        };
+    fn look(&self, node: &Node) {
+        let kernel = self.lock().begin();
+        let outcome = read(&node.nics.inventory(), &devices(node), kernel);
+        let changed = self.lock().end(&outcome);
         self.looked.notify_all();
         if changed {
             // What the other nodes are told may be otherwise.
@@ -131,6 +174,44 @@ pub fn read(inventory: &Inventory, ours: &[IfName], kernel: Abilities) -> Result
 mod tests {
     use super::*;
     use offramp_core::offload::Ability::{Netkit, Tcx, Vlan};
+
+    #[test]
+    fn who_asks_is_answered_by_a_look_that_began_after() {
+        let found = |name: &str| {
+            let devices = [(name.parse().unwrap(), Default::default())].into();
+            Ok(Offloads { devices, ..Offloads::default() })
+        };
+        let mut last = Last::default();
+        assert_eq!(last.next(), 1);
+        last.begin();
+        // It may have passed what is asked for.
+        let asked = last.next();
+        assert!(last.end(&found("old")) && !last.has_ended(asked));
+        last.begin();
+        assert!(!last.has_ended(asked) && !last.hangs());
+        assert!(last.end(&found("new")) && last.has_ended(asked));
+        assert!(!last.end(&found("new")), "nothing new");
+
+        let watch = OffloadWatch::default();
+        std::thread::scope(|scope| {
+            let asks = scope.spawn(|| watch.soon());
+            watch.bell.wait();
+            watch.lock().begin();
+            watch.lock().end(&found("nic0"));
+            watch.looked.notify_all();
+            assert_eq!(Ok(&*asks.join().unwrap()), found("nic0").as_ref().map_err(|_| ()));
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_look_that_hangs() {
+        let watch = OffloadWatch::default();
+        watch.lock().begin();
+        watch.lock().since = Instant::now().checked_sub(2 * PATIENCE);
+        assert!(watch.lock().hangs());
+        watch.lock().end(&Ok(Offloads::default()));
+        assert!(!watch.lock().hangs());
+    }
 
     #[test]
     fn what_is_unknown_is_learnt_and_what_is_known_is_kept() {

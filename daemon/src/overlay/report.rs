@@ -37,8 +37,10 @@ pub struct Seen {
 impl Seen {
     /// As a look has left it.
     pub fn new(settings: &Settings, node: &Node, report: &Report, peers: Peers) -> Self {
-        let why =
-            || report.errors.first().map_or_else(|| "no uplink was found".to_owned(), ToString::to_string);
+        let why = || match report.errors.first() {
+            Some(error) => format!("no uplink: {error}"),
+            None => "no uplink was found".to_owned(),
+        };
         Self {
             settings: settings.clone(),
             node: node.clone(),
@@ -214,6 +216,27 @@ mod tests {
         let shown = &seen.status(&Known::default(), &[]).peers[0];
         assert_eq!((shown.path, shown.ways.len()), (None, 0));
         assert_eq!(shown.health, Health::Failed { reason: "10.244.2.0/24: no uplink".into() });
+    }
+
+    #[test]
+    fn that_there_is_nothing_to_probe_has_the_reason_once() {
+        let mut seen = seen();
+        let report = Report { errors: vec![Error::Missing { what: "eth5".into() }], ..Report::default() };
+        let lost = |seen: &Seen, report: &Report| {
+            Seen::new(&seen.settings, &seen.node, report, seen.peers.clone()).idle().unwrap()
+        };
+        assert_eq!(lost(&seen, &Report::default()), "no uplink was found");
+        assert_eq!(lost(&seen, &report), "no uplink: eth5 is not there");
+        assert_eq!(seen.idle().unwrap(), "this node has no gateway yet, and so no pods");
+        seen.node.gateways = vec!["10.244.1.1".parse().unwrap()];
+        assert_eq!(seen.idle(), None);
+        // Ways that are well lead nowhere for a node without pods of their family.
+        seen.settings.mode = Mode::Direct;
+        seen.node.gateways = vec!["fd44:1::1".parse().unwrap()];
+        let none = "ways lead to IPv4 pods only, and this node has no IPv4 gateway";
+        assert_eq!(seen.idle().unwrap(), none);
+        seen.underlay.as_mut().unwrap().addresses.clear();
+        assert!(seen.idle().unwrap().starts_with("no way leads to any of 1 peers"));
     }
 
     #[test]

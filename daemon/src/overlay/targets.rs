@@ -7,7 +7,7 @@ use offramp_core::net::Family;
 use offramp_core::overlay::{Mode, Path, Reached};
 use offramp_core::peer::Peer;
 use offramp_core::probe::{Kind, Way};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,15 +61,27 @@ impl Seen {
             return Some("overlay.mode is none: the ways to other nodes are somebody else's".into());
         }
         match &self.underlay {
-            Err(why) => Some(format!("no uplink: {why}")),
+            Err(why) => Some(why.clone()),
             Ok(_) if self.peers.is_empty() => Some("no peer is known".into()),
             Ok(_) if self.node.gateways.is_empty() => {
                 Some("this node has no gateway yet, and so no pods".into())
             }
             Ok(_) => self.targets().is_empty().then(|| {
-                format!("no way leads to any of {} peers: `offrampd status` says why", self.peers.len())
+                let count = self.peers.len();
+                let lost = || format!("no way leads to any of {count} peers: `offrampd status` says why");
+                self.without_gateway().unwrap_or_else(lost)
             }),
         }
+    }
+
+    /// That ways lead only to pods of a family that this node's pods do not have; none: it is not that.
+    fn without_gateway(&self) -> Option<String> {
+        let ways = self.peers.iter().flat_map(|peer| self.ways(peer));
+        let reached = ways.filter(|way| !matches!(way.path, Path::Unreachable { .. }));
+        let families: BTreeSet<Family> = reached.map(|way| Family::of(way.pod_cidr.ip())).collect();
+        let has = |family: &Family| self.node.gateways.iter().any(|ip| Family::of(*ip) == *family);
+        let family = families.first().filter(|_| !families.iter().any(has))?;
+        Some(format!("ways lead to {family} pods only, and this node has no {family} gateway"))
     }
 
     /// In a fixed order.
