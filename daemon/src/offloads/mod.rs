@@ -127,13 +127,14 @@ impl OffloadWatch {
     fn look(&self, node: &Node) {
         let kernel = self.lock().begin();
         let outcome = read(&node.nics.inventory(), &devices(node), kernel);
+        // Before those who wait are told: status shows it.
+        node.ran("offloads", outcome.as_ref().map(|_| 0).map_err(ToString::to_string));
         let changed = self.lock().end(&outcome);
         self.looked.notify_all();
         if changed {
             // What the other nodes are told may be otherwise.
             node.looked();
         }
-        node.ran("offloads", outcome.map(|_| 0).map_err(|e| e.to_string()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Last> {
