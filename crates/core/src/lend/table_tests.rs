@@ -5,8 +5,10 @@ use super::cases::{Case, case, queues};
 use super::fixture::*;
 use super::properties::{all_free, may_have, may_lease};
 use super::*;
+use crate::nic::{Port, Vf, VfNetdev};
 use crate::pair::{PairWish, Pairs};
 use crate::plan::Path;
+use crate::vf::VfRef;
 use crate::wish::{OFFLOAD, Offload, QUEUES, parse};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -113,9 +115,38 @@ impl Pod {
         Asked {
             offload: self.offload,
             queues: self.eth0.settings.queues,
-            vf: with_eth0.lend().is_ok(),
+            // Where nothing else is wanted, by the rules alone and not by what is tested.
+            vf: if self.case.request.wants.is_empty() { self.any_vf() } else { with_eth0.lend().is_ok() },
             leased: self.case.hints.queues.lend(want).is_ok(),
         }
+    }
+
+    /// Whether there is a VF that eth0 may have.
+    fn any_vf(&self) -> bool {
+        let may = |(port, vf): (&Port, &Vf)| {
+            let VfNetdev::Host { name } = &vf.netdev else { return false };
+            let may_be = |pool: &Pool| {
+                let wish = &self.eth0.settings;
+                let of_eth0 =
+                    VfSettings { trust: None, spoofchk: Some(true), vlan: None, ..pool.defaults.clone() };
+                let lent = Lent {
+                    ifname: self.eth0.ifname.clone(),
+                    vf: VfRef {
+                        pci: vf.pci,
+                        port: port.key.clone(),
+                        pf: port.netdev.clone(),
+                        index: vf.index,
+                    },
+                    pool: pool.name.clone(),
+                    mode: pool.mode,
+                    settings: VfSettings { queues: wish.queues.or(pool.defaults.queues), ..of_eth0 },
+                    netdev: Some(name.clone()),
+                };
+                may_have(&self.case, &self.eth0, &lent).is_ok()
+            };
+            self.case.pools.iter().any(may_be)
+        };
+        self.case.inventory.vfs().any(may)
     }
 
     /// The pools that come into question for eth0.
