@@ -2,6 +2,7 @@
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use offramp_core::cni::CniError;
+use offramp_core::ids::AttachmentId;
 use offramp_core::wire::{Envelope, Request, Response, frame_header, frame_len};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -21,14 +22,20 @@ pub struct Client {
 pub enum Failure {
     /// The daemon is away, or went away: it may be back soon, and what it did is unknown.
     Away(String),
-    /// The daemon said no, or something that cannot be understood.
-    Refused(CniError),
+    /// The daemon said no, or something that cannot be understood; and what it has for a plugin to take back.
+    Refused(CniError, Vec<AttachmentId>),
+}
+
+impl Failure {
+    fn refused(error: CniError) -> Self {
+        Self::Refused(error, Vec::new())
+    }
 }
 
 impl From<Failure> for CniError {
     fn from(f: Failure) -> Self {
         match f {
-            Failure::Refused(e) => e,
+            Failure::Refused(e, _) => e,
             Failure::Away(why) => CniError::try_again(format!("offrampd does not answer: {why}"))
                 .with_details("is the daemon running on this node? `offrampd status` tells"),
         }
@@ -49,12 +56,12 @@ impl Client {
 
     /// Sends a request and returns the daemon's answer; a refusal is an error.
     pub fn ask(&mut self, request: Request) -> Result<Response, Failure> {
-        let answer = self.exchange(&frame(request).map_err(Failure::Refused)?)?;
+        let answer = self.exchange(&frame(request).map_err(Failure::refused)?)?;
         match serde_json::from_slice(&answer) {
-            Ok(Response::Refused { error }) => Err(Failure::Refused(error)),
+            Ok(Response::Refused { error, leftovers }) => Err(Failure::Refused(error, leftovers)),
             Ok(response) => Ok(response),
             Err(e) => {
-                Err(Failure::Refused(CniError::protocol(format!("offrampd's answer is not understood: {e}"))))
+                Err(Failure::refused(CniError::protocol(format!("offrampd's answer is not understood: {e}"))))
             }
         }
     }
@@ -77,7 +84,7 @@ impl Client {
         self.stream.write_all(frame).map_err(away)?;
         let mut header = [0; 4];
         self.stream.read_exact(&mut header).map_err(away)?;
-        let mut answer = vec![0; frame_len(header).map_err(Failure::Refused)?];
+        let mut answer = vec![0; frame_len(header).map_err(Failure::refused)?];
         self.stream.read_exact(&mut answer).map_err(away)?;
         Ok(answer)
     }
@@ -105,7 +112,7 @@ fn frame(request: Request) -> Result<Vec<u8>, CniError> {
 
 /// Connects and asks, and does so again while the daemon is away, until it was for [`RESTART`].
 /// `request` must bear repetition. The connection comes with the answer.
-pub fn ask_patiently(socket: &Path, request: &Request) -> Result<(Client, Response), CniError> {
+pub fn ask_patiently(socket: &Path, request: &Request) -> Result<(Client, Response), Failure> {
     const PAUSE: Duration = Duration::from_millis(50);
     let deadline = Instant::now() + RESTART;
     loop {
@@ -113,7 +120,7 @@ pub fn ask_patiently(socket: &Path, request: &Request) -> Result<(Client, Respon
             Client::connect(socket, RESTART).and_then(|mut c| c.ask(request.clone()).map(|r| (c, r)));
         match attempt {
             Err(Failure::Away(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-            other => return Ok(other?),
+            other => return other,
         }
     }
 }

@@ -30,20 +30,19 @@ pub fn add(cx: &mut Context, id: &AttachmentId, netns: &Netns) -> Result<CniResu
     let asked = cx.timed("prepare", |cx| ask_patiently(&cx.conf.local.socket, &request));
     let (client, answer) = match asked {
         Ok(answered) => answered,
-        Err(e) => return Err(forget_unanswered(cx, id, e)),
+        Err(failure) => return Err(not_planned(cx, id, failure)),
     };
     let Response::Planned { record, leftovers } = answer else {
         return Err(CniError::protocol("offrampd answered Prepare with something else than a plan"));
     };
     crash::point("node.planned");
     let mut record = *record;
-    match execute_and_commit(cx, client, &mut record, netns) {
-        Ok(()) => {
-            networks::clear_in_background(cx, leftovers);
-            Ok(with_dns(cx, record.plan.result))
-        }
+    let outcome = match execute_and_commit(cx, client, &mut record, netns) {
+        Ok(()) => Ok(with_dns(cx, record.plan.result)),
         Err(e) => Err(take_back(cx, record, e)),
-    }
+    };
+    networks::clear_in_background(cx, leftovers);
+    outcome
 }
 
 /// DNS is between runtime and configuration: the daemon has no part in it.
@@ -67,6 +66,7 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, Cn
         annotations: Prepare::relevant_annotations(runtime),
         runs_networks: true,
         makes_netkit: true,
+        gives_addresses: true,
     })
 }
 
@@ -104,9 +104,20 @@ fn execute_and_commit(
     crash::point("node.committed");
     match committed {
         Ok(_) => Ok(()),
-        Err(Failure::Refused(e)) => Err(e),
-        Err(Failure::Away(_)) => ask_patiently(&cx.conf.local.socket, &request).map(drop),
+        Err(Failure::Refused(e, _)) => Err(e),
+        Err(Failure::Away(_)) => Ok(ask_patiently(&cx.conf.local.socket, &request).map(drop)?),
     }
+}
+
+/// What others have left may be what this pod lacks: the runtime's next attempt finds it free.
+fn not_planned(cx: &Context, id: &AttachmentId, mut failure: Failure) -> CniError {
+    let leftovers = match &mut failure {
+        Failure::Refused(_, leftovers) => std::mem::take(leftovers),
+        Failure::Away(_) => Vec::new(),
+    };
+    let error = forget_unanswered(cx, id, failure.into());
+    networks::clear_in_background(cx, leftovers);
+    error
 }
 
 /// A daemon that died before its answer may have written the record.

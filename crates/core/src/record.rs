@@ -6,7 +6,7 @@ use crate::ids::{AttachmentId, NetworkName};
 use crate::networks::Delegation;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -45,6 +45,10 @@ pub struct Record {
     /// What the pod asked for: the annotations that were read, as they were written. For people only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<String, String>,
+    /// The NUMA nodes of the pod's CPUs, or else of devices of others that it has, as kubelet told when something was lent
+    /// to it. For people only.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub numa: BTreeSet<u32>,
     /// When, in seconds since 1970.
     pub created: u64,
 }
@@ -131,10 +135,11 @@ pub fn who(attachment: &AttachmentId, pod: Option<&PodRef>) -> String {
 }
 
 /// Who gave the addresses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
 pub enum IpamHold {
     /// Nobody.
+    #[default]
     None,
     /// The daemon, which reads its records: the record itself is the hold.
     Daemon,
@@ -154,4 +159,11 @@ pub enum IpamHold {
         /// `CNI_ARGS`
         args: String,
     },
+}
+
+impl IpamHold {
+    /// Whether nobody need be told.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }

@@ -12,6 +12,7 @@ use crate::spec::{Bandwidth, HostPort};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The protocol's version.
@@ -50,6 +51,13 @@ pub enum Request {
     Release {
         /// Whose.
         attachment: AttachmentId,
+    },
+    /// May an interface have these addresses? Whoever gave them, none may be a node's, or of the cluster's pods.
+    Judge {
+        /// The network, for messages.
+        network: String,
+        /// What its `ipam` gave.
+        ips: Vec<IpAddr>,
     },
     /// Could an ADD of a plain pod succeed?
     Ready,
@@ -105,6 +113,10 @@ pub struct Prepare {
     /// Whether the caller knows the step that makes netkit pairs. To one of before a plan with it would be no plan.
     #[serde(default)]
     pub makes_netkit: bool,
+    /// Whether the caller asks the `ipam` of a network that is a VF of a pool. One of before would attach it without any
+    /// address.
+    #[serde(default)]
+    pub gives_addresses: bool,
 }
 
 impl Prepare {
@@ -141,6 +153,9 @@ pub enum Response {
     Refused {
         /// Why.
         error: CniError,
+        /// To `Prepare`: as in `Planned`. Who is refused for want of a VF may find that one of them holds it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        leftovers: Vec<AttachmentId>,
     },
     /// To `Status`.
     Status {
@@ -171,6 +186,11 @@ pub enum Response {
 }
 
 impl Response {
+    /// It is not done.
+    pub fn refused(error: CniError) -> Self {
+        Self::Refused { error, leftovers: Vec::new() }
+    }
+
     /// The answer to `Attachments`, as the frames that it takes; at least one.
     pub fn attachments(records: Vec<Record>, mut unreadable: Vec<String>) -> Vec<Self> {
         const ROOM: usize = MAX_FRAME / 2;

@@ -24,6 +24,7 @@ fn record(bytes: usize) -> Record {
         device_info: None,
         networks: Vec::new(),
         asked: Default::default(),
+        numa: Default::default(),
         created: 0,
     }
 }

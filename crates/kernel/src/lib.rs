@@ -14,6 +14,7 @@ pub mod executor;
 pub mod fdb;
 mod filter;
 mod generic;
+pub mod legacy;
 pub mod link;
 pub mod message;
 pub mod neigh;

@@ -67,21 +67,29 @@ impl<'a> Delegate<'a> {
     ) -> Self {
         Self { role, plugin, config, path, args, patience: DEADLINE, until }
     }
+
+    /// Killed then, if it takes that long.
+    pub fn until(self, until: Instant) -> Self {
+        Self { until: Some(until), ..self }
+    }
 }
 
 impl Delegate<'_> {
     /// ADD. When it fails, its DEL is called, as the specification demands.
     pub fn add(&self, id: &AttachmentId, netns: &str) -> Result<CniResult, CniError> {
-        let answer = self.call(Verb::Add, Some(id), netns);
-        let result = answer.and_then(|out| {
-            let json = serde_json::from_slice(&out)
-                .map_err(|e| CniError::decode(format!("{}: its answer is not JSON: {e}", self.name())))?;
-            CniResult::from_json(json).map_err(|e| e.context(self.name()))
-        });
+        let result = self.add_alone(id, netns);
         if result.is_err() {
             let _ = self.del(id, netns); // the first error is the one to tell
         }
         result
+    }
+
+    /// ADD, for who has written down that its DEL is to be called whatever comes of it.
+    pub fn add_alone(&self, id: &AttachmentId, netns: &str) -> Result<CniResult, CniError> {
+        let answer = self.call(Verb::Add, Some(id), netns)?;
+        let json = serde_json::from_slice(&answer)
+            .map_err(|e| CniError::decode(format!("{}: its answer is not JSON: {e}", self.name())))?;
+        CniResult::from_json(json).map_err(|e| e.context(self.name()))
     }
 
     /// DEL; `netns` may be empty. A plugin that does not speak the configuration's version holds nothing: it refused

@@ -55,6 +55,7 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
         if !needs_link(record) {
             errors.extend(free_addresses(record).err());
         }
+        errors.extend(free_networks(record).err());
         crash::point("detach.addresses-free");
     }
     match joined(errors) {
@@ -156,13 +157,6 @@ fn give_back(store: &Store, own: Vec<Claim>) -> Result<(), CniError> {
 }
 
 fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
-    // Asked at its turn: whoever hung before may have been done without, and the VF be another's.
-    let still = |step: &Step| match step {
-        Step::MoveVf(MoveVf { vf, .. }) | Step::PlugRepresentor(PlugRepresentor { vf, .. }) => {
-            is_lent(store, vf.pci, record)
-        }
-        _ => true,
-    };
     let mut steps = record.plan.steps.clone();
     // Whose address was given to another has the same MAC as that one: its neighbour entry is no longer this one's.
     if has_successor(record) {
@@ -175,17 +169,31 @@ fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
     if bridge.is_none() {
         steps.retain(|s| !matches!(s, Step::EnsureBridge(_)));
     }
-    let mut executor = match Executor::new(None) {
-        Ok(executor) => {
-            executor.with_vfs(store.host()).with_patience(patience).with_record_netns(record.netns.clone())
-        }
-        Err(e) => return vec![e.into()],
+    let mut executor = match executor(store, record, patience) {
+        Ok(executor) => executor,
+        Err(e) => return vec![e],
     };
+    let still = |step: &Step| is_still_its_own(store, record, step);
     let mut errors: Vec<CniError> = executor.undo_while(&steps, still).into_iter().map(Into::into).collect();
     if patience == Patience::Notification && errors.is_empty() {
         errors.extend(still_there(record).err());
     }
     errors
+}
+
+fn executor(store: &Store, record: &Record, patience: Patience) -> Result<Executor<'static>, CniError> {
+    let executor = Executor::new(None)?.with_vfs(store.host()).with_patience(patience);
+    Ok(executor.with_record_netns(record.netns.clone()))
+}
+
+/// Asked at its turn: whoever hung before may have been done without, and the VF be another's.
+fn is_still_its_own(store: &Store, record: &Record, step: &Step) -> bool {
+    match step {
+        Step::MoveVf(MoveVf { vf, .. }) | Step::PlugRepresentor(PlugRepresentor { vf, .. }) => {
+            is_lent(store, vf.pci, record)
+        }
+        _ => true,
+    }
 }
 
 /// The bridge that this attachment made, until all is undone: nobody adds to it meanwhile. None: it made none, or
@@ -270,6 +278,25 @@ fn free_addresses(record: &Record) -> Result<(), CniError> {
             Delegate::ipam(plugin, config, path, args).del(&record.attachment, netns)
         }
     }
+}
+
+/// Addresses that networks have by files. Those that a plugin gave were its own to take back, before.
+fn free_networks(record: &Record) -> Result<(), CniError> {
+    for network in &record.networks {
+        let IpamHold::Files { dir } = &network.hold else { continue };
+        Addresses::of_dir(dir, &record.network).release(&record.attachment, network.ips())?;
+    }
+    Ok(())
+}
+
+/// Takes the link of one of its interfaces out of the pod, if it is a VF: who gives its address to another must know that
+/// it is not used any more. The caller holds the attachment's lock.
+pub fn take_out(store: &Store, record: &Record, ifname: &IfName) -> Result<(), CniError> {
+    let its = |step: &&Step| matches!(step, Step::MoveVf(vf) if vf.name == *ifname);
+    let steps: Vec<Step> = record.plan.steps.iter().filter(its).cloned().collect();
+    let mut executor = executor(store, record, Patience::Ack)?;
+    let errors = executor.undo_while(&steps, |step| is_still_its_own(store, record, step));
+    joined(errors.into_iter().map(Into::into).collect()).map_or(Ok(()), Err)
 }
 
 /// Whether the record's link is there: a namespace's inode can be used again, a link's MAC is not.

@@ -22,6 +22,7 @@ pub(crate) fn record(id: &str) -> Record {
         device_info: None,
         networks: Vec::new(),
         asked: Default::default(),
+        numa: Default::default(),
         created: 0,
     }
 }

@@ -44,6 +44,7 @@ fn record(id: &str, ips: &[IpAddr], ports: Vec<HostPortRule>) -> Record {
         device_info: None,
         networks: Vec::new(),
         asked: Default::default(),
+        numa: Default::default(),
         created: 0,
     }
 }

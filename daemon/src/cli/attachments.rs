@@ -135,7 +135,7 @@ fn rows<const N: usize>(
             .any(|o| o.attachment.container == r.attachment.container && o.attachment.ifname == *ifname)
     };
     let of = |r: &Record| {
-        let networks = r.networks.iter().filter(|d| !d.plugins.is_empty() && !has_record(r, &d.ifname));
+        let networks = r.networks.iter().filter(|d| d.makes_interface() && !has_record(r, &d.ifname));
         own(r).into_iter().chain(networks.map(Of::Network)).map(|of| row(r, of)).collect::<Vec<_>>()
     };
     records.iter().flat_map(of).collect()

@@ -142,10 +142,10 @@ impl<'a> Client<'a> {
     fn answer(&self, stream: &mut UnixStream) -> Result<Response, ClientError> {
         let frame = receive(stream).map_err(|e| self.io_error(e))?;
         match serde_json::from_slice(&frame) {
-            Ok(Response::Refused { error }) if error.code == codes::PROTOCOL => {
+            Ok(Response::Refused { error, .. }) if error.code == codes::PROTOCOL => {
                 Err(ClientError::Protocol(error.to_string()))
             }
-            Ok(Response::Refused { error }) => Err(ClientError::Refused(error)),
+            Ok(Response::Refused { error, .. }) => Err(ClientError::Refused(error)),
             Ok(response) => Ok(response),
             Err(e) => Err(ClientError::Protocol(format!("its answer: {e}"))),
         }

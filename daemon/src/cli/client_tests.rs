@@ -52,7 +52,7 @@ fn a_full_node_takes_several_frames() {
 #[test]
 fn refusals_and_other_releases_are_told() {
     let told = |answer: Vec<u8>| answered(answer).unwrap_err().to_string();
-    let refused = |error| frame(&Response::Refused { error });
+    let refused = |error| frame(&Response::refused(error));
     assert_eq!(
         told(refused(CniError::environment("uid 1000 is not root"))),
         "offrampd refused: uid 1000 is not root"

@@ -140,7 +140,7 @@ fn paragraph(explained: &Explained, claims: &[Claim], now: u64) -> String {
     list(&mut rows, "Routes", routes(&r.plan));
     list(&mut rows, "Networks", networks(r));
     list(&mut rows, "VFs", vfs::vfs(r, claims));
-    list(&mut rows, "NUMA", moved::numa(traffic));
+    list(&mut rows, "NUMA", moved::numa(&r.numa, traffic));
     let leased = queues::of_plan(&r.plan, traffic).into_iter();
     list(&mut rows, "Queues", leased.chain(moved::queues(traffic)).collect());
     list(&mut rows, "Settings", vfs::settings(&r.plan));
@@ -223,7 +223,12 @@ fn addresses(r: &Record) -> Vec<String> {
         // The daemon gives addresses on the pod network only.
         let further = r.mode == Mode::Node
             && interface.is_some_and(|i| i.sandbox.is_some() && i.name != r.attachment.ifname.as_str());
-        let from = if further { "as the pod asked" } else { from.as_str() };
+        let network = r.networks.iter().find(|d| interface.is_some_and(|i| i.name == d.ifname.as_str()));
+        let from = match network.and_then(Delegation::ipam_type) {
+            Some(ipam) => format!("by the network's ipam, {ipam}"),
+            None if further => "as the pod asked".to_owned(),
+            None => from.clone(),
+        };
         match ip.gateway {
             Some(gateway) => format!("{}  gateway {gateway}  {from}", ip.address),
             None => format!("{}  {from}", ip.address),
@@ -244,7 +249,7 @@ fn routes(plan: &Plan) -> Vec<String> {
 fn networks(r: &Record) -> Vec<String> {
     let describe = |d: &Delegation| {
         let mut parts = vec![d.ifname.to_string(), d.network.clone()];
-        if d.plugins.is_empty() {
+        if !d.makes_interface() {
             parts.push("a VF, as above".into());
             return parts.join("  ");
         }

@@ -45,6 +45,7 @@ fn what_was_asked_what_was_refused_and_what_was_moved() {
         .into();
     r.plan.reason =
         "no VF for eth0: pool fast, ens1f0: 3 lent; pool telco: it has no VFs on this node".into();
+    r.numa = [0].into();
     let bytes = Bytes { rx: 1 << 20, tx: 2048 };
     let eth0 = InterfaceTraffic {
         name: "eth0".parse().unwrap(),
@@ -67,7 +68,8 @@ fn what_was_asked_what_was_refused_and_what_was_moved() {
               pool telco: it has no VFs on this node
   State ",
         "
-  NUMA        eth0: its device is on node 1
+  NUMA        pod: on node 0, as kubelet has placed it
+              eth0: its device is on node 1
   Queues      eth0: 2 to receive, 4 to send
 ",
         "

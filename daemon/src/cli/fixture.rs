@@ -65,6 +65,7 @@ pub fn record() -> Record {
         device_info: None,
         networks: Vec::new(),
         asked: Default::default(),
+        numa: Default::default(),
         created: 1000,
         attachment: id,
     }
@@ -81,6 +82,7 @@ pub fn with_networks() -> Record {
         check: true,
         progress: Progress::Planned,
         result: None,
+        hold: IpamHold::None,
         device: None,
     };
     let result = json!({

@@ -4,6 +4,7 @@ use super::units::size;
 use crate::traffic::InterfaceTraffic;
 use offramp_core::plan::Path;
 use offramp_core::traffic::{Bytes, Moved};
+use std::collections::BTreeSet;
 
 /// `eth0: 1.2 GiB received, 3.4 MiB sent, all by the VF`
 pub fn interfaces(traffic: &[InterfaceTraffic]) -> Vec<String> {
@@ -83,9 +84,12 @@ pub fn queues(traffic: &[InterfaceTraffic]) -> Vec<String> {
     traffic.iter().filter_map(describe).collect()
 }
 
-/// `eth0: its device is on node 1`
-pub fn numa(traffic: &[InterfaceTraffic]) -> Vec<String> {
-    traffic.iter().filter_map(|t| Some(format!("{}: its device is on node {}", t.name, t.numa?))).collect()
+/// `pod: on node 0, as kubelet has placed it`, and `eth0: its device is on node 1`.
+pub fn numa(pod: &BTreeSet<u32>, traffic: &[InterfaceTraffic]) -> Vec<String> {
+    let nodes = pod.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let pod = (!pod.is_empty()).then(|| format!("pod: on node {nodes}, as kubelet has placed it"));
+    let device = |t: &InterfaceTraffic| Some(format!("{}: its device is on node {}", t.name, t.numa?));
+    pod.into_iter().chain(traffic.iter().filter_map(device)).collect()
 }
 
 #[cfg(test)]

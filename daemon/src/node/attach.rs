@@ -100,6 +100,7 @@ impl Node {
             plan,
             networks: wishes.networks.clone(),
             asked: wishes.asked.clone(),
+            numa: loans.numa.clone(),
             created: now(),
         };
         self.store.write(&record)?;

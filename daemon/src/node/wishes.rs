@@ -80,7 +80,8 @@ impl Node {
         wishes.ask(NETWORKS, annotations);
         wishes.check_together()?;
         let executed = wishes.networks.iter().any(|n| !n.plugins.is_empty());
-        if executed && !ask.runs_networks {
+        let by_ipam = wishes.networks.iter().any(Delegation::is_lent);
+        if (executed && !ask.runs_networks) || (by_ipam && !ask.gives_addresses) {
             return Err(CniError::protocol(
                 "the plugin on this node is older than the daemon and cannot attach networks",
             )

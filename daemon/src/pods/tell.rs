@@ -77,7 +77,7 @@ fn status(record: &Record) -> Value {
         }
         one
     });
-    let others = record.networks.iter().filter(|d| !d.plugins.is_empty()).map(|d| {
+    let others = record.networks.iter().filter(|d| d.makes_interface()).map(|d| {
         let types: Vec<&str> = (0..d.plugins.len()).map(|i| d.type_of(i)).collect();
         json!({"name": d.ifname, "path": "plugins", "plugins": types})
     });

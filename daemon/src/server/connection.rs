@@ -53,21 +53,21 @@ fn converse(node: &Arc<Node>, stream: &mut UnixStream, pending: &mut Option<Atta
         // Or it would be told of a broken pipe while it still speaks.
         stream.set_read_timeout(Some(FOREIGN))?;
         let _ = receive(stream);
-        return send(stream, &Response::Refused { error });
+        return send(stream, &Response::refused(error));
     }
     while let Some(frame) = receive(stream)? {
         crash::point("request.received");
         let envelope = match frame.and_then(|f| Envelope::parse(&f)) {
             Ok(envelope) => envelope,
             // Where the next frame begins is not known.
-            Err(error) => return send(stream, &Response::Refused { error }),
+            Err(error) => return send(stream, &Response::refused(error)),
         };
         // Who tells of a commit does not wait: it has often left by now.
         if !matches!(envelope.request, Request::Committed(_)) && has_left(stream) {
             return Ok(());
         }
         let responses = answer(node, envelope.request, pending, &|| !has_left(stream))
-            .unwrap_or_else(|error| vec![Response::Refused { error }]);
+            .unwrap_or_else(|error| vec![Response::refused(error)]);
         crash::point("answer.ready");
         responses.iter().try_for_each(|r| send(stream, r))?;
         crash::point("answer.sent");
@@ -91,11 +91,17 @@ fn answer(
 ) -> Result<Vec<Response>, CniError> {
     match request {
         Request::Prepare(ask) => {
-            let record = node.prepare(&ask, caller)?;
-            *pending = Some(record.attachment.clone());
+            let prepared = node.prepare(&ask, caller);
             let leftovers = node.leftovers();
-            return Ok(vec![Response::Planned { record: Box::new(record), leftovers }]);
+            return Ok(vec![match prepared {
+                Ok(record) => {
+                    *pending = Some(record.attachment.clone());
+                    Response::Planned { record: Box::new(record), leftovers }
+                }
+                Err(error) => Response::Refused { error, leftovers },
+            }]);
         }
+        Request::Judge { network, ips } => node.judge(&network, &ips)?,
         Request::Commit(commit) => {
             node.commit(&commit, caller)?;
             *pending = None;
@@ -169,7 +175,7 @@ fn send(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
     // An answer that is too large for a frame is refused like anything else.
     let json = match frame_header(json.len()) {
         Ok(_) => json,
-        Err(error) => serde_json::to_vec(&Response::Refused { error })?,
+        Err(error) => serde_json::to_vec(&Response::refused(error))?,
     };
     let header = frame_header(json.len()).map_err(io::Error::other)?;
     let mut frame = Vec::with_capacity(json.len() + header.len());

@@ -107,7 +107,7 @@ fn flow_rules(record: &Record) -> Option<BTreeMap<u32, Vec<u32>>> {
 
 /// Interfaces that other plugins have made, in ways that only they know.
 fn by_others(record: &Record) -> impl Iterator<Item = InterfaceTraffic> + '_ {
-    let others = record.networks.iter().filter(|network| !network.plugins.is_empty());
+    let others = record.networks.iter().filter(|network| network.makes_interface());
     others.map(|network| InterfaceTraffic {
         name: network.ifname.clone(),
         path: None,

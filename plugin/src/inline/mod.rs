@@ -5,11 +5,10 @@ mod bridge;
 mod release;
 mod vf;
 
-pub use addresses::range_sets;
+pub use addresses::{range_sets, resolv_conf, wanted};
 pub use release::{collect_vfs, in_background, release, release_claims};
 
 use crate::context::{Context, now};
-use addresses::{resolv_conf, wanted};
 use offramp_core::cni::CniError;
 use offramp_core::cni::bridge::BridgeConf;
 use offramp_core::cni::config::{Link, ModeConf};
@@ -292,6 +291,7 @@ fn record(cx: &Context, id: &AttachmentId, netns: &Netns, plan: Plan) -> Record 
         networks: Vec::new(),
         // The network configuration asks, which is the administrator's.
         asked: Default::default(),
+        numa: Default::default(),
         created: now(),
     }
 }

@@ -7,6 +7,7 @@
 //! record too, which the first one outlives.
 
 mod device;
+mod lent;
 mod native;
 mod routes;
 
@@ -29,7 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Error 7 if a plugin is not there.
 pub fn can_attach(cx: &Context, record: &Record) -> Result<(), CniError> {
-    for d in &record.networks {
+    for (n, d) in record.networks.iter().enumerate() {
+        if d.is_lent() {
+            lent::can_add(cx, record, n).map_err(|e| e.context(format!("network {}", d.network)))?;
+        }
         for plugin in (0..d.plugins.len()).filter(|i| !d.is_ours(*i)) {
             let (role, args) = (role(d), String::new());
             let found =
@@ -45,14 +49,18 @@ pub fn can_attach(cx: &Context, record: &Record) -> Result<(), CniError> {
 pub fn attach(cx: &mut Context, record: &mut Record, netns: &Netns) -> Result<(), CniError> {
     let until = Instant::now() + PATIENCE;
     for n in 0..record.networks.len() {
+        if record.networks[n].is_lent() {
+            let outcome = lent::add(cx, record, n, netns, until);
+            outcome.map_err(|e| e.context(format!("network {}", record.networks[n].network)))?;
+            settle(cx, record, n, netns)?;
+            continue;
+        }
         for plugin in 0..record.networks[n].plugins.len() {
             begin(cx, record, (n, plugin))?;
             if plugin == 0 {
                 device::begin(&record.networks[n])?;
             }
-            let answer = cx.timed("network", |cx| {
-                Plugin { cx, record, network: &record.networks[n], index: plugin, until }.add(netns)
-            });
+            let answer = cx.timed("network", |cx| Plugin { cx, record, n, index: plugin, until }.add(netns));
             record.networks[n].result = Some(answer?);
             crash::point("network.added");
         }
@@ -81,7 +89,10 @@ fn settle(cx: &Context, record: &mut Record, n: usize, netns: &Netns) -> Result<
     let network = &record.networks[n];
     let Some(result) = network.result.clone() else { return Ok(()) };
     network.verify(&CniResult::from_json(result).map_err(|e| e.context(role(network)))?)?;
-    routes::set_default(netns, &network.ifname, &network.default_route)?;
+    // Of one that is lent it is part of the plan.
+    if network.makes_interface() {
+        routes::set_default(netns, &network.ifname, &network.default_route)?;
+    }
     device::settle(&mut record.networks[n]);
     cx.store.write(record)?;
     crash::point("network.attached");
@@ -102,7 +113,7 @@ pub fn detach(cx: &Context, record: &mut Record) -> Result<(), CniError> {
         let Progress::Begun { started, .. } = record.networks[n].progress else { continue };
         let before = errors.len();
         for index in (0..started.min(record.networks[n].plugins.len())).rev() {
-            let plugin = Plugin { cx, record, network: &record.networks[n], index, until };
+            let plugin = Plugin { cx, record, n, index, until };
             errors.extend(plugin.del().err());
             crash::point("network.deleted");
         }
@@ -133,9 +144,9 @@ pub fn detach_of(cx: &Context, id: &AttachmentId) -> Result<(), CniError> {
 /// CHECK of all networks.
 pub fn check(cx: &Context, record: &Record, netns: &Netns) -> Result<(), CniError> {
     let until = Instant::now() + PATIENCE;
-    for network in record.networks.iter().filter(|d| d.check) {
+    for (n, network) in record.networks.iter().enumerate().filter(|(_, d)| d.check) {
         for index in 0..network.plugins.len() {
-            Plugin { cx, record, network, index, until }.check(netns)?;
+            Plugin { cx, record, n, index, until }.check(netns)?;
         }
     }
     Ok(())
@@ -168,28 +179,32 @@ fn role(network: &Delegation) -> String {
 struct Plugin<'a> {
     cx: &'a Context,
     record: &'a Record,
-    network: &'a Delegation,
+    /// The network's place in the record.
+    n: usize,
     index: usize,
     until: Instant,
 }
 
 impl Plugin<'_> {
     fn add(&self, netns: &Netns) -> Result<Value, CniError> {
-        if self.network.is_ours(self.index) {
-            return native::add(self.cx, &self.id(), self.network, self.index, netns);
+        if self.network().is_ours(self.index) {
+            return native::add(self.cx, &self.id(), self.network(), self.index, netns);
         }
         let answer = self.call(Verb::Add, &netns.path().display().to_string())?;
         serde_json::from_slice(&answer).map_err(|e| {
-            let plugin = self.network.type_of(self.index);
-            CniError::decode(format!("{} {plugin}: its answer is not JSON: {e}", role(self.network)))
+            let plugin = self.network().type_of(self.index);
+            CniError::decode(format!("{} {plugin}: its answer is not JSON: {e}", role(self.network())))
         })
     }
 
     /// A plugin that does not speak the configuration's version holds nothing: it refused the ADD too.
     fn del(&self) -> Result<(), CniError> {
         use offramp_core::cni::error::codes;
-        if self.network.is_ours(self.index) {
-            return native::del(self.cx, &self.id(), self.network, self.index, &self.netns());
+        if self.network().is_lent() {
+            return self.told(lent::del(self.cx, self.record, self.n, &self.netns(), self.until));
+        }
+        if self.network().is_ours(self.index) {
+            return native::del(self.cx, &self.id(), self.network(), self.index, &self.netns());
         }
         match self.call(Verb::Del, &self.netns()) {
             Err(e) if e.code == codes::VERSION => Ok(()),
@@ -198,18 +213,21 @@ impl Plugin<'_> {
     }
 
     fn check(&self, netns: &Netns) -> Result<(), CniError> {
-        if self.network.is_ours(self.index) {
-            return native::check(self.cx, &self.id(), self.network, self.index, netns);
+        if self.network().is_lent() {
+            return self.told(lent::check(self.cx, self.record, self.n, netns, self.until));
+        }
+        if self.network().is_ours(self.index) {
+            return native::check(self.cx, &self.id(), self.network(), self.index, netns);
         }
         self.call(Verb::Check, &netns.path().display().to_string()).map(drop)
     }
 
     fn call(&self, verb: Verb, netns: &str) -> Result<Vec<u8>, CniError> {
-        let Progress::Begun { path, args, .. } = &self.network.progress else {
-            return Err(CniError::internal(format!("network {} was never begun", self.network.network)));
+        let Progress::Begun { path, args, .. } = &self.network().progress else {
+            return Err(CniError::internal(format!("network {} was never begun", self.network().network)));
         };
-        let (role, config) = (role(self.network), self.network.config(self.index));
-        let plugin = self.network.type_of(self.index);
+        let (role, config) = (role(self.network()), self.network().config(self.index));
+        let plugin = self.network().type_of(self.index);
         Delegate::of_network(&role, plugin, &config, (path, args), Some(self.until)).call(
             verb,
             Some(&self.id()),
@@ -217,9 +235,17 @@ impl Plugin<'_> {
         )
     }
 
+    fn network(&self) -> &Delegation {
+        &self.record.networks[self.n]
+    }
+
+    fn told(&self, outcome: Result<(), CniError>) -> Result<(), CniError> {
+        outcome.map_err(|e| e.context(format!("network {}", self.network().network)))
+    }
+
     fn id(&self) -> AttachmentId {
         let container = self.record.attachment.container.clone();
-        AttachmentId { container, ifname: self.network.ifname.clone() }
+        AttachmentId { container, ifname: self.network().ifname.clone() }
     }
 
     /// The pod's namespace, or nothing if it is gone: its path may be another's by now.

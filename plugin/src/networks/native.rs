@@ -48,7 +48,7 @@ pub fn check(
 }
 
 /// As if the runtime had called, with the places of this call.
-fn context(
+pub fn context(
     cx: &Context,
     verb: Verb,
     id: &AttachmentId,

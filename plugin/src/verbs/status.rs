@@ -41,7 +41,7 @@ fn node(cx: &Context) -> Result<(), CniError> {
     let asked = Client::connect(&cx.conf.local.socket, PATIENCE).and_then(|mut c| c.ask(Request::Ready));
     match asked {
         Ok(_) => Ok(()),
-        Err(Failure::Refused(e)) => Err(CniError::unavailable(e.msg).with_details(e.details)),
+        Err(Failure::Refused(e, _)) => Err(CniError::unavailable(e.msg).with_details(e.details)),
         Err(Failure::Away(_)) if seen_lately(cx) => Ok(()),
         Err(Failure::Away(why)) => {
             Err(CniError::unavailable(format!("offrampd has been away for more than {UPGRADE:?}: {why}")))

@@ -1,6 +1,7 @@
 //! Daemons that follow a Kubernetes API, on a real kernel: see `hack/lab`. One file a topic.
 
 mod condition;
+mod kept;
 mod own_node;
 mod peers;
 mod watches;

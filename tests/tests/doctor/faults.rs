@@ -341,6 +341,39 @@ const RULES: &[Fault] = &[
         &["UDP port 4789 from 203.0.113.7: chain in of table inet firewalld"],
     ),
     beside(
+        &["pod-traffic-dropped"],
+        |s| {
+            s.node.run("iptables-legacy -P FORWARD DROP");
+            s.node.run("iptables-legacy -A FORWARD -i other+ -j ACCEPT");
+            s.node.run("iptables-legacy -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
+        },
+        |s| {
+            s.node.run("iptables-legacy -P FORWARD ACCEPT");
+            s.node.run("iptables-legacy -F FORWARD");
+        },
+        &[
+            "chain FORWARD of table ip filter (iptables-legacy): its policy is drop, and no rule accepts it",
+            "from pods (10.244.1.0/29) to the outside",
+            "iptables-legacy -t filter -I FORWARD -i offramp0 -j ACCEPT",
+        ],
+    ),
+    beside(
+        &["pod-traffic-dropped"],
+        |s| {
+            s.node.run("ip6tables-legacy -N KEEP-OUT");
+            s.node.run("ip6tables-legacy -A KEEP-OUT -s fd00:244:1::/64 -m comment --comment none -j REJECT");
+            s.node.run("ip6tables-legacy -A FORWARD ! -i lo -j KEEP-OUT");
+        },
+        |s| {
+            s.node.run("ip6tables-legacy -F");
+            s.node.run("ip6tables-legacy -X");
+        },
+        &[
+            "chain FORWARD of table ip6 filter (iptables-legacy)",
+            "from pods (fd00:244:1::/64) to the outside",
+        ],
+    ),
+    beside(
         &["iptables-mixed"],
         |s| {
             s.node.run("iptables-legacy -A INPUT -j ACCEPT");

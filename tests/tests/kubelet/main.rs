@@ -9,5 +9,6 @@ mod lists;
 mod networks;
 mod node;
 mod orders;
+mod podman;
 mod promised;
 mod registration;

@@ -1,10 +1,11 @@
 //! A node with VFs whose plugin and daemon die.
 
 use crate::lab::{run, states};
-use crate::sriov_node::{Wired, pool};
-use offramp_tests::{Answer, Daemon, Pod, over, until};
+use crate::sriov_node::{Wired, of_pod, pool};
+use offramp_tests::{Answer, Daemon, Node, Pod, over, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,29 @@ pub const VFS: usize = 4;
 /// VFs 0 and 1 for eth0, 2 and 3 for other interfaces, with whatever a pod may want.
 pub fn wired() -> Wired {
     let much = json!({"policy": {"vlans": ["100-199"], "mac": true, "trust": true, "spoofchkOff": true}});
-    Wired::with_pools(json!([
+    let w = Wired::with_pools(json!([
         pool("fast", "0-1", json!({"policy": {"eth0": true}})),
         pool("telco", "2-3", much),
-    ]))
+    ]));
+    let range =
+        json!({"type": "offramp", "ranges": [[{"subnet": "10.97.0.0/24"}], [{"subnet": "fd97::/64"}]]});
+    let telco =
+        json!({"cniVersion": "1.0.0", "type": "offramp", "pool": "telco", "vlan": 100, "ipam": range});
+    let definitions = define(&w.m.node, &[("telco", telco)]);
+    w.with(definitions)
+}
+
+/// Definitions of namespace `default`; what the daemon's configuration needs for them.
+pub fn define(node: &Node, definitions: &[(&str, Value)]) -> Value {
+    let one = |(name, config): &(&str, Value)| json!({"metadata": {"name": name}, "spec": {"config": config.to_string()}});
+    let path = node.dir().join("networks.yaml");
+    std::fs::write(&path, Value::from_iter(definitions.iter().map(one)).to_string()).unwrap();
+    json!({"networks": {"definitions": path}})
+}
+
+/// A pod with a VF by a definition, whose `ipam` gives it addresses.
+pub fn network() -> Value {
+    annotated(json!({"k8s.v1.cni.cncf.io/networks": "telco"}))
 }
 
 /// A pod whose eth0 is a VF, with a port of the node that leads to it.
@@ -102,6 +122,11 @@ impl<'a> Fault<'a> {
         self.w.m.node.add(pod, &self.conf(more))
     }
 
+    /// With a whole configuration, for a pod of namespace `default`.
+    pub fn add_as(&self, pod: &Pod, conf: &Value) -> Answer {
+        self.w.m.node.call_for("ADD", pod).config(conf).args(&of_pod("default")).run()
+    }
+
     #[track_caller]
     pub fn del(&self, pod: &Pod) {
         self.w.m.node.del(pod, &self.conf(&json!({}))).ok();
@@ -131,7 +156,10 @@ impl<'a> Fault<'a> {
         let mut claims = names(&self.w.m.node.state().join("vfs"));
         claims.retain(|name| !name.to_string_lossy().starts_with('.'));
         let links = names(Path::new("/sys/class/net"));
-        format!("{kernel:?}\nlinks: {links:?}\nrecords: {:?}\nclaims: {claims:?}", self.w.m.node.records())
+        let mut addresses = names(&self.w.m.node.state().join("ipam/telco"));
+        addresses.retain(|name| name.to_string_lossy().parse::<IpAddr>().is_ok());
+        let records = self.w.m.node.records();
+        format!("{kernel:?}\nlinks: {links:?}\nrecords: {records:?}\nclaims: {claims:?}\nips: {addresses:?}")
     }
 
     /// All VFs are free and as they were, nothing is left, and what the next pod wants is there.

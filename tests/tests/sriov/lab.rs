@@ -1,5 +1,6 @@
 //! A node with VFs, and what a VF is, told by other means than Offramp's.
 
+use crate::sriov_node::of_pod;
 use offramp_tests::{Answer, Lab, Node, Pod, over, until, wait_for};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -75,7 +76,8 @@ impl Machine {
     pub fn killed(&self, verb: &str, pod: &Pod, conf: &Value, at: &str) -> (Answer, Option<String>) {
         let trace = self.node.dir().join("trace");
         let _ = std::fs::remove_file(&trace);
-        let call = self.node.call_for(verb, pod).config(conf).env("OFFRAMP_CRASH_AT", at);
+        let call = self.node.call_for(verb, pod).config(conf).args(&of_pod("default"));
+        let call = call.env("OFFRAMP_CRASH_AT", at);
         let answer = call.env("OFFRAMP_CRASH_TRACE", trace.to_str().unwrap()).run();
         wait_for("the cleaner's end", || (!is_cleaning()).then_some(()));
         let passed = std::fs::read_to_string(trace).unwrap_or_default();

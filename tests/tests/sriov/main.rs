@@ -18,6 +18,7 @@ mod sriov_inline;
 mod sriov_kubelet;
 mod sriov_lending;
 mod sriov_manage;
+mod sriov_networks;
 mod sriov_node;
 mod sriov_node_crash;
 mod sriov_queues;

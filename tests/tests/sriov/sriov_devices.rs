@@ -42,9 +42,10 @@ fn what_kubelet_assigned_is_what_the_pod_gets() {
     kubelet.wait_for_healthy(FAST, 2);
     let runtime = Runtime::new(&w.m.lab, &w.m.node);
 
-    let one = PodSpec::new("default/one")
+    let mut one = PodSpec::new("default/one")
         .annotation("offramp.dev/interfaces", "- {name: net1, pool: fast}")
         .requests(FAST, 1);
+    one.cpus.push(0);
     kubelet.admit(&one).unwrap();
     // The next is another's, though the first is still free when its ADD runs.
     let other = eth0("default/other");
@@ -57,6 +58,9 @@ fn what_kubelet_assigned_is_what_the_pod_gets() {
     kubelet.wait_for_healthy(FAST, 2);
     let (first, answer) = runtime.run(&one);
     assert_eq!(pcis(&answer.ok()), [pci(0)]);
+    let record = std::fs::read(w.m.node.record(&first.pod)).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    assert_eq!(record["numa"], json!([0]), "where the machine has its only CPU");
 
     assert!(kubelet.delete(&runtime, &one, &first) && kubelet.delete(&runtime, &other, &sandbox));
     for (index, before) in before.iter().enumerate() {

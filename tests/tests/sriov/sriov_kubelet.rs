@@ -84,7 +84,9 @@ fn a_network_with_a_resource_is_the_vf_that_kubelet_assigned() {
     let runtime = Runtime::new(&w.m.lab, &w.m.node);
     until("pods can be attached", || runtime.node_is_ready());
     let ranges = json!([[{"subnet": "10.97.0.0/24"}]]);
+    let own = json!({"type": "offramp", "ranges": ranges});
     let configs = [
+        ("given", json!({"cniVersion": "1.0.0", "type": "offramp", "pool": "fast", "ipam": own})),
         ("pooled", json!({"cniVersion": "1.0.0", "type": "offramp", "pool": "fast"})),
         (
             "inline",
@@ -117,6 +119,8 @@ fn a_network_with_a_resource_is_the_vf_that_kubelet_assigned() {
         let told = network_status(&cluster, name, &format!("default/{name}"));
         assert_eq!((&told["interface"], &told["mac"]), (&json!("net1"), &link["address"]), "{told}");
         assert_eq!(told["device-info"]["pci"]["pci-address"], assigned[0], "{told}");
+        let addressed = (name != "pooled").then(|| json!(["10.97.0.2"]));
+        assert_eq!(told.get("ips").cloned(), addressed, "{told}");
         assert!(kubelet.delete(&runtime, &pod, &sandbox));
         for (index, before) in before.iter().enumerate() {
             w.m.assert_vf_free(index, before);

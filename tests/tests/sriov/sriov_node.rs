@@ -35,6 +35,12 @@ impl Wired {
         Self { m, daemon }
     }
 
+    /// With more in the daemon's configuration.
+    pub fn with(mut self, more: Value) -> Self {
+        self.daemon = over(self.daemon.take(), more);
+        self
+    }
+
     /// The daemon's configuration.
     pub fn conf(&self) -> Value {
         self.daemon.clone()
@@ -60,8 +66,7 @@ impl Wired {
 
     pub fn add(&self, pod: &Pod, namespace: &str, annotations: Value) -> Answer {
         let conf = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations}});
-        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME=p");
-        self.m.node.call_for("ADD", pod).config(&self.m.node.conf(conf)).args(&args).run()
+        self.m.node.call_for("ADD", pod).config(&self.m.node.conf(conf)).args(&of_pod(namespace)).run()
     }
 
     pub fn del(&self, pod: &Pod) {
@@ -77,6 +82,11 @@ impl Drop for Wired {
     fn drop(&mut self) {
         run("ip addr flush dev nic0; ip link del offramp0 2>/dev/null || true");
     }
+}
+
+/// `CNI_ARGS` of a pod of that namespace.
+pub fn of_pod(namespace: &str) -> String {
+    format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME=p")
 }
 
 pub fn ips(result: &Value) -> Vec<String> {

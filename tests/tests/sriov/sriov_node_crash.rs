@@ -1,7 +1,8 @@
 //! Node mode: the plugin is killed at every step, and the daemon at every message, step, and part of the cleaning. However
 //! it is finished then, the VFs are free and as they were.
 
-use crate::fault::{Fault, VFS, eth0, eth0_and_net1, is_ours, net1, wired};
+use crate::fault::{Fault, VFS, eth0, eth0_and_net1, is_ours, net1, network, wired};
+use crate::sriov_node::of_pod;
 use offramp_tests::{Daemon, Pod, until};
 use serde_json::{Value, json};
 
@@ -27,11 +28,11 @@ fn points_of_plugin(fault: &mut Fault<'_>, verb: &str, conf: &Value, with_daemon
     let (w, pod) = (fault.w, fault.w.m.lab.pod("pod"));
     let trace = w.m.node.dir().join("plugin-trace");
     let traced = |verb: &str| {
-        let call = w.m.node.call_for(verb, &pod).config(conf);
+        let call = w.m.node.call_for(verb, &pod).config(conf).args(&of_pod("default"));
         call.env("OFFRAMP_CRASH_TRACE", trace.to_str().unwrap()).run().ok();
     };
     if verb == "DEL" {
-        w.m.node.add(&pod, conf).ok();
+        fault.add_as(&pod, conf).ok();
     }
     if !with_daemon {
         fault.stop();
@@ -58,7 +59,7 @@ fn plugin_at_every_point(verb: &str, conf: &Value, with_daemon: bool, from: &str
     for (_, point) in ours {
         let pod = w.m.lab.pod("pod");
         if verb == "DEL" {
-            w.m.node.add(&pod, &conf).ok();
+            fault.add_as(&pod, &conf).ok();
         }
         if !with_daemon {
             fault.stop();
@@ -85,6 +86,12 @@ fn add_of_eth0() {
 #[test]
 fn add_of_another_interface() {
     plugin_at_every_point("ADD", &net1(), true, "configure-vf");
+}
+
+/// The VF is in the pod by then, and the network's `ipam` is asked.
+#[test]
+fn add_of_a_network_with_its_own_addresses() {
+    plugin_at_every_point("ADD", &network(), true, "network.picked");
 }
 
 /// The daemon does it, and dies in tests of its own.

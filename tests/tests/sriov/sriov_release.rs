@@ -1,6 +1,9 @@
 //! However a pod ends, its VF comes back.
 
 use crate::lab::{Machine, netdev, run, state};
+use crate::sriov_node::{Wired, pool};
+use nix::sys::signal::Signal;
+use offramp_tests::{over, until};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
@@ -96,9 +99,35 @@ fn the_vf_vanishes() {
     let count = run(&format!("cat {numvfs}"));
     run(&format!("echo 0 > {numvfs}"));
     m.node.del(&pod, &conf).ok();
-    offramp_tests::until("the claim to go", || !file.exists());
+    until("the claim to go", || !file.exists());
     run(&format!("echo {} > {numvfs}", count.trim()));
-    offramp_tests::until("the VFs to be back", || {
+    until("the VFs to be back", || {
         (0..count.trim().parse().unwrap()).all(|vf| state(vf)["netdev"].is_object())
     });
+}
+
+/// The daemon hangs as it takes a pod back, the plugin does it alone, and the VF is another pod's when the daemon goes on:
+/// it must not pull that one's out.
+#[test]
+fn a_vf_that_is_anothers_by_now_is_left_where_it_is() {
+    let w = Wired::with_pools(json!([pool("one", "0", json!({}))]));
+    let before = state(0);
+    let conf = over(w.conf(), json!({"reclaim": {"interval": "1h"}, "log": {"level": "debug"}}));
+    // Each step is a point as it is undone.
+    let daemon = w.m.node.daemon_as(conf, |command| {
+        command.env("OFFRAMP_STOP_AT", "move-vf:1");
+    });
+    let (old, new, inline) = (w.m.lab.pod("old"), w.m.pod(), w.m.conf(0, json!({})));
+    w.add(&old, "default", json!({"offramp.dev/interfaces": "- {name: net1, pool: one}"})).ok();
+    w.del(&old);
+    w.m.node.gc(&inline, &[]).ok();
+    w.m.assert_vf_free(0, &before);
+    let result = w.m.node.add(&new, &inline).ok();
+    let before_it_went_on = daemon.log().len();
+    daemon.signal(Signal::SIGCONT);
+    until("the daemon's answer", || daemon.log()[before_it_went_on..].contains("connection ended"));
+    w.m.node.check(&new, &inline, &result).ok();
+    assert!(new.link("net1").is_some());
+    w.m.node.del(&new, &inline).ok();
+    w.m.assert_free_and_clean(0, &before);
 }

@@ -1,10 +1,12 @@
 //! In switchdev mode a pod's VF is on a bridge by its representor.
 
+use crate::fault::is_ours;
 use crate::lab::{Machine, run};
 use crate::representors::{Switch, json as told};
 use crate::sriov_node::{ips, reach, required};
 use offramp_tests::{Answer, Daemon, Pod, over, until};
 use serde_json::{Value, json};
+use std::os::unix::net::UnixStream;
 
 struct Switched {
     m: Machine,
@@ -23,15 +25,28 @@ impl Switched {
     }
 
     fn start_with(&self, more: Value) -> Daemon<'_> {
+        self.m.node.daemon(over(self.daemon_conf(), more))
+    }
+
+    fn daemon_conf(&self) -> Value {
         let policy = json!({"namespaces": ["*"], "eth0": true, "vlans": ["100-199"]});
         let pool = json!({
             "name": "fast", "selectors": [{"pfNames": [self.switch.port]}], "bridge": "br-telco", "policy": policy,
         });
-        let base = json!({
+        json!({
             "pools": [pool], "overlay": {"mode": "none"}, "reclaim": {"interval": "300ms"},
             "reconcile": {"interval": "1s"},
+        })
+    }
+
+    /// With a variable in its environment; it may have ended already.
+    fn start_as(&self, variable: &str, value: &str) -> Daemon<'_> {
+        let mut daemon = self.m.node.daemon_unready(self.daemon_conf(), |command| {
+            command.env(variable, value);
         });
-        self.m.node.daemon(over(base, more))
+        let serves = || UnixStream::connect(self.m.node.socket()).is_ok();
+        until("the daemon's socket", || serves() || daemon.has_ended());
+        daemon
     }
 
     fn conf(&self, annotations: Value) -> Value {
@@ -204,4 +219,49 @@ fn the_plugin_dies_between_steps() {
         until(&format!("what died at {point} to be gone"), || s.m.node.records().is_empty());
         s.assert_clean(&format!("{verb} killed at {point}"));
     }
+}
+
+/// The daemon dies at each step of what it does for an ADD and a DEL, and of the cleaning; another one takes over.
+#[test]
+fn the_daemon_dies_between_steps() {
+    let s = Switched::new();
+    // One VF is to spare: what a daemon has claimed that dies is to be cleaned.
+    let conf = s.conf(required());
+    let trace = s.m.node.dir().join("trace");
+    let passed = || std::fs::read_to_string(&trace).unwrap_or_default();
+    let attach_and_detach = || {
+        let pod = s.m.lab.pod("pod");
+        let result = s.m.node.add(&pod, &conf).ok();
+        assert!((0..2).any(|vf| s.switch.bridge(vf).as_deref() == Some("offramp0")));
+        s.m.node.check(&pod, &conf, &result).ok();
+        s.del(&pod);
+    };
+    let daemon = s.start_as("OFFRAMP_CRASH_TRACE", trace.to_str().unwrap());
+    let at_start = passed().lines().count();
+    attach_and_detach();
+    s.assert_clean("no kill");
+    daemon.kill();
+    let all = passed();
+    let points: Vec<&str> = all.lines().skip(at_start).filter_map(|line| line.split(' ').nth(1)).collect();
+    let steps = points.iter().filter(|p| !p.starts_with("netlink.") && !p.starts_with("nft."));
+    let mut died = 0;
+    for (_, point) in steps.enumerate().filter(|(n, _)| is_ours(*n)) {
+        println!("offrampd is to be killed at {point}");
+        let mut daemon = s.start_as("OFFRAMP_CRASH_AT", point);
+        let next = std::thread::scope(|scope| {
+            let calls = scope.spawn(attach_and_detach);
+            until("the calls or the daemon to end", || calls.is_finished() || daemon.has_ended());
+            let next = daemon.has_ended().then(|| s.start());
+            calls.join().unwrap_or_else(|_| panic!("offrampd was killed at {point}"));
+            next
+        });
+        let free = || (0..2).all(|vf| s.m.claim(vf).is_none());
+        until("the VFs to be free, or the daemon to end", || next.is_some() || free() || daemon.has_ended());
+        died += usize::from(daemon.has_ended());
+        daemon.kill();
+        let _next = next.unwrap_or_else(|| s.start());
+        until("its record to be gone", || s.m.node.records().is_empty());
+        s.assert_clean(&format!("offrampd killed at {point}"));
+    }
+    assert!(died > 0, "of {points:?}");
 }

@@ -81,3 +81,29 @@ fn a_device_that_is_held_open_is_not_lent() {
     m.node.del(&next, &conf).ok();
     m.assert_free_and_clean(3, &before);
 }
+
+/// By GC, which finds VFs that nobody cleans any more. One that cannot be cleaned keeps no other waiting, and is gone on
+/// with: it comes first.
+#[test]
+fn vfs_are_cleaned_beside_one_that_cannot_be() {
+    let m = Machine::new();
+    let userspace = Userspace::new(0);
+    let before = [0, 1, 2].map(state);
+    let confs = [0, 1, 2].map(|vf| m.conf(vf, json!({"vlan": 5})));
+    for conf in &confs {
+        let pod = m.pod();
+        m.node.add(&pod, conf).ok();
+        let (_, died) = m.killed("DEL", &pod, conf, "detach.forgotten:1");
+        assert!(died.is_some());
+    }
+    let in_quarantine = |vf: usize| m.claim(vf).is_some_and(|c| c["state"]["is"] == "quarantine");
+    assert!((0..3).all(in_quarantine) && m.node.records().is_empty());
+    let open = File::options().read(true).write(true).open(userspace.file()).unwrap();
+    m.node.gc(&confs[0], &[]).ok();
+    for vf in [1, 2] {
+        m.assert_vf_free(vf, &before[vf]);
+    }
+    assert!(in_quarantine(0));
+    drop(open);
+    m.assert_vf_free(0, &before[0]);
+}

@@ -403,4 +403,7 @@ pub struct Rules {
     pub nft: Value,
     /// Tables of iptables-legacy.
     pub legacy: Vec<String>,
+    /// What they do ([`super::legacy_listing`]).
+    #[serde(skip)]
+    pub legacy_rules: Value,
 }

@@ -16,6 +16,7 @@ mod state;
 mod tests;
 
 pub use facts::*;
+pub use firewall::{LegacyTable, legacy_listing};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

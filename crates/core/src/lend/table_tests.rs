@@ -129,6 +129,8 @@ impl Pod {
                 let wish = &self.eth0.settings;
                 let of_eth0 =
                     VfSettings { trust: None, spoofchk: Some(true), vlan: None, ..pool.defaults.clone() };
+                // The policy's limit is what a VF gets without another one.
+                let max_tx_rate = of_eth0.max_tx_rate.or(pool.policy.max_tx_rate);
                 let lent = Lent {
                     ifname: self.eth0.ifname.clone(),
                     vf: VfRef {
@@ -139,7 +141,11 @@ impl Pod {
                     },
                     pool: pool.name.clone(),
                     mode: pool.mode,
-                    settings: VfSettings { queues: wish.queues.or(pool.defaults.queues), ..of_eth0 },
+                    settings: VfSettings {
+                        queues: wish.queues.or(pool.defaults.queues),
+                        max_tx_rate,
+                        ..of_eth0
+                    },
                     netdev: Some(name.clone()),
                 };
                 may_have(&self.case, &self.eth0, &lent).is_ok()

@@ -2,10 +2,12 @@
 
 use super::definition::{declares, type_of};
 use super::device::{CAPABILITY, Device, DeviceInfo};
+use super::given::ipam;
 use super::selection::Addresses;
 use super::{Definition, Kind, NETWORKS, OFFRAMP, Selection};
-use crate::cni::CniError;
+use crate::cni::{CniError, Version};
 use crate::ids::IfName;
+use crate::record::IpamHold;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -20,7 +22,7 @@ pub struct Delegation {
     /// The interface in the pod.
     pub ifname: IfName,
     /// Complete configurations of the plugins, in the order of ADD, but for `prevResult`. None: the attachment's own plan
-    /// makes the interface.
+    /// makes the interface. Our own with a `pool`: so it does, and only addresses are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<Value>,
     /// What the result must have, or the ADD fails.
@@ -36,6 +38,9 @@ pub struct Delegation {
     /// What the last plugin that ended well answered: the `prevResult` of CHECK and DEL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
+    /// Who must be told that its addresses are free, besides plugins that were started.
+    #[serde(default, skip_serializing_if = "IpamHold::is_none")]
+    pub hold: IpamHold,
     /// What is told of the device that kubelet has assigned for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceInfo>,
@@ -75,6 +80,27 @@ impl Delegation {
         self.type_of(plugin) == OFFRAMP
     }
 
+    /// Whether it is a VF of a pool, whose addresses its own `ipam` gives: the attachment's plan makes the interface.
+    pub fn is_lent(&self) -> bool {
+        self.plugins.len() == 1 && self.is_ours(0) && self.plugins[0].get("pool").is_some()
+    }
+
+    /// Whether its plugins make the interface, and not the attachment's plan.
+    pub fn makes_interface(&self) -> bool {
+        !self.plugins.is_empty() && !self.is_lent()
+    }
+
+    /// The type of the `ipam` of a VF of a pool.
+    pub fn ipam_type(&self) -> Option<&str> {
+        self.plugins.first().filter(|_| self.is_lent())?.get("ipam")?.get("type")?.as_str()
+    }
+
+    /// Of its configuration, which was read before.
+    pub(super) fn version(&self) -> Version {
+        let version = self.plugins.first().and_then(|p| p.get("cniVersion")?.as_str());
+        version.and_then(|v| Version::parse(v).ok()).unwrap_or(Version::NEWEST)
+    }
+
     /// The plugins' types, for people.
     pub fn types(&self) -> String {
         (0..self.plugins.len()).map(|i| self.type_of(i)).collect::<Vec<_>>().join(", ")
@@ -107,7 +133,9 @@ pub fn delegation(
 ) -> Result<Delegation, CniError> {
     let info = device.map(|d| DeviceInfo::new(d, &wish.ifname, definition.has_capability(CAPABILITY)));
     let plugins = match definition.kind {
-        Kind::Pool(_) => Vec::new(),
+        // What the plan makes needs no plugin but for addresses.
+        Kind::Pool(_) if definition.plugins.iter().all(|p| ipam(p).is_none()) => Vec::new(),
+        Kind::Pool(_) => configs(wish, definition, None),
         Kind::Plugins => {
             supported(wish, definition)?;
             let file = info.as_ref().and_then(|info| info.file.as_deref());
@@ -123,6 +151,7 @@ pub fn delegation(
         check: definition.check,
         progress: Progress::Planned,
         result: None,
+        hold: IpamHold::None,
         device: info,
     })
 }

@@ -3,6 +3,7 @@
 use super::{Definition, Kind, NETWORKS, Selection};
 use crate::cni::CniError;
 use crate::cni::fields::Fields;
+use crate::cni::ipam::{Ipam, OwnIpam};
 use crate::cni::result::Route;
 use crate::cni::sriov::VfConf;
 use crate::ids::MacAddr;
@@ -10,43 +11,63 @@ use crate::net::Family;
 use crate::spec::Address;
 use crate::wish::{InterfaceWish, is_host};
 use ipnetwork::IpNetwork;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// The wish for a VF, if the network is of a pool. The definition has the fields of `sriov-cni`; addresses come with the
-/// selection, since no IPAM plugin is asked.
+/// The wish for a VF, if the network is of a pool. The definition has the fields of `sriov-cni`. Addresses come with the
+/// selection, or from the definition's `ipam`, which is asked once the VF is in the pod ([`super::Given`]).
 pub fn pool_wish(wish: &Selection, definition: &Definition) -> Result<Option<InterfaceWish>, CniError> {
     let (Kind::Pool(pool), [plugin]) = (&definition.kind, &definition.plugins[..]) else { return Ok(None) };
-    let what = format!("NetworkAttachmentDefinition {}", definition.nad);
-    let mut f = Fields::new("spec.config", Value::Object(plugin.clone()))?;
-    f.ignore(&["type", "name", "cniVersion", "pool", "capabilities", "dns", "logFile", "logLevel"]);
-    if let Some(ipam) = f.take::<Value>("ipam")?.filter(|i| *i != json!({})) {
-        let why = "with a pool there is no IPAM plugin, since the daemon plans its VFs and executes no plugins: the pod's \
-                   annotation says the addresses, in \"ips\"; or leave out \"pool\", and name the resource of a pool that \
-                   kubelet lends in the annotation k8s.v1.cni.cncf.io/resourceName";
-        return Err(CniError::unsupported_field("ipam", &ipam).with_details(why).context(what));
-    }
-    let conf = VfConf::take(&mut f, None).map_err(|e| e.context(&what))?;
-    f.finish().map_err(|e| e.context(&what))?;
-    nothing_else(wish)?;
+    let (conf, ipam) =
+        read(plugin).map_err(|e| e.context(format!("NetworkAttachmentDefinition {}", definition.nad)))?;
+    let by_ipam = ipam != Ipam::None;
+    nothing_else(wish, by_ipam)?;
     let mut settings = conf.settings;
     if let Some(mac) = &wish.addresses.mac {
         settings.mac = Some(mac.parse::<MacAddr>()?);
     }
-    let addresses = addresses(wish)?;
     let default = |gw: &std::net::IpAddr| Route::via(Family::of(*gw).default_route(), Some(*gw));
+    let (addresses, gateways) = match by_ipam {
+        true => (Vec::new(), &[][..]),
+        false => (addresses(wish)?, &wish.default_route[..]),
+    };
     Ok(Some(InterfaceWish {
         name: wish.ifname.clone(),
         pool: Some(pool.clone()),
         device: conf.device,
         settings,
         addresses,
-        routes: wish.default_route.iter().map(default).collect(),
+        routes: gateways.iter().map(default).collect(),
         default_route: !wish.default_route.is_empty(),
     }))
 }
 
-fn nothing_else(wish: &Selection) -> Result<(), CniError> {
-    let args = Some(&wish.cni_args).filter(|a| !a.is_empty()).map(|a| Value::Object(a.clone()));
+fn read(plugin: &Map<String, Value>) -> Result<(VfConf, Ipam), CniError> {
+    let mut f = Fields::new("spec.config", Value::Object(plugin.clone()))?;
+    f.ignore(&["type", "name", "cniVersion", "pool", "capabilities", "dns", "logFile", "logLevel"]);
+    let ipam = Ipam::take(&mut f)?;
+    if ipam != Ipam::None {
+        f.ignore(&["args"]);
+    }
+    // The plugin makes these files, and the daemon removes them: it may be in a container, with other directories.
+    if let Ipam::Own(OwnIpam { data_dir: Some(dir), .. }) = &ipam {
+        return Err(CniError::unsupported_field("ipam.dataDir", &json!(dir)).with_details(
+            "with a pool the addresses are kept in the state directory, which plugin and daemon share",
+        ));
+    }
+    let conf = VfConf::take(&mut f, None)?;
+    f.finish()?;
+    Ok((conf, ipam))
+}
+
+/// `cni-args` are an IPAM's affair, but for what has a key of its own: that one is judged, and goes before.
+fn nothing_else(wish: &Selection, by_ipam: bool) -> Result<(), CniError> {
+    if by_ipam && let Some(key) = wish.cni_args.keys().find(|key| is_judged(key)) {
+        return Err(CniError::config(format!(
+            "annotation {NETWORKS}: cni-args of {} cannot have {key:?}: use `ips` and `mac` beside it",
+            wish.nad
+        )));
+    }
+    let args = Some(&wish.cni_args).filter(|a| !a.is_empty() && !by_ipam).map(|a| Value::Object(a.clone()));
     let others = [
         ("portMappings", wish.port_mappings.clone()),
         ("bandwidth", wish.bandwidth.clone()),
@@ -60,6 +81,11 @@ fn nothing_else(wish: &Selection) -> Result<(), CniError> {
             Err(CniError::unsupported_field(&field, &value).with_details("it is a VF of a pool"))
         }
     }
+}
+
+/// As plugins in Go read it, which take `IPS`, and even `ip\u{17f}`, for `ips`.
+fn is_judged(key: &str) -> bool {
+    ["IPS", "MAC"].contains(&key.to_uppercase().as_str())
 }
 
 /// Each with the gateway of its family.

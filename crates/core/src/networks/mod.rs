@@ -5,6 +5,7 @@
 mod definition;
 mod delegation;
 mod device;
+mod given;
 mod lent;
 mod outcome;
 mod selection;
@@ -13,6 +14,7 @@ mod status;
 pub use definition::{Definition, Kind, OFFRAMP, RESOURCE};
 pub use delegation::{Delegation, Progress, delegation};
 pub use device::{Device, DeviceInfo};
+pub use given::Given;
 pub use lent::pool_wish;
 pub use selection::{Addresses, Selection, check_namespaces, parse};
 pub use status::{Entry, network_status};

@@ -9,11 +9,14 @@ use std::net::IpAddr;
 impl Delegation {
     /// Error 2 names the address that was asked for and not given.
     pub fn verify(&self, result: &CniResult) -> Result<(), CniError> {
+        let who = match self.ipam_type() {
+            Some(ipam) => format!("its ipam ({ipam}) does"),
+            None => format!("its plugins ({}) do", self.types()),
+        };
         let missing = |what: &str, value: &str| {
+            let network = &self.network;
             CniError::unsupported(format!(
-                "network {}: {what} {value} was asked for and not given: its plugins ({}) do not support that",
-                self.network,
-                self.types()
+                "network {network}: {what} {value} was asked for and not given: {who} not support that",
             ))
         };
         for asked in &self.asked.ips {

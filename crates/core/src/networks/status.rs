@@ -47,16 +47,23 @@ pub fn network_status(record: &Record) -> Vec<Entry> {
         let of_nad = record.networks.iter().find(|d| d.ifname.as_str() == interface.name);
         let name = of_nad.map_or_else(|| record.network.to_string(), |d| d.network.clone());
         let default = interface.name == record.attachment.ifname.as_str();
-        entries.push(Entry { default, ..entry(name, result, Some((i, interface))) });
+        let told = entry(name, result, Some((i, interface)));
+        // What its own `ipam` says is in no plan.
+        let dns = of_nad.and_then(Delegation::dns).unwrap_or_else(|| told.dns.clone());
+        entries.push(Entry { default, dns, ..told });
     }
     entries.extend(record.networks.iter().filter_map(Delegation::entry));
     entries
 }
 
 impl Delegation {
+    fn dns(&self) -> Option<Dns> {
+        Some(CniResult::from_json(self.result.clone()?).ok()?.dns)
+    }
+
     /// What its plugins answered; none: they have not, or the attachment's own plan makes it.
     pub fn entry(&self) -> Option<Entry> {
-        let result = CniResult::from_json(self.result.clone().filter(|_| !self.plugins.is_empty())?).ok()?;
+        let result = CniResult::from_json(self.result.clone().filter(|_| self.makes_interface())?).ok()?;
         let interface = inside(&result).and_then(|i| {
             let at = result.interfaces.iter().position(|other| other == i)?;
             Some((at, i))

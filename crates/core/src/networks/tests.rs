@@ -298,7 +298,7 @@ fn a_vf_of_a_pool() {
     assert!(delegation(&wish, &vf(json!({})), None).unwrap().plugins.is_empty());
     assert_eq!(pool_wish(&wish, &define(&json!({"type": "macvlan"})).unwrap()).unwrap(), None);
     let told = |wish: Value, more: Value| pool_wish(&one(wish), &vf(more)).unwrap_err().to_string();
-    assert!(told(json!({"name": "a"}), json!({"ipam": {"type": "dhcp"}})).contains("no IPAM plugin"));
+    assert!(told(json!({"name": "a"}), json!({"ipam": {"type": "../x"}})).contains("ipam.type"));
     assert!(told(json!({"name": "a"}), json!({"speed": 5})).contains("\"spec.config.speed\""));
     assert!(told(json!({"name": "a", "ips": ["192.0.2.5"]}), json!({})).contains("prefix length"));
     assert!(
@@ -306,6 +306,27 @@ fn a_vf_of_a_pool() {
             .contains("no address of its family")
     );
     assert!(told(json!({"name": "a", "cni-args": {"x": 1}}), json!({})).contains("cni-args"));
+    let own = json!({"ipam": {"type": "offramp", "ranges": [[{"subnet": "10.0.0.0/24"}]], "dataDir": "/x"}});
+    let e = pool_wish(&one(json!({"name": "a"})), &vf(own)).unwrap_err();
+    assert!(e.code == 2 && e.msg.contains("\"ipam.dataDir\" with value \"/x\""), "{e}");
+}
+
+/// What is judged has a key of its own, and no other way in.
+#[test]
+fn addresses_of_an_ipam_are_asked_for_with_ips() {
+    let config = json!({"type": "offramp", "pool": "telco", "ipam": {"type": "static"}});
+    let definition = define(&config).unwrap();
+    let wish = |args: Value| pool_wish(&one(json!({"name": "a", "cni-args": args})), &definition);
+    assert!(wish(json!({"color": "red"})).is_ok());
+    for key in ["ips", "IPs", "ip\u{17f}", "mac", "MAC"] {
+        let e = wish(json!({"color": "red", key: ["192.0.2.5/24"]})).unwrap_err();
+        assert!(e.code == 7 && e.msg.contains(&format!("{key:?}")) && e.msg.contains("use `ips`"), "{e}");
+    }
+    let mut asked =
+        delegation(&one(json!({"name": "a", "ips": ["192.0.2.5/24"]})), &definition, None).unwrap();
+    asked.result = Some(json!({"cniVersion": "1.0.0"}));
+    let e = asked.verify(&CniResult::default()).unwrap_err();
+    assert!(e.msg.ends_with("its ipam (static) does not support that"), "{e}");
 }
 
 #[test]

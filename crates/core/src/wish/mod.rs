@@ -85,7 +85,7 @@ impl Wishes {
     /// Error 7 if interfaces have one name, are too many, or want two default routes of a family, however they were
     /// asked for.
     pub fn check_together(&self) -> Result<(), CniError> {
-        let of_networks = self.networks.iter().filter(|n| !n.plugins.is_empty());
+        let of_networks = self.networks.iter().filter(|n| n.makes_interface());
         let mut names: Vec<&IfName> =
             self.interfaces.iter().map(|i| &i.name).chain(of_networks.map(|n| &n.ifname)).collect();
         if names.len() > MAX_INTERFACES {
@@ -100,11 +100,11 @@ impl Wishes {
         for family in Family::ALL {
             let vfs =
                 self.interfaces.iter().filter(|i| i.routes.iter().any(|r| r.dst == family.default_route()));
-            let mut names: Vec<&str> = vfs.map(|i| i.name.as_str()).collect();
-            let others = self.networks.iter().filter(|n| !n.plugins.is_empty());
-            let others = others.filter(|n| n.default_route.iter().any(|g| Family::of(*g) == family));
-            names.extend(others.map(|n| n.ifname.as_str()));
+            let mut names: BTreeSet<&str> = vfs.map(|i| i.name.as_str()).collect();
+            let goes_here = |n: &&Delegation| n.default_route.iter().any(|g| Family::of(*g) == family);
+            names.extend(self.networks.iter().filter(goes_here).map(|n| n.ifname.as_str()));
             if names.len() > 1 {
+                let names: Vec<&str> = names.into_iter().collect();
                 let why = format!("{family} default routes over {}: a pod has one", names.join(" and "));
                 return Err(wrong(NETWORKS, why));
             }

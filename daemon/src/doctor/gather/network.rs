@@ -4,7 +4,7 @@ use super::{has_peers, text};
 use crate::config::{Config, Source};
 use crate::overlay::{choice, settings};
 use ipnetwork::IpNetwork;
-use offramp_core::doctor::{Link, Look, Overlay, Return, Returns, Rules, Told, Vxlan};
+use offramp_core::doctor::{Link, Look, Overlay, Return, Returns, Rules, Told, Vxlan, legacy_listing};
 use offramp_core::net::{Family, from_bits, network_of, to_bits};
 use offramp_core::overlay::{Dev, Underlay};
 use offramp_core::record::{Mode, Record};
@@ -12,9 +12,8 @@ use offramp_core::step::Step;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::overlay::{Links, find_underlay, read_tables, vxlan_devices};
 use offramp_kernel::sysctl::Sysctl;
-use offramp_kernel::{Result, addr, link, nft, route};
+use offramp_kernel::{Result, addr, legacy, link, nft, route};
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -180,18 +179,11 @@ fn look_up(known: Vec<Sender>) -> Result<Vec<Return>> {
     Ok(all)
 }
 
-/// All netfilter rules, and which tables iptables-legacy has.
+/// All netfilter rules, those of iptables-legacy too.
 pub fn rules() -> Look<Rules> {
     let listing = nft::ruleset().map_err(text)?;
     let nft = serde_json::from_slice(&listing).map_err(|e| format!("read nft's listing: {e}"))?;
-    let mut legacy = Vec::new();
-    for file in ["ip_tables_names", "ip6_tables_names"] {
-        let path = Path::new("/proc/thread-self/net").join(file);
-        match std::fs::read_to_string(&path) {
-            Ok(names) => legacy.extend(names.lines().map(|name| format!("{name} ({file})"))),
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(format!("read {}: {e}", path.display())),
-        }
-    }
-    Ok(Rules { nft, legacy })
+    let tables = legacy::tables().map_err(text)?;
+    let names = tables.iter().map(|table| format!("{} ({})", table.name, table.family));
+    Ok(Rules { nft, legacy: names.collect(), legacy_rules: legacy_listing(&tables) })
 }

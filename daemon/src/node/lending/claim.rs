@@ -77,7 +77,8 @@ impl Node {
             let others = choice.others.into_iter();
             let others =
                 others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
-            Ok(Loans { eth0, queues: queues.clone(), pair, reason: choice.reason, others })
+            let numa = Default::default();
+            Ok(Loans { eth0, queues: queues.clone(), pair, reason: choice.reason, others, numa })
         };
         let outcome = all().and_then(|loans| self.grow_all(loans, growths));
         if outcome.is_err() {

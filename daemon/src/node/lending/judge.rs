@@ -1,8 +1,10 @@
 //! What no pod may have, whatever a pool's policy allows.
 
 use crate::node::Node;
+use ipnetwork::IpNetwork;
 use offramp_core::cni::CniError;
-use offramp_core::ids::MacAddr;
+use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::networks::NETWORKS;
 use offramp_core::nic::Inventory;
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::wire::Prepare;
@@ -14,28 +16,63 @@ use std::net::IpAddr;
 
 /// A pod's author may not have the addresses of the node, of other nodes, or of the cluster's pods announced.
 pub(super) fn check_addresses(node: &Node, wishes: &Wishes) -> Result<(), CniError> {
-    let cluster = node.cluster_cidrs();
-    if wishes.interfaces.iter().all(|wish| wish.addresses.is_empty()) {
+    let wanted = wanted(wishes);
+    if wanted.is_empty() {
         return Ok(());
     }
-    let view = node.view();
-    let local = addr::all(&mut Socket::open()?)?;
-    let nodes: HashSet<IpAddr> =
-        local.into_iter().chain(view.peers.iter().flat_map(|p| p.endpoints.clone())).collect();
-    for wish in &wishes.interfaces {
-        for ip in wish.addresses.iter().map(|a| a.ip.ip()) {
-            let whose = match ip {
-                // An IPv4 address that looks like none.
-                IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "IPv4",
-                _ if nodes.contains(&ip) => "a node",
-                _ if cluster.iter().any(|net| net.contains(ip)) => "the cluster's pods",
-                _ => continue,
-            };
-            let what = format!("annotation {INTERFACES}: {} cannot have {ip}", wish.name);
-            return Err(CniError::forbidden(format!("{what}: it is an address of {whose}")));
-        }
+    let whose = Owners::now(node)?;
+    wanted.into_iter().try_for_each(|(annotation, name, ip)| {
+        whose.refuse(ip, format_args!("annotation {annotation}: {name} cannot have {ip}"))
+    })
+}
+
+impl Node {
+    /// What an `ipam` gave a network, whoever has told it to: a definition that is wrong, or a plugin that lets itself be
+    /// told by a pod, must not cut off the node. Error 107 names the address.
+    pub fn judge(&self, network: &str, ips: &[IpAddr]) -> Result<(), CniError> {
+        let whose = Owners::now(self)?;
+        ips.iter().try_for_each(|ip| {
+            whose.refuse(*ip, format_args!("network {network}: its ipam gave {ip}, which no pod can have"))
+        })
     }
-    Ok(())
+}
+
+/// Whose an address is that no pod may have.
+struct Owners {
+    nodes: HashSet<IpAddr>,
+    cluster: Vec<IpNetwork>,
+}
+
+impl Owners {
+    fn now(node: &Node) -> Result<Self, CniError> {
+        let local = addr::all(&mut Socket::open()?)?;
+        let peers = node.view().peers.iter().flat_map(|p| p.endpoints.clone()).collect::<Vec<_>>();
+        Ok(Self { nodes: local.into_iter().chain(peers).collect(), cluster: node.cluster_cidrs() })
+    }
+
+    fn refuse(&self, ip: IpAddr, what: std::fmt::Arguments<'_>) -> Result<(), CniError> {
+        let whose = match ip {
+            // An IPv4 address that looks like none.
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "IPv4",
+            _ if self.nodes.contains(&ip) => "a node",
+            _ if self.cluster.iter().any(|net| net.contains(ip)) => "the cluster's pods",
+            _ => return Ok(()),
+        };
+        Err(CniError::forbidden(format!("{what}: it is an address of {whose}")))
+    }
+}
+
+/// What the author asks for on VFs, by its annotation and interface. What an `ipam` gives is judged once it is given.
+fn wanted(wishes: &Wishes) -> Vec<(&'static str, &IfName, IpAddr)> {
+    let named = wishes
+        .interfaces
+        .iter()
+        .flat_map(|wish| wish.addresses.iter().map(move |address| (INTERFACES, &wish.name, address.ip.ip())));
+    let of_ipam = wishes.networks.iter().filter(|network| network.is_lent()).flat_map(|network| {
+        let ips = network.asked.ips.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
+        ips.map(move |net| (NETWORKS, &network.ifname, net.ip()))
+    });
+    named.chain(of_ipam).collect()
 }
 
 /// Nobody gets the MAC of a port or of the node's uplink.

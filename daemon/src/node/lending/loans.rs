@@ -16,6 +16,7 @@ use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{self, LinkState, Plug, PodBridge, Uplink, VfRef, VfSettings, VfSpec, VfState};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{InterfaceWish, Wishes};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The VFs of one pod, claimed.
@@ -30,6 +31,8 @@ pub struct Loans {
     pub reason: String,
     /// The other interfaces', in the order of the wishes.
     pub others: Vec<Loan>,
+    /// The NUMA nodes near to which they were looked for.
+    pub numa: BTreeSet<u32>,
 }
 
 /// How a VF is on the pod network.

@@ -53,7 +53,7 @@ impl Node {
         let held = self.await_holders(&promise, caller);
         let loans = self.choose_and_claim(ask, wishes, &promise, held)?;
         self.tell_unused(ask, &promise, loans.all().map(|loan| &loan.lent));
-        Ok(loans)
+        Ok(Loans { numa: promise.numa, ..loans })
     }
 
     /// Most pods are of this kind: claims and NICs are not looked at.
@@ -65,7 +65,7 @@ impl Node {
         let Choice { eth0: Eth0::Pair(pair), reason, others: _ } = choice else {
             return Err(CniError::internal("something was lent to a pod that asked for nothing"));
         };
-        Ok(Loans { eth0: None, queues: None, pair, reason, others: Vec::new() })
+        Ok(Loans { eth0: None, queues: None, pair, reason, others: Vec::new(), numa: Default::default() })
     }
 
     /// `held` is in the way of what kubelet has promised.

@@ -1,6 +1,9 @@
 //! Rules of others that pods' packets, and those of the tunnel, have to pass.
 
+mod legacy;
 mod ruleset;
+
+pub use legacy::{LegacyTable, legacy_listing};
 
 use super::{Facts, Finding, Kind, Rules, Severity, some};
 use crate::net::Family;
@@ -38,10 +41,11 @@ pub(super) const KINDS: &[Kind] = &[DROPPED, TUNNEL, MIXED, UNCLEAR];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let Ok(rules) = &facts.rules else { return Vec::new() };
-    let ruleset = Ruleset::read(&rules.nft);
-    let mut all = pods(facts, &ruleset);
-    all.extend(tunnel(facts, &ruleset));
-    all.extend(mixed(rules, &ruleset));
+    // A packet must pass both.
+    let both = [Ruleset::read(&rules.nft), Ruleset::read_legacy(&rules.legacy_rules)];
+    let mut all = pods(facts, &both);
+    all.extend(tunnel(facts, &both));
+    all.extend(mixed(rules, &both[0]));
     all
 }
 
@@ -93,11 +97,12 @@ fn tell(judged: Judged) -> impl Iterator<Item = String> {
     judged.into_iter().map(|(chain, packets)| format!("{chain}: {}", packets.join("; ")))
 }
 
-fn pods(facts: &Facts, ruleset: &Ruleset<'_>) -> Vec<Finding> {
+fn pods(facts: &Facts, rulesets: &[Ruleset<'_>]) -> Vec<Finding> {
     let (mut dropped, mut unclear) = (Judged::new(), Judged::new());
     let mut chains = BTreeSet::new();
     for (what, packet) in packets(facts) {
-        for (chain, verdict) in ruleset.judge(&["prerouting", "forward", "postrouting"], &packet) {
+        let hooks = ["prerouting", "forward", "postrouting"];
+        for (chain, verdict) in rulesets.iter().flat_map(|rules| rules.judge(&hooks, &packet)) {
             match verdict {
                 Verdict::Accept => {}
                 Verdict::Drop(why) => {
@@ -112,7 +117,12 @@ fn pods(facts: &Facts, ruleset: &Ruleset<'_>) -> Vec<Finding> {
     }
     let bridge = facts.bridge().map(|b| b.name.clone()).unwrap_or_default();
     let insert = |chain: &ruleset::ChainName| {
-        let ruleset::ChainName { family, table, chain } = chain;
+        let ruleset::ChainName { family, table, chain, legacy } = chain;
+        if *legacy {
+            let program = if family == "ip" { "iptables-legacy" } else { "ip6tables-legacy" };
+            let insert = format!("{program} -t {table} -I {chain}");
+            return format!("{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT");
+        }
         format!(
             "nft insert rule {family} {table} {chain} iifname {bridge} accept; nft insert rule {family} {table} {chain} \
              oifname {bridge} accept"
@@ -130,7 +140,7 @@ fn pods(facts: &Facts, ruleset: &Ruleset<'_>) -> Vec<Finding> {
     drops.into_iter().chain(doubts).collect()
 }
 
-fn tunnel(facts: &Facts, ruleset: &Ruleset<'_>) -> Option<Finding> {
+fn tunnel(facts: &Facts, rulesets: &[Ruleset<'_>]) -> Option<Finding> {
     let (overlay, tunnel, uplink) = (facts.overlay.as_ref().ok()?, facts.tunnel()?, facts.uplink()?);
     let peers = overlay.tables.fdb.iter().filter_map(|entry| entry.endpoint);
     let mut dropped = Vec::new();
@@ -143,7 +153,9 @@ fn tunnel(facts: &Facts, ruleset: &Ruleset<'_>) -> Option<Finding> {
             answer: false,
             port: Some(overlay.port),
         };
-        for (chain, verdict) in ruleset.judge(&["prerouting", "input"], &packet) {
+        for (chain, verdict) in
+            rulesets.iter().flat_map(|rules| rules.judge(&["prerouting", "input"], &packet))
+        {
             if let Verdict::Drop(why) = verdict {
                 dropped.push(format!("UDP port {} from {peer}: {chain}: {why}", overlay.port));
             }
@@ -163,7 +175,6 @@ fn mixed(rules: &Rules, ruleset: &Ruleset<'_>) -> Option<Finding> {
     let evidence = [
         format!("iptables-legacy has the tables {}", rules.legacy.join(", ")),
         format!("iptables-nft has {}", nft.join(", ")),
-        "rules in legacy tables are not looked at here".to_owned(),
     ];
     let todo = "find who uses which (iptables-legacy-save, iptables-nft-save), have all use one (update-alternatives --config \
                 iptables), and restart the node";

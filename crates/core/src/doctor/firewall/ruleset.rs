@@ -36,11 +36,14 @@ pub struct ChainName {
     pub table: String,
     /// Its name.
     pub chain: String,
+    /// It is of iptables-legacy.
+    pub legacy: bool,
 }
 
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "chain {} of table {} {}", self.chain, self.family, self.table)
+        let by = if self.legacy { " (iptables-legacy)" } else { "" };
+        write!(f, "chain {} of table {} {}{by}", self.chain, self.family, self.table)
     }
 }
 
@@ -82,6 +85,7 @@ impl Is {
 /// All tables.
 pub struct Ruleset<'a> {
     objects: Vec<(&'a str, &'a Value)>,
+    legacy: bool,
 }
 
 /// How a chain ends for a packet, if it does not return.
@@ -98,7 +102,12 @@ impl<'a> Ruleset<'a> {
             let (kind, object) = value.as_object()?.iter().next()?;
             Some((kind.as_str(), object))
         };
-        Self { objects: all.iter().filter_map(object).collect() }
+        Self { objects: all.iter().filter_map(object).collect(), legacy: false }
+    }
+
+    /// The tables of iptables-legacy, listed likewise.
+    pub fn read_legacy(json: &'a Value) -> Self {
+        Self { legacy: true, ..Self::read(json) }
     }
 
     fn of_kind(&self, kind: &str) -> impl Iterator<Item = &'a Value> {
@@ -137,6 +146,7 @@ impl<'a> Ruleset<'a> {
                 family: text(chain, "family").into(),
                 table: text(chain, "table").into(),
                 chain: text(chain, "name").into(),
+                legacy: self.legacy,
             };
             let verdict =
                 Walk { ruleset: self, base: &name, packet, doubt: None }.verdict(text(chain, "policy"));
