@@ -8,9 +8,10 @@ iperf3 iperf3
 jq jq
 socat socat
 procps pgrep'
-PACKAGES_BUILD='gcc cc
+PACKAGES_BUILD="gcc cc
 libc6-dev /usr/include/stdlib.h
-binutils readelf'
+binutils readelf
+musl-tools $(uname -m)-linux-musl-gcc"
 
 # install_packages [build]: those that are missing.
 install_packages() {

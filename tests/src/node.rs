@@ -62,6 +62,18 @@ impl Node {
         over(base, more)
     }
 
+    /// Writes NetworkAttachmentDefinitions, each by `NAME` or `NAMESPACE/NAME` and its configuration; what the daemon's
+    /// configuration needs for them.
+    pub fn networks(&self, definitions: &[(&str, Value)]) -> Value {
+        let one = |(reference, config): &(&str, Value)| {
+            let (namespace, name) = reference.split_once('/').unwrap_or(("default", reference));
+            json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"config": config.to_string()}})
+        };
+        let path = self.dir().join("networks.yaml");
+        std::fs::write(&path, Value::from_iter(definitions.iter().map(one)).to_string()).unwrap();
+        json!({"networks": {"definitions": path}})
+    }
+
     /// A configuration of inline mode: bridge `br0`, gateway, dual stack; `more` is laid over it.
     pub fn inline(&self, more: Value) -> Value {
         let ranges = json!([[{"subnet": "10.88.0.0/24"}], [{"subnet": "fd88::/64"}]]);

@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 /// For all networks of a pod together. The runtime gives a sandbox four minutes, undoing included.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// For the locks of all that others have left: the daemon looks at each regularly, and holds its lock meanwhile.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Error 7 if a plugin is not there.
 pub fn can_attach(cx: &Context, record: &Record) -> Result<(), CniError> {
     for (n, d) in record.networks.iter().enumerate() {
@@ -158,9 +161,11 @@ pub fn clear_in_background(cx: &Context, leftovers: Vec<AttachmentId>) {
         return;
     }
     in_background(|| {
+        let until = Instant::now() + LEFTOVER_PATIENCE;
         for id in leftovers {
-            // Whoever holds the lock is at it.
-            let Ok(_lock) = cx.store.lock(&id, Duration::ZERO) else { continue };
+            // Whoever holds it for longer is another plugin, and at it.
+            let patience = until.saturating_duration_since(Instant::now());
+            let Ok(_lock) = cx.store.lock(&id, patience) else { continue };
             if let Ok(Some(mut record)) = cx.store.read(&id)
                 && record.state == State::Deleting
             {

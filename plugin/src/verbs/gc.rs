@@ -9,10 +9,11 @@ use offramp_core::cni::{CniError, Verb, Version};
 use offramp_core::ids::AttachmentId;
 use offramp_ledger::detach::joined;
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// An attachment whose lock somebody holds is being worked on, and no garbage.
-const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+/// For the locks of all attachments together. One that somebody holds for long is being worked on, and no garbage; the
+/// daemon holds it for a look.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Collects.
 pub fn run(cx: &mut Context) -> Result<(), CniError> {
@@ -22,9 +23,10 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
     };
     let valid: HashSet<AttachmentId> = valid.into_iter().collect();
     let mut errors = Vec::new();
+    let until = Instant::now() + LOCK_PATIENCE;
     for id in cx.store.ids()? {
         if !valid.contains(&id) {
-            errors.extend(collect(cx, &id).err());
+            errors.extend(collect(cx, &id, until).err());
         }
     }
     errors.extend(cx.store.remove_torn().err().map(Into::into));
@@ -33,11 +35,12 @@ pub fn run(cx: &mut Context) -> Result<(), CniError> {
     joined(errors).map_or(Ok(()), Err)
 }
 
-fn collect(cx: &Context, id: &AttachmentId) -> Result<(), CniError> {
+fn collect(cx: &Context, id: &AttachmentId, until: Instant) -> Result<(), CniError> {
     if cx.store.read(id)?.is_none_or(|r| r.network != cx.conf.name) {
         return Ok(());
     }
-    let Ok(_lock) = cx.store.lock(id, LOCK_PATIENCE) else { return Ok(()) };
+    let patience = until.saturating_duration_since(Instant::now());
+    let Ok(_lock) = cx.store.lock(id, patience) else { return Ok(()) };
     del::release(cx, id).map(drop)
 }
 

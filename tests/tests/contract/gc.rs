@@ -1,8 +1,11 @@
 //! GC removes what the valid list does not name.
 
 use crate::node_and_pod;
+use offramp_core::ids::AttachmentId;
+use offramp_ledger::Store;
 use offramp_tests::{Lab, Node, assert_same, over, traffic};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Three pods, one of them in another network: what is valid stays, the rest goes.
 fn collects(lab: &Lab, node: &Node, conf: &Value, other: &Value) {
@@ -68,6 +71,24 @@ fn goes_on_past_what_it_cannot_read() {
     node.gc(&conf, &[]).failed(6, &["broken@eth0.json"]);
     assert_eq!(node.records(), ["broken@eth0.json"]);
     assert_eq!(dead.link("eth0"), None);
+}
+
+/// The daemon locks each attachment for its regular look.
+#[test]
+fn waits_for_who_looks_at_it() {
+    let lab = Lab::new();
+    let (node, dead) = node_and_pod(&lab);
+    let conf = node.inline(json!({}));
+    node.add(&dead, &conf).ok();
+    let id: AttachmentId = format!("{}@eth0", dead.container).parse().unwrap();
+    let looked_at = Store::at(node.state()).lock(&id, Duration::ZERO).unwrap();
+    let look = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        drop(looked_at);
+    });
+    node.gc(&conf, &[]).ok();
+    look.join().unwrap();
+    assert!(node.records().is_empty(), "{:?}", node.records());
 }
 
 #[test]

@@ -123,6 +123,35 @@ fn a_plugin_that_knows_no_netkit_gets_veth_or_a_refusal() {
     assert!(old.iter().any(|why| refused.msg.contains(why)), "{refused:?}");
 }
 
+/// It would not ask the network's `ipam`, and the VF would have no address.
+#[test]
+fn a_plugin_that_asks_no_ipam_gets_no_vf_of_such_a_network() {
+    let lab = Lab::new();
+    let (node, pod) = (lab.node("node"), lab.pod("pod"));
+    let ranges = json!([[{"subnet": "10.97.0.0/24"}]]);
+    let telco = json!({"cniVersion": "1.0.0", "type": "offramp", "pool": "telco", "ipam": {"type": "offramp", "ranges": ranges}});
+    let _daemon = node.daemon(node.networks(&[("telco", telco)]));
+    let asks = json!({"io.kubernetes.cri.pod-annotations": {"k8s.v1.cni.cncf.io/networks": "telco"}});
+    let add = |request| {
+        let conf = node.conf(json!({"socket": between(&node, request, newer), "runtimeConfig": asks}));
+        let args = "K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;K8S_POD_UID=1";
+        node.call_for("ADD", &pod).args(args).config(&conf).run()
+    };
+    let before = node.snapshot();
+    // What it said of annotations is all that a release had that knew no such network.
+    let silent = |mut frame: Value| {
+        if let Some(Value::Object(request)) = frame.pointer_mut("/request") {
+            request.remove("gives_addresses");
+        }
+        frame
+    };
+    let refused = add(silent).failed(103, &["older than the daemon", "cannot attach networks"]);
+    assert!(refused.details.contains("install the plugin"), "{refused:?}");
+    // One that asks gets as far as the pool, which a node without VFs does not have.
+    add(newer).failed(106, &["no VF for net1"]);
+    assert_same(&before, &node.snapshot());
+}
+
 /// What a release wrote into its records its neighbours read: a daemon that is rolled back takes over the pods.
 #[test]
 fn a_record_of_a_later_release_is_taken_over() {

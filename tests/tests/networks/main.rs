@@ -20,20 +20,9 @@ fn with_wire(lab: &Lab) -> Node {
     node
 }
 
-/// Writes the definitions, and returns what the daemon's configuration needs for them.
+/// What the daemon's configuration needs for these definitions.
 fn define(node: &Node, definitions: &[(&str, Value)]) -> Value {
-    let one = |(reference, config): &(&str, Value)| {
-        let (namespace, name) = reference.split_once('/').unwrap();
-        json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"config": config.to_string()}})
-    };
-    let path = node.dir().join("networks.yaml");
-    let list: Vec<Value> = definitions.iter().map(one).collect();
-    std::fs::write(&path, Value::from(list).to_string()).unwrap();
-    json!({
-        "networks": {"definitions": path},
-        "overlay": {"mode": "none"},
-        "reclaim": {"interval": "200ms"},
-    })
+    over(node.networks(definitions), json!({"overlay": {"mode": "none"}, "reclaim": {"interval": "200ms"}}))
 }
 
 /// A configuration as the runtime passes it for a pod with this annotation.

@@ -26,21 +26,20 @@ pub fn wired() -> Wired {
         json!({"type": "offramp", "ranges": [[{"subnet": "10.97.0.0/24"}], [{"subnet": "fd97::/64"}]]});
     let telco =
         json!({"cniVersion": "1.0.0", "type": "offramp", "pool": "telco", "vlan": 100, "ipam": range});
-    let definitions = define(&w.m.node, &[("telco", telco)]);
+    let from_plugin = over(telco.clone(), json!({"ipam": host_local(&w.m.node)}));
+    let definitions = w.m.node.networks(&[("telco", telco), ("host-local", from_plugin)]);
     w.with(definitions)
 }
 
-/// Definitions of namespace `default`; what the daemon's configuration needs for them.
-pub fn define(node: &Node, definitions: &[(&str, Value)]) -> Value {
-    let one = |(name, config): &(&str, Value)| json!({"metadata": {"name": name}, "spec": {"config": config.to_string()}});
-    let path = node.dir().join("networks.yaml");
-    std::fs::write(&path, Value::from_iter(definitions.iter().map(one)).to_string()).unwrap();
-    json!({"networks": {"definitions": path}})
+/// A plugin that gives addresses, and writes them down in the node's own folder.
+fn host_local(node: &Node) -> Value {
+    let ranges = json!([[{"subnet": "10.97.1.0/24"}], [{"subnet": "fd97:1::/64"}]]);
+    json!({"type": "host-local", "dataDir": node.dir().join("host-local"), "ranges": ranges})
 }
 
-/// A pod with a VF by a definition, whose `ipam` gives it addresses.
-pub fn network() -> Value {
-    annotated(json!({"k8s.v1.cni.cncf.io/networks": "telco"}))
+/// A pod with a VF by definition `telco`, whose `ipam` is our own, or `host-local`, whose `ipam` is that plugin.
+pub fn network(definition: &str) -> Value {
+    annotated(json!({"k8s.v1.cni.cncf.io/networks": definition}))
 }
 
 /// A pod whose eth0 is a VF, with a port of the node that leads to it.
@@ -156,7 +155,9 @@ impl<'a> Fault<'a> {
         let mut claims = names(&self.w.m.node.state().join("vfs"));
         claims.retain(|name| !name.to_string_lossy().starts_with('.'));
         let links = names(Path::new("/sys/class/net"));
-        let mut addresses = names(&self.w.m.node.state().join("ipam/telco"));
+        let held =
+            ["state/ipam/telco", "host-local/host-local"].map(|dir| names(&self.w.m.node.dir().join(dir)));
+        let mut addresses: BTreeSet<_> = held.into_iter().flatten().collect();
         addresses.retain(|name| name.to_string_lossy().parse::<IpAddr>().is_ok());
         let records = self.w.m.node.records();
         format!("{kernel:?}\nlinks: {links:?}\nrecords: {records:?}\nclaims: {claims:?}\nips: {addresses:?}")

@@ -1,6 +1,5 @@
 //! Networks of NetworkAttachmentDefinitions that are VFs of a pool, with addresses by their own `ipam`.
 
-use crate::fault::define;
 use crate::lab::{run, state};
 use crate::sriov_node::{Wired, of_pod, pool, reach};
 use offramp_tests::{Pod, over, until};
@@ -47,16 +46,13 @@ fn our_own_ranges() {
     let refused = over(json!({"ipam": ipam}), json!({"vlan": 200}));
     let node = json!({"type": "static", "addresses": [{"address": "192.0.2.1/24"}]});
     let pods = json!({"type": "offramp", "ranges": [[{"subnet": "10.244.1.0/24"}]]});
-    let definitions = define(
-        &w.m.node,
-        &[
-            ("own", telco(json!({"ipam": ipam}))),
-            ("refused", telco(refused)),
-            ("asked", telco(json!({"ipam": {"type": "static"}}))),
-            ("node", telco(json!({"ipam": node}))),
-            ("pods", telco(json!({"ipam": pods}))),
-        ],
-    );
+    let definitions = w.m.node.networks(&[
+        ("own", telco(json!({"ipam": ipam}))),
+        ("refused", telco(refused)),
+        ("asked", telco(json!({"ipam": {"type": "static"}}))),
+        ("node", telco(json!({"ipam": node}))),
+        ("pods", telco(json!({"ipam": pods}))),
+    ]);
     let _daemon = w.start_with(definitions);
     let held = || held(w.m.node.state().join("ipam/own"));
     run("ip addr add 10.97.0.254/24 dev nic0");
@@ -117,10 +113,10 @@ fn a_delegated_plugin() {
     let ranges = json!([[{"subnet": "10.97.0.0/24"}], [{"subnet": "fd97::/64"}]]);
     let ipam = json!({"type": "host-local", "dataDir": data, "ranges": ranges});
     let missing = json!({"type": "no-such-plugin"});
-    let definitions = define(
-        &w.m.node,
-        &[("local", telco(json!({"vlan": 100, "ipam": ipam}))), ("missing", telco(json!({"ipam": missing})))],
-    );
+    let definitions = w.m.node.networks(&[
+        ("local", telco(json!({"vlan": 100, "ipam": ipam}))),
+        ("missing", telco(json!({"ipam": missing}))),
+    ]);
     let daemon = w.start_with(definitions.clone());
     let held = || held(data.join("local"));
     let pod = w.m.lab.pod("pod");
@@ -149,7 +145,7 @@ fn a_delegated_plugin() {
     // Neither daemon nor definition is needed to take it back.
     w.add(&pod, "default", asks("local")).ok();
     daemon.kill();
-    define(&w.m.node, &[]);
+    w.m.node.networks(&[]);
     (0..2).for_each(|_| del_by_record(&w, &pod));
     assert!(held().is_empty() && w.m.node.records().is_empty(), "{:?}", held());
     let _daemon = w.start_with(definitions);
@@ -183,7 +179,7 @@ fn a_delegated_plugin_that_fails() {
         (*name, telco(json!({"ipam": {"type": *name}, "ipamTimeout": 10})))
     };
     let definitions: Vec<(&str, Value)> = cases.iter().map(definition).collect();
-    let _daemon = w.start_with(define(&w.m.node, &definitions));
+    let _daemon = w.start_with(w.m.node.networks(&definitions));
     for (name, on_add, code, words) in cases {
         script(&bin, name, on_add);
         let pod = w.m.lab.pod(name);
@@ -214,7 +210,7 @@ fn who_finds_no_vf_takes_back_what_was_left() {
     let w = wired();
     let data = w.m.node.dir().join("host-local");
     let ipam = json!({"type": "host-local", "dataDir": data, "ranges": [[{"subnet": "10.97.0.0/24"}]]});
-    let _daemon = w.start_with(define(&w.m.node, &[("local", telco(json!({"ipam": ipam})))]));
+    let _daemon = w.start_with(w.m.node.networks(&[("local", telco(json!({"ipam": ipam})))]));
     let gone = [w.m.lab.pod("a"), w.m.lab.pod("b")];
     for pod in &gone {
         w.add(pod, "default", asks("local")).ok();

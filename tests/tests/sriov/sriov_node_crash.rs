@@ -8,20 +8,23 @@ use serde_json::{Value, json};
 
 type Way = fn(&mut Fault<'_>, Pod);
 
-const WAYS: [(&str, Way); 3] = [
+const BY_DEL: [(&str, Way); 2] = [
     ("DEL three times", |f, pod| (0..3).for_each(|_| f.del(&pod))),
-    ("the daemon's restart, and the sandbox's end if it was ready", |f, pod| {
-        let record = std::fs::read_to_string(f.w.m.node.record(&pod)).unwrap_or_default();
-        let _pod = if record.contains(r#""state":"ready""#) { f.replaced(pod) } else { pod };
-        f.stop();
-        f.start();
-    }),
     ("DEL without the daemon, then its start", |f, pod| {
         f.stop();
         (0..2).for_each(|_| f.del(&pod));
         f.start();
     }),
 ];
+
+const BY_DAEMON: (&str, Way) = ("the daemon's restart, and the sandbox's end if it was ready", |f, pod| {
+    let record = std::fs::read_to_string(f.w.m.node.record(&pod)).unwrap_or_default();
+    let _pod = if record.contains(r#""state":"ready""#) { f.replaced(pod) } else { pod };
+    f.stop();
+    f.start();
+});
+
+const WAYS: [(&str, Way); 3] = [BY_DEL[0], BY_DAEMON, BY_DEL[1]];
 
 /// The points that a call passes which nobody kills; the pod is detached then.
 fn points_of_plugin(fault: &mut Fault<'_>, verb: &str, conf: &Value, with_daemon: bool) -> Vec<String> {
@@ -48,6 +51,10 @@ fn points_of_plugin(fault: &mut Fault<'_>, verb: &str, conf: &Value, with_daemon
 
 /// At each point from the one named `from` on. Of the ways each has its turn.
 fn plugin_at_every_point(verb: &str, conf: &Value, with_daemon: bool, from: &str) {
+    plugin_and_ways(verb, conf, with_daemon, from, &WAYS);
+}
+
+fn plugin_and_ways(verb: &str, conf: &Value, with_daemon: bool, from: &str, ways: &[(&str, Way)]) {
     let w = wired();
     let mut fault = Fault::new(&w);
     let conf = fault.conf(conf);
@@ -65,7 +72,7 @@ fn plugin_at_every_point(verb: &str, conf: &Value, with_daemon: bool, from: &str
             fault.stop();
         }
         let (answer, last) = w.m.killed(verb, &pod, &conf, point);
-        let (way, clean) = WAYS[turn % WAYS.len()];
+        let (way, clean) = ways[turn % ways.len()];
         println!("{verb} killed at {last:?}, {:?}; then {way}", answer.code);
         // How many messages it takes to read something may differ by a few.
         assert!(answer.code.is_none() || point.starts_with("netlink"), "{point}: {answer:?}");
@@ -91,7 +98,13 @@ fn add_of_another_interface() {
 /// The VF is in the pod by then, and the network's `ipam` is asked.
 #[test]
 fn add_of_a_network_with_its_own_addresses() {
-    plugin_at_every_point("ADD", &network(), true, "network.picked");
+    plugin_at_every_point("ADD", &network("telco"), true, "network.picked");
+}
+
+/// Only the plugin can tell the one that gave them.
+#[test]
+fn add_of_a_network_whose_plugin_gives_addresses() {
+    plugin_and_ways("ADD", &network("host-local"), true, "network.begun", &BY_DEL);
 }
 
 /// The daemon does it, and dies in tests of its own.

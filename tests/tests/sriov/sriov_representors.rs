@@ -244,8 +244,9 @@ fn the_daemon_dies_between_steps() {
     let all = passed();
     let points: Vec<&str> = all.lines().skip(at_start).filter_map(|line| line.split(' ').nth(1)).collect();
     let steps = points.iter().filter(|p| !p.starts_with("netlink.") && !p.starts_with("nft."));
-    let mut died = 0;
+    let (mut tried, mut died) = (0, 0);
     for (_, point) in steps.enumerate().filter(|(n, _)| is_ours(*n)) {
+        tried += 1;
         println!("offrampd is to be killed at {point}");
         let mut daemon = s.start_as("OFFRAMP_CRASH_AT", point);
         let next = std::thread::scope(|scope| {
@@ -263,5 +264,6 @@ fn the_daemon_dies_between_steps() {
         until("its record to be gone", || s.m.node.records().is_empty());
         s.assert_clean(&format!("offrampd killed at {point}"));
     }
-    assert!(died > 0, "of {points:?}");
+    // A few come once in several looks.
+    assert!(died * 4 > tried * 3, "{died} of {tried} points of {points:?}");
 }
