@@ -166,6 +166,7 @@ fn pools_of_queues() {
         "\
 pools:
   - {name: xdp, queues: {nics: [\"ens1f0#4-7\", \"ens1f1#1,3\"]}, policy: {namespaces: [team-a], maxQueues: 2}}
+  - {name: led, queues: {kind: steer, nics: [\"ens1f1#4\"]}, policy: {namespaces: [\"*\"]}}
   - {name: one, queues: {kind: lease, nics: [\"ens1f0#3\"], rules: ignore}, policy: {namespaces: [\"*\"]}}
 ",
     )
@@ -185,7 +186,7 @@ fn all_mistakes_of_pools_of_queues_are_told() {
     let told = told(
         "\
 pools:
-  - {name: a, selectors: [{pfNames: [x]}], mode: vfio, queues: {kind: steer, nics: [x]}, policy: {eth0: true}}
+  - {name: a, selectors: [{pfNames: [x]}], mode: vfio, queues: {kind: share, nics: [x]}, policy: {eth0: true}}
   - {name: a, queues: {rules: never}, policy: {namespaces: [\"*\"], maxQueues: 256}}
   - {name: b, queues: {nics: [\"x#4-7\"]}, policy: {namespaces: [\"*\"]}}
   - {name: c, queues: {nics: [\"y#0\", \"x#7-9\"]}, policy: {namespaces: [\"*\"]}}

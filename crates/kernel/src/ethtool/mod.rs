@@ -13,6 +13,7 @@ mod tests;
 mod tunnels;
 
 pub use features::Switched;
+pub use rss::Tables;
 
 use crate::generic::{Attributes, Family, attribute, value_of};
 use crate::message::{Message, word};

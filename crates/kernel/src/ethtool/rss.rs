@@ -34,7 +34,7 @@ const SRXFHINDIR: u32 = 0x39;
 const MAIN: u32 = 0;
 
 /// The queues of tables, by context.
-type Tables = BTreeMap<u32, BTreeSet<u32>>;
+pub type Tables = BTreeMap<u32, BTreeSet<u32>>;
 
 impl Ethtool {
     /// How a device spreads what it receives over its queues; none before Linux 6.3.
@@ -74,6 +74,39 @@ impl Ethtool {
             ioctl::ask(&self.family.socket, device, &mut words).map_err(|e| Error::sys(what, e))
         };
         unless_unsupported(outcome).map(drop)
+    }
+
+    /// The queues of its RSS contexts, but of the one that all have. None where kernels cannot list them (before 6.11).
+    pub fn contexts(&mut self, device: &IfName) -> Result<Tables> {
+        let mut tables = self.tables(device)?.unwrap_or_default();
+        tables.remove(&MAIN);
+        Ok(tables)
+    }
+
+    /// Why a device cannot have RSS contexts, and rules to them, at all; none: it may. Asked is for a context of a queue
+    /// that there is not: nothing is touched.
+    pub fn lacks_steering(&mut self, device: &IfName) -> Result<Option<String>> {
+        if let Err(e) = self.steering(device) {
+            return match e {
+                Error::Unfit { why, .. } => Ok(Some(why)),
+                e => Err(e),
+            };
+        }
+        if self.ntuple(device)?.is_none() {
+            return Ok(Some("it has no flow rules".into()));
+        }
+        /// More than any NIC has.
+        const NO_QUEUE: u32 = u16::MAX as u32;
+        match self.create_context(device, &[NO_QUEUE]) {
+            Err(e) if e.errno() == Some(Errno::EOPNOTSUPP as i32) => Ok(Some(format!("RSS contexts: {}", e.words()))),
+            Err(Error::Unfit { why, .. }) => Ok(Some(why)),
+            // That there is no such queue, and maybe other things: rules will tell.
+            Err(_) => Ok(None),
+            Ok(id) => {
+                self.delete_context(device, id)?;
+                Ok(Some("its driver makes an RSS context of a queue that there is not".into()))
+            }
+        }
     }
 
     /// Makes an RSS context that spreads over these queues evenly; its number.
