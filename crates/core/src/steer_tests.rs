@@ -61,8 +61,7 @@ fn its_own_are_what_leads_its_addresses_to_a_context_of_its_queues_alone() {
 }
 
 fn lead() -> impl Strategy<Value = Lead> {
-    (1..4u8, 0..3usize)
-        .prop_map(|(n, p)| Lead { ip: IpAddr::from([10, 0, 0, n]), packets: Packets::ALL[p] })
+    (1..4u8, 0..3usize).prop_map(|(n, p)| Lead { ip: IpAddr::from([10, 0, 0, n]), packets: Packets::ALL[p] })
 }
 
 fn on_nic() -> impl Strategy<Value = Steering> {

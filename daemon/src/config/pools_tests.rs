@@ -1,5 +1,6 @@
 use crate::config::{Config, Fault};
 use offramp_core::nic::Eswitch;
+use offramp_core::pool::{FlowRules, QueueKind};
 use offramp_core::vf::VfMode;
 
 const MINIMAL: &str = "cluster: {source: standalone, podCIDRs: [10.244.1.0/24]}\n";
@@ -171,13 +172,11 @@ pools:
 ",
     )
     .unwrap();
-    let [xdp, one] = &config.queue_pools[..] else { panic!("two pools") };
+    let [xdp, led, one] = &config.queue_pools[..] else { panic!("three pools") };
+    assert_eq!([xdp, led, one].map(|pool| pool.kind), [QueueKind::Lease, QueueKind::Steer, QueueKind::Lease]);
     assert!(config.pools.is_empty() && xdp.admits(Some("team-a")) && !xdp.admits(Some("team-b")));
     assert_eq!((xdp.max_queues, one.max_queues), (2, 1));
-    assert_eq!(
-        (xdp.rules, one.rules),
-        (offramp_core::pool::FlowRules::Quarantine, offramp_core::pool::FlowRules::Ignore)
-    );
+    assert_eq!((xdp.rules, one.rules), (FlowRules::Quarantine, FlowRules::Ignore));
     assert!(xdp.nics[1].has(3) && !xdp.nics[1].has(2) && one.nics[0].of.as_str() == "ens1f0");
 }
 

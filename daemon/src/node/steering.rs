@@ -63,7 +63,8 @@ impl Node {
             let words = answer.refusal.unwrap_or_else(|| "it has rules for a part of them only".into());
             return if answer.lasts { refused(words) } else { Some(Fault::Passing(words)) };
         }
-        match Ethtool::require(format!("ask {nic} for RSS contexts")).and_then(|mut e| e.lacks_steering(nic)) {
+        match Ethtool::require(format!("ask {nic} for RSS contexts")).and_then(|mut e| e.lacks_steering(nic))
+        {
             Ok(None) => None,
             Ok(Some(words)) => refused(words),
             Err(e) => Some(Fault::Passing(e.to_string())),
@@ -73,7 +74,8 @@ impl Node {
     /// Only what comes by the node's uplink is for pods.
     fn leads_to_pods(&self, nic: &IfName) -> Result<(), Fault> {
         let uplink = self.view().uplink.as_ref().map(|uplink| uplink.name.clone());
-        let uplink = uplink.ok_or_else(|| Fault::Passing("the node's uplink is not known, or is down".into()))?;
+        let uplink =
+            uplink.ok_or_else(|| Fault::Passing("the node's uplink is not known, or is down".into()))?;
         let links = Socket::open().and_then(|mut socket| node_links(&mut socket));
         let links = links.map_err(|e| Fault::Passing(e.to_string()))?;
         if below(&uplink, &links).contains(nic) {
@@ -175,12 +177,7 @@ impl Node {
         };
         let same = |other: &&QueueClaim| other.holder == claim.holder && other.queue.port == claim.queue.port;
         let queues = all.iter().filter(same).map(|other| other.queue.queue).collect();
-        let tried = SteerQueues {
-            port: port.key.clone(),
-            nic: port.netdev.clone(),
-            queues,
-            leads: probes(),
-        };
+        let tried = SteerQueues { port: port.key.clone(), nic: port.netdev.clone(), queues, leads: probes() };
         let cleared = Device::open(&port.netdev).and_then(|mut device| steering::clear(&mut device, &tried));
         cleared.map_err(|e| e.to_string())
     }

@@ -25,6 +25,7 @@ mod sriov_queues;
 mod sriov_random;
 mod sriov_release;
 mod sriov_representors;
+mod sriov_steer;
 mod sriov_switchdev;
 mod sriov_userspace;
 mod sriov_vectors;

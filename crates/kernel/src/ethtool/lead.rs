@@ -64,7 +64,8 @@ impl Match {
         let form = all.into_iter().find(|lead| flow_type(*lead) == kind)?;
         let at = destination(form.ip);
         let expected = Self::of(form).masks;
-        let same = masks.get(..expected.len())? == expected && masks[expected.len()..].iter().all(|m| *m == 0);
+        let same =
+            masks.get(..expected.len())? == expected && masks[expected.len()..].iter().all(|m| *m == 0);
         let octets: Vec<u8> = values.get(at)?.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let ip = match form.ip {
             IpAddr::V4(_) => <[u8; 4]>::try_from(octets).ok()?.into(),

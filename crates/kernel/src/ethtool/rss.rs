@@ -98,7 +98,9 @@ impl Ethtool {
         /// More than any NIC has.
         const NO_QUEUE: u32 = u16::MAX as u32;
         match self.create_context(device, &[NO_QUEUE]) {
-            Err(e) if e.errno() == Some(Errno::EOPNOTSUPP as i32) => Ok(Some(format!("RSS contexts: {}", e.words()))),
+            Err(e) if e.errno() == Some(Errno::EOPNOTSUPP as i32) => {
+                Ok(Some(format!("RSS contexts: {}", e.words())))
+            }
             Err(Error::Unfit { why, .. }) => Ok(Some(why)),
             // That there is no such queue, and maybe other things: rules will tell.
             Err(_) => Ok(None),
@@ -236,7 +238,10 @@ mod tests {
         assert_eq!((word(offset_of!(Rxfh, cmd)), word(offset_of!(Rxfh, rss_context))), (0x47, u32::MAX));
         assert_eq!((word(offset_of!(Rxfh, indir_size)), word(offset_of!(Rxfh, key_size))), (3, 0));
         assert_eq!((bytes[offset_of!(Rxfh, hfunc)], bytes[offset_of!(Rxfh, input_xfrm)]), (0, 0xff));
-        assert_eq!((word(offset_of!(Rxfh, rsvd32)), &asked[offset_of!(Rxfh, rss_config) / 4..]), (0, &[4, 5, 4][..]));
+        assert_eq!(
+            (word(offset_of!(Rxfh, rsvd32)), &asked[offset_of!(Rxfh, rss_config) / 4..]),
+            (0, &[4, 5, 4][..])
+        );
         assert_eq!(&rxfh(3, &[])[1..], [3, 0, 0, asked[4], 0]);
     }
 

@@ -65,7 +65,9 @@ fn try_one(nic: &mut impl Nic, probe: &SteerQueues, lead: Lead, context: u32) ->
     let why = || "the driver tells the rule otherwise than it was written".to_owned();
     Ok(match known {
         Ok(true) => Ok(()),
-        Ok(false) => Err(crate::Error::Unfit { what: format!("lead {lead} to queues of {}", probe.nic), why: why() }),
+        Ok(false) => {
+            Err(crate::Error::Unfit { what: format!("lead {lead} to queues of {}", probe.nic), why: why() })
+        }
         Err(e) => Err(e),
     })
 }

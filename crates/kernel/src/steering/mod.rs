@@ -34,7 +34,11 @@ impl<'a> Device<'a> {
     /// Waits for whoever is at work there.
     pub fn open(name: &'a IfName) -> Result<Self> {
         let lock = Lock::take()?;
-        Ok(Self { ethtool: Ethtool::require(format!("lead packets to queues of {name}"))?, name, _lock: lock })
+        Ok(Self {
+            ethtool: Ethtool::require(format!("lead packets to queues of {name}"))?,
+            name,
+            _lock: lock,
+        })
     }
 }
 
@@ -138,7 +142,10 @@ pub(crate) fn clear_from(nic: &mut impl Nic, want: &SteerQueues) -> Result<()> {
     let left = want.own(&nic.steering()?);
     if let Some((lead, _, id)) = left.rules.first() {
         let what = format!("delete flow rule {id} of {}", want.nic);
-        return Err(Error::Unfit { what, why: format!("it still leads {lead}, though its driver took it back") });
+        return Err(Error::Unfit {
+            what,
+            why: format!("it still leads {lead}, though its driver took it back"),
+        });
     }
     for id in left.contexts.iter().filter(|id| !left.shared.contains(id)) {
         nic.delete_context(*id)?;

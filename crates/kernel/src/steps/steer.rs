@@ -21,14 +21,17 @@ pub(crate) fn steer(executor: &mut Executor, want: &SteerQueues) -> Result<()> {
 /// Removes them; with a NIC that is gone they are gone too.
 pub(crate) fn unsteer(executor: &mut Executor, want: &SteerQueues) -> Result<()> {
     match netdev_of(&mut executor.host, want)? {
-        Some(nic) => steering::clear(&mut Device::open(&nic)?, &SteerQueues { nic: nic.clone(), ..want.clone() }),
+        Some(nic) => {
+            steering::clear(&mut Device::open(&nic)?, &SteerQueues { nic: nic.clone(), ..want.clone() })
+        }
         None => Ok(()),
     }
 }
 
 /// The port's netdev, which may be called otherwise by now.
 fn netdev_of(host: &mut Socket, want: &SteerQueues) -> Result<Option<IfName>> {
-    let is_on = |link: &link::Link, port: &PortKey| link.parent.as_ref().is_some_and(|p| p.device == port.device);
+    let is_on =
+        |link: &link::Link, port: &PortKey| link.parent.as_ref().is_some_and(|p| p.device == port.device);
     if link::find(host, &want.nic)?.is_some_and(|link| is_on(&link, &want.port)) {
         return Ok(Some(want.nic.clone()));
     }

@@ -20,9 +20,9 @@ use offramp_core::lend::{
     choose_eth0,
 };
 use offramp_core::nic::{Inventory, PciAddr};
+use offramp_core::pool::QueueKind;
 use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{Claim, VfRef};
-use offramp_core::pool::QueueKind;
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{Offload, Wishes};
 use offramp_kernel::netlink::Socket;

@@ -38,7 +38,9 @@ pub(super) fn steered(store: &Store, record: &Record, steer: &SteerQueues) -> Re
     let missing = steering::missing(&mut Device::open(&steer.nic)?, steer)?;
     match missing.first() {
         None => Ok(()),
-        Some(lead) => Err(failed(record, format!("no flow rule of {} leads {lead} to its queues", steer.nic))),
+        Some(lead) => {
+            Err(failed(record, format!("no flow rule of {} leads {lead} to its queues", steer.nic)))
+        }
     }
 }
 
