@@ -105,7 +105,7 @@ proptest! {
             own.rules.iter().filter(|(_, _, id)| !surplus.contains(id)).map(|(lead, ..)| *lead).collect();
         let mut all = [kept, own.missing(&step.leads, context)].concat();
         all.sort();
-        let mut wanted = step.leads.clone();
+        let mut wanted = step.leads;
         wanted.sort();
         prop_assert_eq!(all, wanted);
     }

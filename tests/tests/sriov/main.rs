@@ -14,6 +14,7 @@ mod sriov_doctor;
 mod sriov_eth0;
 mod sriov_explain;
 mod sriov_faults;
+mod sriov_flows;
 mod sriov_inline;
 mod sriov_kubelet;
 mod sriov_lending;

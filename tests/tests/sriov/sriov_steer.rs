@@ -11,7 +11,7 @@ const NUMBER: u32 = 81;
 fn node(away: &str) -> Wired {
     let policy = json!({"namespaces": ["*"], "maxQueues": 2});
     let pool = |name: &str, nic: &str| json!({"name": name, "queues": {"kind": "steer", "nics": [nic]}, "policy": policy});
-    Wired::with_pools(json!([pool("led", "nic0#1"), pool("away", away)]))
+    Wired::with_pools(json!([pool("led", "nic0#0"), pool("away", away)]))
 }
 
 fn add(w: &Wired, pod: &Pod, offload: &str, pool: &str) -> Answer {
