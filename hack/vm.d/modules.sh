@@ -3,19 +3,30 @@
 
 # Their folders in the source.
 declare -A module_source=([netdevsim]=drivers/net/netdevsim [rocker]=drivers/net/ethernet/rocker)
+# Our own: their folders in the repository.
+declare -A own_module=([flowsim]=tests/flowsim)
 
 build_module() { # NAME LINE DIR
-  local version short tree=$work/module headers folder=${module_source[$1]}
+  local version short tree=$work/module headers folder=${module_source[$1]-}
   version=$(basename "$cache/kernel-$2"/lib/modules/*)
   short=${version%-amd64}
   private_apt "$work/no-packages" "$kernel_suite"
   apt-cache "${apt_options[@]}" show "linux-headers-$version" >/dev/null 2>&1 ||
     die 125 "Debian has a newer kernel than $version by now: remove $cache/kernel-$2 and try again"
-  say "downloads the source of kernel $version and builds $1"
-  unpack_packages "$tree" "linux-headers-$version" "linux-headers-$short-common" \
-    "linux-kbuild-$short" "linux-source-$2" libc6 libelf1t64 libssl3t64 zlib1g libzstd1
-  tar -xJf "$tree/usr/src/linux-source-$2.tar.xz" -C "$tree" \
-    --wildcards --strip-components=1 "*/$folder"
+  local packages=("linux-headers-$version" "linux-headers-$short-common" "linux-kbuild-$short"
+    libc6 libelf1t64 libssl3t64 zlib1g libzstd1)
+  if [[ -n ${own_module[$1]-} ]]; then
+    say "downloads the headers of kernel $version and builds $1"
+    unpack_packages "$tree" "${packages[@]}"
+    folder=${own_module[$1]}
+    mkdir -p "$tree/$(dirname "$folder")"
+    cp -r "$parts/../../$folder" "$tree/$folder"
+  else
+    say "downloads the source of kernel $version and builds $1"
+    unpack_packages "$tree" "${packages[@]}" "linux-source-$2"
+    tar -xJf "$tree/usr/src/linux-source-$2.tar.xz" -C "$tree" \
+      --wildcards --strip-components=1 "*/$folder"
+  fi
 
   headers=$tree/usr/src/linux-headers-$version
   sed -i "s#/usr/src/#$tree/usr/src/#" "$headers/Makefile"

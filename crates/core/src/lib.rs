@@ -23,6 +23,7 @@ pub mod probe;
 pub mod queue;
 pub mod record;
 pub mod spec;
+pub mod steer;
 pub mod step;
 pub mod traffic;
 pub mod vf;

@@ -8,6 +8,7 @@ use crate::nic::PciAddr;
 use crate::pair::Pair;
 use crate::queue::QueueRef;
 use crate::spec::{Address, HostPort, Spec};
+use crate::steer::SteerQueues;
 use crate::step::{
     Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateNetkit, CreatePair, Gateway,
     KnowMac, LeaseQueues, Neighbours, Shape, Step, Undo,
@@ -25,7 +26,8 @@ pub enum Path {
     Veth,
     /// A netkit pair into a bridge.
     Netkit,
-    /// A netkit pair into a bridge, whose pod end leases queues of a NIC.
+    /// A pair into a bridge with queues of a NIC: of netkit, whose pod end leases them, or any, to whose addresses they
+    /// are dedicated.
     Queues,
     /// A VF's netdev, moved into the pod.
     Vf,
@@ -95,13 +97,21 @@ impl Plan {
         })
     }
 
-    /// The queues it leases.
+    /// The queues of NICs that it has: those that it leases, and those to which its packets are led.
     pub fn queues(&self) -> impl Iterator<Item = QueueRef> + '_ {
         let leased = self.steps.iter().filter_map(|s| match s {
             Step::LeaseQueues(lease) => Some(lease.refs()),
             _ => None,
         });
-        leased.flatten()
+        leased.flatten().chain(self.steering().into_iter().flat_map(SteerQueues::refs))
+    }
+
+    /// How its packets are led to queues of its own.
+    pub fn steering(&self) -> Option<&SteerQueues> {
+        self.steps.iter().find_map(|s| match s {
+            Step::SteerQueues(steer) => Some(steer),
+            _ => None,
+        })
     }
 
     /// With queues of a NIC for the pod's end of its pair, which is one of netkit that has room for them. They are leased
@@ -109,6 +119,13 @@ impl Plan {
     pub fn leasing(mut self, lease: LeaseQueues, reason: String) -> Self {
         let plug = self.steps.iter().position(|s| matches!(s, Step::AttachPort(_)));
         self.steps.insert(plug.unwrap_or(self.steps.len()), Step::LeaseQueues(lease));
+        Self { path: Path::Queues, reason, ..self }
+    }
+
+    /// With queues of a NIC to which its packets are led. First of all: what a driver refuses is refused before anything
+    /// else is made, and nothing leads to the addresses any more when the rest is gone.
+    pub fn steered(mut self, steer: SteerQueues, reason: String) -> Self {
+        self.steps.insert(0, Step::SteerQueues(steer));
         Self { path: Path::Queues, reason, ..self }
     }
 

@@ -154,7 +154,10 @@ proptest! {
         let deleted: Vec<_> = plan.steps.iter().filter_map(Step::undo).filter_map(|u| match u {
             Undo::DeleteLink { name, mac } => Some((name.clone(), mac)),
             Undo::RemoveBridge { .. } | Undo::ForgetNeighbours(_) | Undo::ForgetMac(_) => None,
-            Undo::ReturnVf(_) | Undo::RemoveHostRoute(_) | Undo::UnplugRepresentor(_) => None,
+            Undo::ReturnVf(_)
+            | Undo::RemoveHostRoute(_)
+            | Undo::UnplugRepresentor(_)
+            | Undo::Unsteer(_) => None,
         }).collect();
         let mut expected = vec![(host_ifname(&id), spec.host_mac)];
         if limited { expected.push((ifb_name(&id), MacAddr::local(3))); }

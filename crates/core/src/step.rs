@@ -6,6 +6,7 @@ use crate::ids::{IfName, MacAddr, Mtu};
 use crate::nic::PortKey;
 use crate::queue::QueueRef;
 use crate::spec::{Address, Bandwidth, EnsureBridge, PortSpec};
+use crate::steer::SteerQueues;
 use crate::vf::{VfRef, VfSettings, VlanTag};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub enum Step {
     HostRoute(HostRoute),
     /// The pod's end of a netkit pair leases queues of a NIC. They are given back when the link is deleted.
     LeaseQueues(LeaseQueues),
+    /// The NIC leads what comes for the pod's addresses to queues of the pod's own: an RSS context, and rules to it.
+    SteerQueues(SteerQueues),
 }
 
 /// Two ends of one wire; see [`Step::CreateVeth`].
@@ -315,6 +318,8 @@ pub enum Undo<'a> {
     UnplugRepresentor(&'a PlugRepresentor),
     /// Remove these routes, where their neighbours still have this MAC.
     RemoveHostRoute(&'a HostRoute),
+    /// Remove the rules that lead the pod's packets, then the context.
+    Unsteer(&'a SteerQueues),
 }
 
 impl Step {
@@ -338,6 +343,7 @@ impl Step {
             Self::MoveVf(_) => "move-vf",
             Self::HostRoute(_) => "host-route",
             Self::LeaseQueues(_) => "lease-queues",
+            Self::SteerQueues(_) => "steer-queues",
         }
     }
 
@@ -364,6 +370,7 @@ impl Step {
             Self::PlugRepresentor(plug) => Some(Undo::UnplugRepresentor(plug)),
             Self::MoveVf(vf) => Some(Undo::ReturnVf(vf)),
             Self::HostRoute(route) => Some(Undo::RemoveHostRoute(route)),
+            Self::SteerQueues(steer) => Some(Undo::Unsteer(steer)),
             // The kernel takes these along with the link, or they are shared, or the VF is cleaned as a whole.
             Self::ConfigureVf(_)
             | Self::BindVf(_)

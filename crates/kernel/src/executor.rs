@@ -85,6 +85,7 @@ impl<'a> Executor<'a> {
             Step::Announce(announce) => steps::announce::send(self, announce),
             Step::HostRoute(route) => steps::host_route::add(self, route),
             Step::LeaseQueues(lease) => steps::lease::lease(self, lease),
+            Step::SteerQueues(steer) => steps::steer::steer(self, steer),
             Step::PlugRepresentor(plug) => steps::representor::plug(self, plug),
             Step::ConfigureVf(vf) => steps::vf::configure(self, vf),
             Step::BindVf(vf) => steps::vf::bind(self, vf),
@@ -105,6 +106,7 @@ impl<'a> Executor<'a> {
             Some(Undo::ForgetMac(know)) => fdb::forget(&mut self.host, know),
             Some(Undo::RemoveHostRoute(route)) => steps::host_route::remove(self, route),
             Some(Undo::UnplugRepresentor(plug)) => steps::representor::unplug(self, plug),
+            Some(Undo::Unsteer(steer)) => steps::steer::unsteer(self, steer),
             Some(Undo::ReturnVf(vf)) => steps::vf::bring_back(self, vf),
         }
     }

@@ -28,6 +28,7 @@ pub mod probe;
 pub mod queues;
 pub mod random;
 pub mod route;
+pub mod steering;
 mod steps;
 pub mod stubborn;
 pub mod switchdev;

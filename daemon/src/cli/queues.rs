@@ -2,8 +2,10 @@
 
 use crate::traffic::InterfaceTraffic;
 use offramp_core::plan::Plan;
+use offramp_core::queue::QueueRef;
 
-/// `queue 1: queue 4 of ens1f0 (0000:01:00.0), flow rules 12, 13`; the link's own queue is number 0.
+/// `queue 1: queue 4 of ens1f0 (0000:01:00.0), to which flow rule 12 leads`; the link's own queue is number 0. One to which
+/// the pod's packets are led is no queue of the link's.
 pub fn of_plan(plan: &Plan, traffic: &[InterfaceTraffic]) -> Vec<String> {
     let flow_rules = traffic.iter().find_map(|t| t.flow_rules.as_ref());
     let leading = |number: u32| match flow_rules.and_then(|rules| rules.get(&number)).map(Vec::as_slice) {
@@ -15,7 +17,10 @@ pub fn of_plan(plan: &Plan, traffic: &[InterfaceTraffic]) -> Vec<String> {
             format!(", to which flow rules {} lead", ids.join(", "))
         }
     };
-    let told = |(number, queue)| format!("queue {number}: {queue}{}", leading(number));
+    let told = |(number, queue): (u32, QueueRef)| match plan.steering() {
+        None => format!("queue {number}: {queue}{}", leading(number)),
+        Some(_) => format!("{queue}{}", leading(number)),
+    };
     (1..).zip(plan.queues()).map(told).collect()
 }
 

@@ -1,5 +1,6 @@
 use crate::config::{Config, Fault};
 use offramp_core::nic::Eswitch;
+use offramp_core::pool::{FlowRules, QueueKind};
 use offramp_core::vf::VfMode;
 
 const MINIMAL: &str = "cluster: {source: standalone, podCIDRs: [10.244.1.0/24]}\n";
@@ -166,17 +167,16 @@ fn pools_of_queues() {
         "\
 pools:
   - {name: xdp, queues: {nics: [\"ens1f0#4-7\", \"ens1f1#1,3\"]}, policy: {namespaces: [team-a], maxQueues: 2}}
+  - {name: led, queues: {kind: steer, nics: [\"ens1f1#4\"]}, policy: {namespaces: [\"*\"]}}
   - {name: one, queues: {kind: lease, nics: [\"ens1f0#3\"], rules: ignore}, policy: {namespaces: [\"*\"]}}
 ",
     )
     .unwrap();
-    let [xdp, one] = &config.queue_pools[..] else { panic!("two pools") };
+    let [xdp, led, one] = &config.queue_pools[..] else { panic!("three pools") };
+    assert_eq!([xdp, led, one].map(|pool| pool.kind), [QueueKind::Lease, QueueKind::Steer, QueueKind::Lease]);
     assert!(config.pools.is_empty() && xdp.admits(Some("team-a")) && !xdp.admits(Some("team-b")));
     assert_eq!((xdp.max_queues, one.max_queues), (2, 1));
-    assert_eq!(
-        (xdp.rules, one.rules),
-        (offramp_core::pool::FlowRules::Quarantine, offramp_core::pool::FlowRules::Ignore)
-    );
+    assert_eq!((xdp.rules, one.rules), (FlowRules::Quarantine, FlowRules::Ignore));
     assert!(xdp.nics[1].has(3) && !xdp.nics[1].has(2) && one.nics[0].of.as_str() == "ens1f0");
 }
 
@@ -185,7 +185,7 @@ fn all_mistakes_of_pools_of_queues_are_told() {
     let told = told(
         "\
 pools:
-  - {name: a, selectors: [{pfNames: [x]}], mode: vfio, queues: {kind: steer, nics: [x]}, policy: {eth0: true}}
+  - {name: a, selectors: [{pfNames: [x]}], mode: vfio, queues: {kind: share, nics: [x]}, policy: {eth0: true}}
   - {name: a, queues: {rules: never}, policy: {namespaces: [\"*\"], maxQueues: 256}}
   - {name: b, queues: {nics: [\"x#4-7\"]}, policy: {namespaces: [\"*\"]}}
   - {name: c, queues: {nics: [\"y#0\", \"x#7-9\"]}, policy: {namespaces: [\"*\"]}}

@@ -138,6 +138,10 @@ impl Node {
             spec.pair = Chosen { pair: Pair::Netkit { rx_queues }, why: None };
             return Ok(plan(&ask.attachment, &spec).leasing(lease, loans.reason.clone()));
         }
+        if let Some(steer) = loans.steer(&ips) {
+            spec.pair = self.pairs(ask).choose()?;
+            return Ok(plan(&ask.attachment, &spec).steered(steer, loans.reason.clone()));
+        }
         spec.pair.pair = loans.pair;
         Ok(Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) })
     }

@@ -13,6 +13,7 @@ mod ports;
 mod promised;
 mod queues;
 mod status;
+mod steering;
 mod vf_routes;
 mod watches;
 mod wishes;
@@ -89,6 +90,7 @@ pub struct Node {
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
     asked: queues::Asked,
+    steerers: steering::Answers,
     queues_due: Mutex<queues::Due>,
     /// Held while VFs and queues are chosen and claimed.
     lending: Mutex<()>,
@@ -146,6 +148,8 @@ pub struct View {
     pub vfs: Vec<crate::status::VfStatus>,
     /// Pods whose VF does not lead to the uplink any more.
     pub cut_off: Vec<String>,
+    /// Pods whose packets are not led to their queues, and why.
+    pub unsteered: Vec<String>,
     /// Claim files that are none.
     pub unreadable_claims: Vec<String>,
     /// Whether ports are as the configuration wants them, and pools as they should be.
@@ -207,6 +211,7 @@ impl Node {
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
             asked: queues::Asked::default(),
+            steerers: steering::Answers::default(),
             queues_due: Mutex::default(),
             lending: Mutex::default(),
             refusals: lending::Refusals::default(),

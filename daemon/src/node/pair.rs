@@ -14,6 +14,7 @@ impl Node {
     /// Asks the kernel for netkit, where pods are to have it. Again at every look: a module may have been installed.
     pub fn look_for_netkit(&self) {
         self.asked.forget_what_may_pass();
+        self.steerers.forget_what_may_pass();
         if !self.config.path.wants_netkit() {
             return;
         }

@@ -6,7 +6,7 @@ use offramp_core::ids::IfName;
 use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
 use offramp_core::nic::{Inventory, Port, PortKey};
 use offramp_core::offload::Flows;
-use offramp_core::pool::FlowRules;
+use offramp_core::pool::{FlowRules, QueueKind};
 use offramp_core::queue::{QueueClaim, QueueRef};
 use offramp_core::vf::Claimed;
 use offramp_kernel::ethtool::Ethtool;
@@ -68,13 +68,20 @@ impl Node {
         if pools.is_empty() {
             return Ok(NodeQueues::default());
         }
-        let named = |port: &&Port| pools.iter().any(|pool| pool.nics.iter().any(|nic| nic.of == port.netdev));
+        let named = |port: &Port, kind| {
+            let of_kind = pools.iter().filter(|pool| pool.kind == kind);
+            of_kind.flat_map(|pool| &pool.nics).any(|nic| nic.of == port.netdev)
+        };
         let taken = taken(&self.store.queue_claims().list()?);
-        let lessors = inventory.ports.iter().filter(named).map(|port| self.lessor(port, &taken)).collect();
+        let mut lessors = Vec::new();
+        for kind in [QueueKind::Lease, QueueKind::Steer] {
+            let ports = inventory.ports.iter().filter(|port| named(port, kind));
+            lessors.extend(ports.map(|port| self.lessor(port, kind, &taken)));
+        }
         Ok(NodeQueues { pools: pools.clone(), lessors, taken })
     }
 
-    fn lessor(&self, port: &Port, taken: &QueuesTaken) -> Lessor {
+    fn lessor(&self, port: &Port, kind: QueueKind, taken: &QueuesTaken) -> Lessor {
         let seen = if port.up { queues_of(port) } else { Err(format!("{} is down", port.netdev)) };
         let (queues, unseen) = match seen {
             Ok(queues) => (queues, None),
@@ -83,9 +90,14 @@ impl Node {
         Lessor {
             port: port.key.clone(),
             nic: port.netdev.clone(),
+            kind,
             numa: port.numa,
             queues: queues.last().map_or(0, |last| last.id + 1),
-            fault: self.asked.fault(port).or(unseen),
+            fault: match kind {
+                QueueKind::Lease => self.asked.fault(port),
+                QueueKind::Steer => self.steer_fault(port),
+            }
+            .or(unseen),
             in_use: in_use(port, &queues, taken),
         }
     }
@@ -98,9 +110,10 @@ impl Node {
         let Some(inventory) = self.nics.seen() else { return Ok(0) };
         let (listing, mut repairs) = (claims.list()?, 0);
         let mut sights = Sights::default();
+        repairs += self.repair_steering(&listing.claims);
         let mut due = self.queues_due.lock().unwrap_or_else(PoisonError::into_inner);
         due.retain(|queue, _| listing.claims.iter().any(|c| c.in_quarantine() && c.queue == *queue));
-        for mut claim in listing.claims {
+        for mut claim in listing.claims.clone() {
             let abandoned =
                 || claims.give_back_if_abandoned(&self.store, &claim, now()).is_ok_and(|gone| gone);
             if !claim.in_quarantine() && abandoned() {
@@ -110,7 +123,11 @@ impl Node {
             }
             let waits = |at: &Instant| *at > Instant::now();
             if claim.in_quarantine() && !due.get(&claim.queue).is_some_and(waits) {
-                match look_at_queue(&claims, &claim, self.seen(&mut sights, &claim, &inventory)) {
+                let seen = match self.clear_tries(&claim, &listing.claims, &inventory) {
+                    Ok(()) => self.seen(&mut sights, &claim, &inventory),
+                    Err(why) => &Seen::Unseen(why),
+                };
+                match look_at_queue(&claims, &claim, seen) {
                     Some(at) => drop(due.insert(claim.queue, at)),
                     None => drop(due.remove(&claim.queue)),
                 }
@@ -134,7 +151,8 @@ impl Node {
         let QueuesClaimed { claims, unreadable } = self.store.queue_claims().list().unwrap_or_default();
         let is_stuck = |claim: &&QueueClaim| matches!(claim.state, Claimed::Quarantine { attempts: 1.., .. });
         let stuck = claims.iter().filter(is_stuck).map(ToString::to_string);
-        let problems = stuck.chain(unreadable.into_iter().map(|(.., why)| why)).collect();
+        let unsteered = self.view().unsteered.clone();
+        let problems = stuck.chain(unreadable.into_iter().map(|(.., why)| why)).chain(unsteered).collect();
         (claims, problems)
     }
 }
@@ -214,11 +232,15 @@ fn flows_of(nic: &IfName) -> offramp_kernel::Result<Flows> {
 /// What keeps queues from being lent although nobody has a claim on them.
 fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32, String> {
     let nic = &port.netdev;
-    let rss = Ethtool::open().and_then(|ethtool| ethtool.map_or(Ok(None), |mut ethtool| ethtool.rss(nic)));
-    let (spread, unknown) = match rss {
-        Ok(rss) => (rss.map(|rss| rss.queues).unwrap_or_default(), None),
-        Err(e) => (Vec::new(), Some(e.to_string())),
+    let rss = Ethtool::open().and_then(|ethtool| match ethtool {
+        Some(mut ethtool) => Ok((ethtool.rss(nic)?, ethtool.contexts(nic)?)),
+        None => Ok(Default::default()),
+    });
+    let (spread, contexts, unknown) = match rss {
+        Ok((rss, contexts)) => (rss.map(|rss| rss.queues).unwrap_or_default(), contexts, None),
+        Err(e) => (Vec::new(), BTreeMap::new(), Some(e.to_string())),
     };
+    let context_of = |queue| contexts.iter().find(|(_, table)| table.contains(&queue)).map(|(id, _)| id);
     let why = |queue: &RxQueue| match (queue.leased, queue.user, spread.contains(&queue.id)) {
         (true, ..) => Some("a link that is not Offramp's leases it".to_owned()),
         (_, Some(user), _) => Some(user.to_string()),
@@ -226,7 +248,9 @@ fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32,
         (.., true) => {
             Some(format!("{nic} spreads the node's packets over it: ethtool -X {nic} equal N frees it"))
         }
-        _ => unknown.clone(),
+        _ => context_of(queue.id)
+            .map(|id| format!("RSS context {id} has it: ethtool -X {nic} context {id} delete frees it"))
+            .or_else(|| unknown.clone()),
     };
     let unclaimed = queues.iter().filter(|queue| taken.get(&port.key, queue.id).is_none());
     unclaimed.filter_map(|queue| Some((queue.id, why(queue)?))).collect()

@@ -6,6 +6,7 @@ use offramp_core::cni::CniError;
 use offramp_core::cni::error::codes;
 use offramp_core::ids::AttachmentId;
 use offramp_core::networks::{NETWORK_STATUS, network_status};
+use offramp_core::queue::QueueRef;
 use offramp_core::record::{PodRef, Record, State};
 use offramp_core::wire::Prepare;
 use offramp_core::wish::{Offload, STATUS, Wishes};
@@ -64,12 +65,13 @@ fn status(record: &Record) -> Value {
         let mut one = json!({"name": i.name, "path": plan.path_of(i)});
         if i.name == record.attachment.ifname.as_str() {
             one["reason"] = json!(plan.reason);
-            // The link's own queue is number 0.
             if !queues.is_empty() {
-                one["queues"] = (1..)
-                    .zip(&queues)
-                    .map(|(n, q)| json!({"queue": n, "of": q.nic, "number": q.queue}))
-                    .collect();
+                // The link's own queue is number 0. Those to which its packets are led are none of the link's.
+                let leased = |(n, q): (u32, &QueueRef)| match plan.steering() {
+                    None => json!({"queue": n, "of": q.nic, "number": q.queue}),
+                    Some(_) => json!({"of": q.nic, "number": q.queue}),
+                };
+                one["queues"] = (1..).zip(&queues).map(leased).collect();
             }
         }
         if let Some(pci) = &i.pci_id {

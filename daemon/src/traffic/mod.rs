@@ -35,8 +35,8 @@ pub struct InterfaceTraffic {
     /// Queues that it has for itself, to receive and to send; none: not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<(u32, u32)>,
-    /// Of the NIC's queues that it leases, by their numbers in the pod: the flow rules that lead there; none: it leases none,
-    /// or that cannot be read.
+    /// Of the NIC's queues that it has, by their numbers in the pod, or counted from 1: the flow rules that lead there; none:
+    /// it has none, or that cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_rules: Option<BTreeMap<u32, Vec<u32>>>,
     /// The VF leads to the node, whose CPU routes what it moves: that saves bridge and pair, and not the CPU.
@@ -81,8 +81,8 @@ fn read(record: &Record) -> Vec<InterfaceTraffic> {
     let mut reader = Reader::with_queues();
     let one = |m: Metered| match reader.read(&m, &record.netns) {
         Ok(Reading { bytes, cpu, queues }) => {
-            let flow_rules =
-                Some(m.path).filter(|path| *path == Path::Queues).and_then(|_| flow_rules(record));
+            let is_led = record.plan.steering().is_some() && m.ifname == record.attachment.ifname;
+            let flow_rules = (is_led || m.path == Path::Queues).then(|| flow_rules(record)).flatten();
             InterfaceTraffic { flow_rules, ..described(m, queues, Moved::Counted { bytes, cpu }) }
         }
         Err(why) => described(m, None, Moved::Unknown { why }),

@@ -3,7 +3,7 @@
 use super::fixture::*;
 use super::*;
 use crate::nic::{Port, VfNetdev};
-use crate::pool::Policy;
+use crate::pool::{Policy, QueueKind};
 use crate::vf::{LinkState, VlanProto, VlanTag};
 use proptest::prelude::*;
 
@@ -202,16 +202,21 @@ pub fn case() -> impl Strategy<Value = Case> {
     )
 }
 
+fn kind() -> impl Strategy<Value = QueueKind> {
+    prop_oneof![3 => Just(QueueKind::Lease), 1 => Just(QueueKind::Steer)]
+}
+
 /// A node and how many are wanted. Held queues: 0 free, 1 lent, 2 quarantine, 3 unclear, 4 in use by others.
 pub fn queues() -> impl Strategy<Value = (NodeQueues, Option<u32>)> {
-    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8, prop::option::of(0..2u32));
-    let pool_of = (prop::collection::btree_map(1..4u8, (0..5u16, 0..5u16), 1..3), any::<bool>(), 1..5u32);
+    let nic = (prop::collection::vec(0..6u8, 0..8), 0..8u8, prop::option::of(0..2u32), kind());
+    let nics = prop::collection::btree_map(1..4u8, (0..5u16, 0..5u16), 1..3);
+    let pool_of = (nics, any::<bool>(), 1..5u32, kind());
     let pools = prop::collection::vec(pool_of, 0..3);
     (prop::collection::vec(nic, 0..3), pools, prop::option::weighted(0.9, 1..5u32)).prop_map(
         |(nics, pools, count)| {
             let mut node = NodeQueues::default();
-            for (n, (holds, fault, numa)) in (1u8..).zip(nics) {
-                let mut nic = Lessor { numa, ..lessor(n, u32::try_from(holds.len()).unwrap()) };
+            for (n, (holds, fault, numa, kind)) in (1u8..).zip(nics) {
+                let mut nic = Lessor { numa, kind, ..lessor(n, u32::try_from(holds.len()).unwrap()) };
                 nic.fault = match fault {
                     0 => Some(Fault::Refused("no".into())),
                     1 => Some(Fault::Passing("it is down".into())),
@@ -229,12 +234,13 @@ pub fn queues() -> impl Strategy<Value = (NodeQueues, Option<u32>)> {
                 }
                 node.lessors.push(nic);
             }
-            for (i, (nics, admits, max)) in pools.into_iter().enumerate() {
+            for (i, (nics, admits, max, kind)) in pools.into_iter().enumerate() {
                 let nics: Vec<String> =
                     nics.iter().map(|(n, (a, b))| format!("nic{n}#{}-{}", a.min(b), a.max(b))).collect();
                 let mut pool =
                     queue_pool(&format!("q{i}"), &nics.iter().map(String::as_str).collect::<Vec<_>>(), max);
                 pool.namespaces.truncate(usize::from(admits));
+                pool.kind = kind;
                 node.pools.push(pool);
             }
             (node, count)

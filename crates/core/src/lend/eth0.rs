@@ -5,7 +5,7 @@ use super::{Hints, LendRequest, Lent, LentQueues, QueueWant, Reason, Refusal, Ta
 use crate::ids::IfName;
 use crate::nic::Inventory;
 use crate::pair::Pair;
-use crate::pool::Pool;
+use crate::pool::{Pool, QueueKind};
 use crate::wish::Offload;
 
 /// What a pod gets.
@@ -91,7 +91,11 @@ fn by_device(
     let queues = hints.queues.lend(QueueWant { namespace, ifname, pool, count, numa: &hints.numa });
     match (queues, without) {
         (Ok(queues), Ok(others)) => {
-            let (reason, others) = (format!("{queues}, pool {}", queues.pool), others.clone());
+            let led = match queues.kind {
+                QueueKind::Lease => "",
+                QueueKind::Steer => ", to which its packets are led, but for those that come by VXLAN",
+            };
+            let (reason, others) = (format!("{queues}, pool {}{led}", queues.pool), others.clone());
             Ok(Choice { eth0: Eth0::Queues(queues), reason, others })
         }
         (Ok(_), Err(of_others)) => Err(of_others.clone()),

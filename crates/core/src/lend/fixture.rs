@@ -2,7 +2,7 @@
 
 use super::{Hold, Holding, LendRequest, Lessor, Taken, Want};
 use crate::nic::{Eswitch, Inventory, PciAddr, PciId, Port, PortKey, Vf, VfNetdev};
-use crate::pool::{Policy, Pool, QueuePool, Selector};
+use crate::pool::{Policy, Pool, QueueKind, QueuePool, Selector};
 use crate::vf::{VfMode, VfSettings};
 use std::collections::BTreeMap;
 
@@ -94,6 +94,7 @@ pub fn lessor(n: u8, queues: u32) -> Lessor {
     Lessor {
         port: PortKey { device: format!("0000:{n:02x}:00.0"), port: 0 },
         nic: format!("nic{n}").parse().unwrap(),
+        kind: QueueKind::Lease,
         numa: None,
         queues,
         fault: None,
@@ -105,6 +106,7 @@ pub fn lessor(n: u8, queues: u32) -> Lessor {
 pub fn queue_pool(name: &str, nics: &[&str], max_queues: u32) -> QueuePool {
     QueuePool {
         name: name.parse().unwrap(),
+        kind: QueueKind::Lease,
         nics: nics.iter().map(|n| n.parse().unwrap()).collect(),
         namespaces: vec!["team-*".parse().unwrap()],
         max_queues,

@@ -71,11 +71,11 @@ pub fn may_have(case: &Case, want: &Want, lent: &Lent) -> Result<(), String> {
 pub fn may_lease(node: &NodeQueues, count: Option<u32>, lent: &LentQueues) -> Result<(), String> {
     let check = |ok: bool, what: &str| if ok { Ok(()) } else { Err(format!("{what}: {lent:?}")) };
     let pool = node.pools.iter().find(|p| p.name == lent.pool).ok_or("no such pool")?;
-    let nic = node.lessors.iter().find(|l| l.nic == lent.nic).ok_or("no such NIC")?;
+    let nic = node.lessor(pool, &lent.nic).ok_or("no such NIC")?;
     let all = u32::try_from(lent.queues.len()).ok();
     check(pool.admits(Some("team-a")), "namespace")?;
     check(all == count && all <= Some(pool.max_queues), "as many as are wanted and allowed")?;
-    check(nic.fault.is_none() && nic.port == lent.port, "a NIC that leases")?;
+    check(nic.fault.is_none() && nic.port == lent.port && lent.kind == pool.kind, "a NIC that lends")?;
     check(lent.queues.array_windows().all(|[a, b]| a < b), "each once")?;
     for queue in &lent.queues {
         let number = u16::try_from(*queue).map_err(|e| e.to_string())?;

@@ -6,7 +6,7 @@ use super::taken::{Hold, Holding};
 use super::usage::Usage;
 use crate::ids::{IfName, PoolName};
 use crate::nic::PortKey;
-use crate::pool::{Forbidden, Numbered, QueuePool};
+use crate::pool::{Forbidden, Numbered, QueueKind, QueuePool};
 use crate::queue::{QueueClaim, QueueRef};
 use crate::vf::Claimed;
 use serde::{Deserialize, Serialize};
@@ -24,18 +24,20 @@ pub struct NodeQueues {
     pub taken: QueuesTaken,
 }
 
-/// A NIC that pools of queues name.
+/// A NIC that pools of queues name. One that pools of both kinds name is there for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lessor {
     /// Its port.
     pub port: PortKey,
     /// Its netdev.
     pub nic: IfName,
+    /// For pools of this kind.
+    pub kind: QueueKind,
     /// The NUMA node it is on; none: unknown.
     pub numa: Option<u32>,
     /// How many receive queues it has now.
     pub queues: u32,
-    /// Why none can be leased; none: its driver can.
+    /// Why none can be lent; none: its driver can.
     pub fault: Option<Fault>,
     /// Queues that cannot be leased now, whoever has them, and why.
     pub in_use: BTreeMap<u32, String>,
@@ -104,6 +106,8 @@ pub struct QueueWant<'a> {
 /// Queues that are lent: all of one NIC, which is as the kernel wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LentQueues {
+    /// How the pod has them.
+    pub kind: QueueKind,
     /// The pool.
     pub pool: PoolName,
     /// The NIC's port.
@@ -234,9 +238,15 @@ impl NodeQueues {
         self.pools.iter().any(|pool| pool.name == *name)
     }
 
-    /// None can be leased, for this reason.
-    pub fn refuse(&mut self, why: &str) {
-        self.lessors.iter_mut().for_each(|lessor| lessor.fault = Some(Fault::Refused(why.to_owned())));
+    /// None of a kind can be lent, for this reason.
+    pub fn refuse(&mut self, kind: QueueKind, why: &str) {
+        let of_kind = self.lessors.iter_mut().filter(|lessor| lessor.kind == kind);
+        of_kind.for_each(|lessor| lessor.fault = Some(Fault::Refused(why.to_owned())));
+    }
+
+    /// The NIC of this name, for a pool.
+    pub fn lessor(&self, pool: &QueuePool, nic: &IfName) -> Option<&Lessor> {
+        self.lessors.iter().find(|lessor| lessor.nic == *nic && lessor.kind == pool.kind)
     }
 
     /// Chooses queues, all of one NIC, or refuses with every reason.
@@ -306,7 +316,7 @@ impl Search<'_> {
         count: u32,
     ) -> Option<(u8, u64, LentQueues)> {
         let nic = &numbers.of;
-        let Some(lessor) = node.lessors.iter().find(|lessor| lessor.nic == *nic) else {
+        let Some(lessor) = node.lessor(pool, nic) else {
             self.refuse(pool, None, QueueWhy::NoNic(nic.clone()));
             return None;
         };
@@ -340,7 +350,7 @@ impl Search<'_> {
         Some((
             far(self.want.numa, numa),
             share,
-            LentQueues { pool: pool.name.clone(), port, nic, queues: free },
+            LentQueues { kind: pool.kind, pool: pool.name.clone(), port, nic, queues: free },
         ))
     }
 }
@@ -364,7 +374,7 @@ impl NodeQueues {
     pub fn all(&self) -> Vec<PoolQueue> {
         let nics = self.pools.iter().flat_map(|pool| pool.nics.iter().map(move |numbers| (pool, numbers)));
         let found = nics.filter_map(|(pool, numbers)| {
-            let lessor = self.lessors.iter().find(|lessor| lessor.nic == numbers.of)?;
+            let lessor = self.lessor(pool, &numbers.of)?;
             Some(stands(self, numbers, lessor).map(move |(queue, stand)| PoolQueue {
                 nic: lessor.nic.clone(),
                 queue,
@@ -396,8 +406,8 @@ impl NodeQueues {
 
     fn usage_of(&self, pool: &QueuePool) -> Usage {
         let mut usage = Usage { pool: Some(pool.name.clone()), ..Usage::default() };
-        let named = |nic: &IfName| self.lessors.iter().find(|lessor| lessor.nic == *nic);
-        for (numbers, lessor) in pool.nics.iter().filter_map(|n| Some((n, named(&n.of)?))) {
+        let named = pool.nics.iter().filter_map(|n| Some((n, self.lessor(pool, &n.of)?)));
+        for (numbers, lessor) in named {
             let fault = lessor.fault.as_ref().map(|fault| match fault {
                 Fault::Refused(words) | Fault::Passing(words) => words.clone(),
             });

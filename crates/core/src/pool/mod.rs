@@ -9,7 +9,7 @@ mod settle;
 
 pub use nics::{InUse, NicChange, NicObstacle, NicProblem, NicRule, PortSelector, nic_change, rule_of};
 pub use policy::{Glob, Policy, VlanRange};
-pub use queues::{FlowRules, QueuePool};
+pub use queues::{FlowRules, QueueKind, QueuePool};
 pub use resolve::{Overlap, Resolved, resolve};
 pub use select::{Indexes, Numbered, Selector};
 pub use settle::{Forbidden, settle};

@@ -9,6 +9,8 @@ use crate::ids::{IfName, PoolName};
 pub struct QueuePool {
     /// Its name, which no pool of VFs has.
     pub name: PoolName,
+    /// How pods have its queues.
+    pub kind: QueueKind,
     /// Netdevs of NICs, each with the numbers of its queues that are meant: `ens1f0#4-7`.
     pub nics: Vec<Numbered<IfName>>,
     /// The namespaces whose pods may have queues.
@@ -17,6 +19,16 @@ pub struct QueuePool {
     pub max_queues: u32,
     /// Flow rules that lead to a queue when it comes back.
     pub rules: FlowRules,
+}
+
+/// How a pod has a queue of a NIC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum QueueKind {
+    /// Its end of a netkit pair leases it.
+    #[default]
+    Lease,
+    /// The NIC leads the pod's packets there, and the node's kernel takes them.
+    Steer,
 }
 
 /// What a flow rule that leads to a queue means when a pod is done with the queue.

@@ -94,6 +94,22 @@ pub fn resolve(
     Err(format!("uplink {uplink} is a link on a link too often"))
 }
 
+/// The links by which what comes by a link may have come: itself, and all that it is on.
+pub fn below(uplink: &IfName, links: &[NodeLink]) -> BTreeSet<IfName> {
+    let mut found: Vec<&NodeLink> = links.iter().filter(|link| link.name == *uplink).collect();
+    let mut at = 0;
+    while let Some(link) = found.get(at).copied() {
+        let is_below = |other: &&NodeLink| {
+            let carries = matches!(link.kind, LinkKind::Vlan { on, .. } if on == other.index);
+            (carries || other.controller == Some(link.index)) && !found.contains(other)
+        };
+        let next: Vec<&NodeLink> = links.iter().filter(is_below).collect();
+        found.extend(next);
+        at += 1;
+    }
+    found.into_iter().map(|link| link.name.clone()).collect()
+}
+
 fn end(mut path: UplinkPath, port: &NodeLink, inventory: &Inventory) -> Result<UplinkPath, String> {
     let found = inventory.ports.iter().find(|p| p.netdev == port.name);
     let found = found.ok_or_else(|| format!("{} is no port of a NIC", port.name))?;

@@ -5,6 +5,7 @@ mod bitset;
 mod counts;
 mod features;
 mod ioctl;
+mod lead;
 mod ntuple;
 mod rss;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod tunnels;
 
 pub use features::Switched;
+pub use rss::Tables;
 
 use crate::generic::{Attributes, Family, attribute, value_of};
 use crate::message::{Message, word};
@@ -20,6 +22,7 @@ use bitset::Bit;
 use nix::errno::Errno;
 use offramp_core::ids::IfName;
 use offramp_core::offload::{FlowRule, FlowTo, Flows, Ntuple};
+use offramp_core::steer::{Lead, Steering};
 use std::collections::BTreeMap;
 
 const MSG_STRSET_GET: u8 = 1;
@@ -70,7 +73,8 @@ impl Ethtool {
 
     /// Where its rules that steer flows lead.
     pub fn flows(&mut self, device: &IfName) -> Result<Flows> {
-        let rules = ntuple::rules(&self.family.socket, device)?;
+        let rules = ntuple::rules(&self.family.socket, device)?.into_iter();
+        let rules: Vec<FlowRule> = rules.map(|rule| FlowRule { id: rule.id, to: rule.to }).collect();
         let by_context = |rule: &FlowRule| matches!(rule.to, FlowTo::Context { .. });
         let mut tables = None;
         if rules.iter().any(by_context) {
@@ -80,6 +84,26 @@ impl Ethtool {
         // A driver that does not tell what is in it.
         tables.retain(|_, queues| !queues.is_empty());
         Ok(Flows { rules, tables })
+    }
+
+    /// Its rules that steer flows, and its RSS contexts, 0 too. A kernel that cannot list these (before 6.11) is an error.
+    pub fn steering(&mut self, device: &IfName) -> Result<Steering> {
+        let mut tables = self.tables(device)?.ok_or_else(|| Error::Unfit {
+            what: format!("list the RSS contexts of {device}"),
+            why: "kernel or driver do not tell of them (Linux 6.11 can)".into(),
+        })?;
+        tables.retain(|_, queues| !queues.is_empty());
+        Ok(Steering { rules: ntuple::rules(&self.family.socket, device)?, tables })
+    }
+
+    /// Makes a rule that leads to an RSS context; its number. Nobody else makes any meanwhile ([`crate::steering`]).
+    pub fn lead(&mut self, device: &IfName, lead: Lead, context: u32) -> Result<u32> {
+        ntuple::lead(&self.family.socket, device, lead, context)
+    }
+
+    /// Removes a rule that steers flows, if it is there.
+    pub fn delete_rule(&mut self, device: &IfName, id: u32) -> Result<()> {
+        ntuple::delete(&self.family.socket, device, id)
     }
 
     /// Asks for what a device has; none if its driver has no such thing.

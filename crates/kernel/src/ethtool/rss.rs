@@ -5,6 +5,7 @@ use crate::generic::attribute;
 use crate::message::{Message, word};
 use crate::netlink::Request;
 use crate::{Error, Result};
+use nix::errno::Errno;
 use offramp_core::ids::IfName;
 use offramp_core::offload::Rss;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,15 @@ const A_TABLE: u16 = 4;
 const A_KEY: u16 = 5;
 /// `ETH_SS_RSS_HASH_FUNCS` (include/uapi/linux/ethtool.h)
 const HASHES: u32 = 5;
+const MSG_CREATE: u8 = 49;
+const MSG_DELETE: u8 = 50;
+/// `ETHTOOL_SRSSH`, for kernels before 6.17: struct ethtool_rxfh.
+const SRSSH: u32 = 0x47;
+/// The context that is to be made (`ETH_RXFH_CONTEXT_ALLOC`).
+const NEW: u32 = 0xffff_ffff;
+/// Of a context's hash nothing is set: no function (`ETH_RSS_HASH_NO_CHANGE`, a byte), no transformation
+/// (`RXH_XFRM_NO_CHANGE`, a byte).
+const SAME_HASH: [u8; 4] = [0, 0xff, 0, 0];
 /// `ETHTOOL_SRXFHINDIR`, for kernels before 6.17: struct ethtool_rxfh_indir, the command, the table's size, the table.
 const SRXFHINDIR: u32 = 0x39;
 
@@ -24,7 +34,7 @@ const SRXFHINDIR: u32 = 0x39;
 const MAIN: u32 = 0;
 
 /// The queues of tables, by context.
-type Tables = BTreeMap<u32, BTreeSet<u32>>;
+pub type Tables = BTreeMap<u32, BTreeSet<u32>>;
 
 impl Ethtool {
     /// How a device spreads what it receives over its queues; none before Linux 6.3.
@@ -66,6 +76,80 @@ impl Ethtool {
         unless_unsupported(outcome).map(drop)
     }
 
+    /// The queues of its RSS contexts, but of the one that all have. None where kernels cannot list them (before 6.11).
+    pub fn contexts(&mut self, device: &IfName) -> Result<Tables> {
+        let mut tables = self.tables(device)?.unwrap_or_default();
+        tables.remove(&MAIN);
+        Ok(tables)
+    }
+
+    /// Why a device cannot have RSS contexts, and rules to them, at all; none: it may. Asked is for a context of a queue
+    /// that there is not: nothing is touched.
+    pub fn lacks_steering(&mut self, device: &IfName) -> Result<Option<String>> {
+        if let Err(e) = self.steering(device) {
+            return match e {
+                Error::Unfit { why, .. } => Ok(Some(why)),
+                e => Err(e),
+            };
+        }
+        if self.ntuple(device)?.is_none() {
+            return Ok(Some("it has no flow rules".into()));
+        }
+        /// More than any NIC has.
+        const NO_QUEUE: u32 = u16::MAX as u32;
+        match self.create_context(device, &[NO_QUEUE]) {
+            Err(e) if e.errno() == Some(Errno::EOPNOTSUPP as i32) => {
+                Ok(Some(format!("RSS contexts: {}", e.words())))
+            }
+            Err(Error::Unfit { why, .. }) => Ok(Some(why)),
+            // That there is no such queue, and maybe other things: rules will tell.
+            Err(_) => Ok(None),
+            Ok(id) => {
+                self.delete_context(device, id)?;
+                Ok(Some("its driver makes an RSS context of a queue that there is not".into()))
+            }
+        }
+    }
+
+    /// Makes an RSS context that spreads over these queues evenly; its number.
+    pub fn create_context(&mut self, device: &IfName, queues: &[u32]) -> Result<u32> {
+        let what = format!("make an RSS context of {device} for queues {queues:?}");
+        let main = match self.family.has(MSG_GET) {
+            true => self.get("receive side scaling", MSG_GET, device)?,
+            false => None,
+        };
+        let size = main.map_or(0, |main| self::queues(&main).len());
+        if size < queues.len() || queues.is_empty() {
+            let why = format!("its RSS table has {size} entries");
+            return Err(Error::Unfit { what, why });
+        }
+        let table: Vec<u32> = queues.iter().copied().cycle().take(size).collect();
+        if self.family.has(MSG_CREATE) {
+            let bytes: Vec<u8> = table.iter().flat_map(|queue| queue.to_ne_bytes()).collect();
+            let ask = self.family.message(MSG_CREATE, about(device).put(A_TABLE, &bytes));
+            let answer = self.family.socket.get_raw(&what, ask)?;
+            let id = Some(context(&answer)).filter(|id| *id != MAIN);
+            return id.ok_or_else(|| Error::Decode { what, why: "the new context has no number".into() });
+        }
+        let mut words = rxfh(NEW, &table);
+        ioctl::ask(&self.family.socket, device, &mut words).map_err(|e| Error::sys(what, e))?;
+        Ok(words[1])
+    }
+
+    /// Removes an RSS context, if it is there. No rule may lead to it.
+    pub fn delete_context(&mut self, device: &IfName, id: u32) -> Result<()> {
+        let what = format!("delete RSS context {id} of {device}");
+        if self.family.has(MSG_DELETE) {
+            let ask = self.family.message(MSG_DELETE, about(device).number(A_CONTEXT, id));
+            const GONE: [i32; 1] = [Errno::ENOENT as i32];
+            return self.family.socket.batch(vec![Request::new(what, ask).accept(&GONE)]).map(drop);
+        }
+        match ioctl::ask(&self.family.socket, device, &mut rxfh(id, &[])) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(Error::sys(what, e)),
+        }
+    }
+
     /// A bit has the name of its number.
     fn hash_name(&mut self, bit: u32) -> Result<String> {
         if self.hashes.is_none() {
@@ -87,6 +171,14 @@ impl Ethtool {
             tables.iter().map(|answer| (context(answer), queues(answer).into_iter().collect())).collect()
         }))
     }
+}
+
+/// struct ethtool_rxfh (include/uapi/linux/ethtool.h), in words of 32 bits: command, context, sizes of the table and of the
+/// key, hash, a reserved word, the table. No table: the context is to be deleted.
+fn rxfh(context: u32, table: &[u32]) -> Vec<u32> {
+    let size = u32::try_from(table.len()).unwrap_or(u32::MAX);
+    let head = [SRSSH, context, size, 0, u32::from_ne_bytes(SAME_HASH), 0];
+    [&head, table].concat()
 }
 
 /// Whether a table leads to the first `count` queues, and to each as often as to the others, but for one.
@@ -122,7 +214,36 @@ pub(super) fn table(answer: &Message) -> Rss {
 
 #[cfg(test)]
 mod tests {
-    use super::is_even;
+    use super::{NEW, is_even, rxfh};
+
+    /// The places are those of the kernel's struct.
+    #[test]
+    fn a_context_is_asked_for_as_the_kernel_reads_it() {
+        #[repr(C)]
+        struct Rxfh {
+            cmd: u32,
+            rss_context: u32,
+            indir_size: u32,
+            key_size: u32,
+            hfunc: u8,
+            input_xfrm: u8,
+            rsvd8: [u8; 2],
+            rsvd32: u32,
+            rss_config: [u32; 0],
+        }
+        use std::mem::offset_of;
+        let asked = rxfh(NEW, &[4, 5, 4]);
+        let bytes: Vec<u8> = asked.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let word = |at: usize| asked[at / 4];
+        assert_eq!((word(offset_of!(Rxfh, cmd)), word(offset_of!(Rxfh, rss_context))), (0x47, u32::MAX));
+        assert_eq!((word(offset_of!(Rxfh, indir_size)), word(offset_of!(Rxfh, key_size))), (3, 0));
+        assert_eq!((bytes[offset_of!(Rxfh, hfunc)], bytes[offset_of!(Rxfh, input_xfrm)]), (0, 0xff));
+        assert_eq!(
+            (word(offset_of!(Rxfh, rsvd32)), &asked[offset_of!(Rxfh, rss_config) / 4..]),
+            (0, &[4, 5, 4][..])
+        );
+        assert_eq!(&rxfh(3, &[])[1..], [3, 0, 0, asked[4], 0]);
+    }
 
     #[test]
     fn a_table_is_even_over_the_first_queues() {

@@ -10,6 +10,7 @@ pub(crate) mod pod;
 pub(crate) mod port;
 pub(crate) mod representor;
 pub(crate) mod shape;
+pub(crate) mod steer;
 pub(crate) mod vf;
 
 use crate::executor::{Executor, Pod};

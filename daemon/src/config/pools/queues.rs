@@ -4,7 +4,7 @@ use super::{RawPolicy, RawPool, small, values};
 use crate::config::yaml::{Checker, Text, one_of};
 use offramp_core::IfName;
 use offramp_core::ids::PoolName;
-use offramp_core::pool::{FlowRules, Numbered, QueuePool};
+use offramp_core::pool::{FlowRules, Numbered, QueueKind, QueuePool};
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,7 +35,8 @@ pub(super) fn pool(check: &mut Checker, key: &str, raw: &RawPool, queues: &RawQu
     if name.is_none() {
         check.fault(&of("name"), None, "it is missing");
     }
-    check.opt(&of("queues.kind"), queues.kind.as_ref(), one_of(&[("lease", ())]));
+    let kinds = [("lease", QueueKind::Lease), ("steer", QueueKind::Steer)];
+    let kind = check.opt(&of("queues.kind"), queues.kind.as_ref(), one_of(&kinds)).unwrap_or_default();
     let of_rules = [("quarantine", FlowRules::Quarantine), ("ignore", FlowRules::Ignore)];
     let rules = check.opt(&of("queues.rules"), queues.rules.as_ref(), one_of(&of_rules)).unwrap_or_default();
     let nics = nics(check, &of("queues.nics"), queues, name.as_ref());
@@ -43,7 +44,7 @@ pub(super) fn pool(check: &mut Checker, key: &str, raw: &RawPool, queues: &RawQu
     let policy = policy.as_ref().unwrap_or(&none);
     let (namespaces, max_queues) = policy_of(check, &of("policy"), policy, name.as_ref());
     let name = check.opt(&of("name"), name.as_ref(), str::parse::<PoolName>)?;
-    Some(QueuePool { name, nics, namespaces, max_queues, rules })
+    Some(QueuePool { name, kind, nics, namespaces, max_queues, rules })
 }
 
 fn nics(check: &mut Checker, key: &str, raw: &RawQueues, pool: Option<&Text>) -> Vec<Numbered<IfName>> {

@@ -2,13 +2,16 @@
 
 use super::vectors::{Growth, Lack};
 use super::{Loan, Loans, NoPath};
+use crate::node::steering::Unasked;
 use crate::node::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
 use offramp_core::lend::{Choice, Eth0, Lent, LentQueues, Refusal};
 use offramp_core::nic::{PciAddr, VfNetdev};
 use offramp_core::pair::Pair;
+use offramp_core::pool::QueueKind;
 use offramp_core::queue::{CLAIM_FORMAT, QueueClaim};
+use offramp_core::steer::Takes;
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{Claim, Claimed, RepresentorState, VfMode, VfRef, VfState};
 use offramp_core::wire::Prepare;
@@ -24,7 +27,7 @@ use std::time::Duration;
 pub(super) enum Miss {
     /// There is none.
     Refused(Refusal),
-    /// Queues were chosen, and somebody was faster.
+    /// Queues were chosen, and somebody was faster, or the NIC has said by now why it does not lend them.
     Outrun,
     /// It was chosen, and could not be claimed.
     Lost(PciAddr, CniError),
@@ -58,14 +61,21 @@ impl Node {
             Ok(loan)
         };
         let all = || -> Result<Loans, Miss> {
-            let mut pair = Pair::default();
+            let (mut pair, mut takes) = (Pair::default(), Takes::default());
             let eth0 = match choice.eth0 {
                 Eth0::Pair(chosen) => {
                     pair = chosen;
                     None
                 }
                 Eth0::Queues(lent) => {
-                    self.claim_queues(ask, queues.insert(lent))?;
+                    let lent = queues.insert(lent);
+                    self.claim_queues(ask, lent)?;
+                    if lent.kind == QueueKind::Steer {
+                        takes = self.ask_steerer(ask, lent).map_err(|unasked| match unasked {
+                            Unasked::Refused => Miss::Outrun,
+                            Unasked::Left(e) => Miss::Other(e),
+                        })?;
+                    }
                     None
                 }
                 Eth0::Vf(lent) => {
@@ -78,7 +88,7 @@ impl Node {
             let others =
                 others.map(|lent| claim(lent.clone(), self.bridge_of(&lent))).collect::<Result<_, _>>()?;
             let numa = Default::default();
-            Ok(Loans { eth0, queues: queues.clone(), pair, reason: choice.reason, others, numa })
+            Ok(Loans { eth0, queues: queues.clone(), takes, pair, reason: choice.reason, others, numa })
         };
         let outcome = all().and_then(|loans| self.grow_all(loans, growths));
         if outcome.is_err() {

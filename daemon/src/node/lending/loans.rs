@@ -10,7 +10,9 @@ use offramp_core::lend::{Lent, LentQueues};
 use offramp_core::net::Family;
 use offramp_core::pair::Pair;
 use offramp_core::plan::Plan;
+use offramp_core::pool::QueueKind;
 use offramp_core::spec::{Address, Spec};
+use offramp_core::steer::{SteerQueues, Takes};
 use offramp_core::step::LeaseQueues;
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{self, LinkState, Plug, PodBridge, Uplink, VfRef, VfSettings, VfSpec, VfState};
@@ -23,8 +25,10 @@ use std::net::IpAddr;
 pub struct Loans {
     /// Eth0's, and how it is on the pod network; none: it is no VF.
     pub eth0: Option<(Loan, Way)>,
-    /// Queues that eth0 leases; then it is no VF.
+    /// Queues that eth0 has; then it is no VF.
     pub queues: Option<LentQueues>,
+    /// What of eth0's packets can be led to its queues.
+    pub takes: Takes,
     /// What connects eth0 with the bridge where neither is lent.
     pub pair: Pair,
     /// Why eth0 is what it is.
@@ -132,8 +136,16 @@ impl Loans {
 
     /// What the pod's end of its pair leases.
     pub fn lease(&self, ask: &Prepare) -> Option<LeaseQueues> {
-        let LentQueues { port, nic, queues, .. } = self.queues.clone()?;
+        let lent = self.queues.clone().filter(|lent| lent.kind == QueueKind::Lease);
+        let LentQueues { port, nic, queues, .. } = lent?;
         Some(LeaseQueues { link: ask.attachment.ifname.clone(), port, nic, queues })
+    }
+
+    /// How what comes for the pod is led to its queues.
+    pub fn steer(&self, ips: &[IpAddr]) -> Option<SteerQueues> {
+        let lent = self.queues.clone().filter(|lent| lent.kind == QueueKind::Steer);
+        let LentQueues { port, nic, queues, .. } = lent?;
+        Some(SteerQueues { port, nic, queues, leads: self.takes.leads(ips.iter().copied()) })
     }
 
     /// The plans of the other interfaces.

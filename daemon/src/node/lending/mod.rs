@@ -20,6 +20,7 @@ use offramp_core::lend::{
     choose_eth0,
 };
 use offramp_core::nic::{Inventory, PciAddr};
+use offramp_core::pool::QueueKind;
 use offramp_core::vf::uplink::{UplinkPath, resolve};
 use offramp_core::vf::{Claim, VfRef};
 use offramp_core::wire::Prepare;
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 const ATTEMPTS: usize = 8;
 
 /// A plan that it cannot read would be no plan to it.
-const OLD_PLUGIN: &str = "the plugin on this node is older than the daemon and leases no queues";
+const OLD_PLUGIN: &str = "the plugin on this node is older than the daemon and";
 
 /// How long another choice, or whoever makes VFs, is waited for.
 const CHOOSING_PATIENCE: Duration = Duration::from_secs(15);
@@ -65,7 +66,8 @@ impl Node {
         let Choice { eth0: Eth0::Pair(pair), reason, others: _ } = choice else {
             return Err(CniError::internal("something was lent to a pod that asked for nothing"));
         };
-        Ok(Loans { eth0: None, queues: None, pair, reason, others: Vec::new(), numa: Default::default() })
+        let (takes, numa) = Default::default();
+        Ok(Loans { eth0: None, queues: None, takes, pair, reason, others: Vec::new(), numa })
     }
 
     /// `held` is in the way of what kubelet has promised.
@@ -173,8 +175,13 @@ impl Node {
                 Some(_) => self.queues(inventory)?,
                 None => NodeQueues { pools: self.config.queue_pools.clone(), ..NodeQueues::default() },
             };
-            if !ask.makes_netkit {
-                hints.queues.refuse(OLD_PLUGIN);
+            for (knows, kind, does) in [
+                (ask.makes_netkit, QueueKind::Lease, "leases no queues"),
+                (ask.steers_queues, QueueKind::Steer, "has no packets led to queues"),
+            ] {
+                if !knows {
+                    hints.queues.refuse(kind, &format!("{OLD_PLUGIN} {does}"));
+                }
             }
         }
         let choice = self.choose(ask, wishes, (inventory, &taken), &hints).map_err(Miss::Refused)?;

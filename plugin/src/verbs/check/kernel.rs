@@ -38,6 +38,7 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
             Step::MoveVf(m) => own_link(record, &mut pod, &m.name, m.mac).map(drop)?,
             Step::HostRoute(r) => way_to_pod(record, &mut host, r)?,
             Step::LeaseQueues(l) => super::queues::leased(store, record, &mut host, l)?,
+            Step::SteerQueues(s) => super::queues::steered(store, record, s)?,
             Step::PlugRepresentor(p) => representor(record, &mut host, p)?,
             Step::ConfigureVf(v) => vf(store, record, v)?,
             Step::BindVf(b) => driver(record, b)?,

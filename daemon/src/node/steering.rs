@@ -1,0 +1,188 @@
+//! Queues to which a NIC leads a pod's packets: drivers are asked, what somebody removed is put back, and what an ADD that
+//! died was trying is taken away.
+
+use super::{Node, now};
+use offramp_core::cni::CniError;
+use offramp_core::ids::{AttachmentId, IfName};
+use offramp_core::lend::{Fault, LentQueues};
+use offramp_core::net::Family;
+use offramp_core::nic::{Inventory, Port};
+use offramp_core::pool::QueueKind;
+use offramp_core::queue::QueueClaim;
+use offramp_core::record::{Mode, Record, State};
+use offramp_core::steer::{SteerQueues, Takes};
+use offramp_core::vf::uplink::below;
+use offramp_core::wire::Prepare;
+use offramp_kernel::ethtool::Ethtool;
+use offramp_kernel::netlink::Socket;
+use offramp_kernel::steering::{self, Answer, Device, probes};
+use offramp_kernel::uplink::node_links;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What drivers have answered, by the numbers of their netdevs: who is loaded anew has another.
+#[derive(Debug, Default)]
+pub struct Answers(Mutex<HashMap<u32, Answer>>);
+
+impl Answers {
+    /// Forgets refusals that may have passed, as that of a table that was full.
+    pub(super) fn forget_what_may_pass(&self) {
+        self.lock().retain(|_, answer| answer.lasts);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Answer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, ifindex: u32) -> Option<Answer> {
+        self.lock().get(&ifindex).cloned()
+    }
+}
+
+/// A try that is not over yet.
+pub(super) enum Unasked {
+    /// The driver leads none of what pods need; it is known from now on.
+    Refused,
+    /// What was tried is still there, and why: the queues are in quarantine.
+    Left(CniError),
+}
+
+impl Node {
+    /// Why packets cannot be led to a port's queues, as far as that is known without touching the NIC.
+    pub(super) fn steer_fault(&self, port: &Port) -> Option<Fault> {
+        let nic = &port.netdev;
+        let refused = |words: String| {
+            Some(Fault::Refused(format!("its driver, {}, leads no packets to queues: {words}", port.driver)))
+        };
+        if let Err(fault) = self.leads_to_pods(nic) {
+            return Some(fault);
+        }
+        if let Some(answer) = self.steerers.of(port.ifindex) {
+            answer.takes.lacks(self.families())?;
+            let words = answer.refusal.unwrap_or_else(|| "it has rules for a part of them only".into());
+            return if answer.lasts { refused(words) } else { Some(Fault::Passing(words)) };
+        }
+        match Ethtool::require(format!("ask {nic} for RSS contexts")).and_then(|mut e| e.lacks_steering(nic))
+        {
+            Ok(None) => None,
+            Ok(Some(words)) => refused(words),
+            Err(e) => Some(Fault::Passing(e.to_string())),
+        }
+    }
+
+    /// Only what comes by the node's uplink is for pods.
+    fn leads_to_pods(&self, nic: &IfName) -> Result<(), Fault> {
+        let uplink = self.view().uplink.as_ref().map(|uplink| uplink.name.clone());
+        let uplink =
+            uplink.ok_or_else(|| Fault::Passing("the node's uplink is not known, or is down".into()))?;
+        let links = Socket::open().and_then(|mut socket| node_links(&mut socket));
+        let links = links.map_err(|e| Fault::Passing(e.to_string()))?;
+        if below(&uplink, &links).contains(nic) {
+            return Ok(());
+        }
+        Err(Fault::Refused(format!("pods' packets come by the uplink {uplink}, and not by {nic}")))
+    }
+
+    fn families(&self) -> BTreeSet<Family> {
+        self.ranges().iter().map(|range| Family::of(range.subnet.ip())).collect()
+    }
+
+    /// What the NIC's rules can lead. Asked once, if the answer lasts, on queues that were claimed for that.
+    pub(super) fn ask_steerer(&self, ask: &Prepare, lent: &LentQueues) -> Result<Takes, Unasked> {
+        let ifindex = offramp_kernel::link::index_of(&lent.nic).map_err(|e| Unasked::Left(e.into()))?;
+        let known = ifindex.and_then(|index| self.steerers.of(index));
+        let answer = match known {
+            Some(answer) => answer,
+            None => {
+                let probe = probe(lent.nic.clone(), lent);
+                let asked = Device::open(&lent.nic).and_then(|mut device| steering::ask(&mut device, &probe));
+                let answer = asked.map_err(|e| {
+                    self.quarantine_queues(ask, lent);
+                    Unasked::Left(e.into())
+                })?;
+                tracing::info!(nic = %lent.nic, ?answer, "was asked which packets it can lead to queues");
+                if let Some(index) = ifindex {
+                    self.steerers.lock().insert(index, answer.clone());
+                }
+                answer
+            }
+        };
+        match answer.takes.lacks(self.families()) {
+            None => Ok(answer.takes),
+            Some(_) => Err(Unasked::Refused),
+        }
+    }
+
+    fn quarantine_queues(&self, ask: &Prepare, lent: &LentQueues) {
+        let claims = self.store.queue_claims();
+        for queue in lent.refs() {
+            if let Ok(Some(claim)) = claims.read(&queue)
+                && claim.holder == ask.attachment
+                && let Err(e) = claims.set(&claim.given_back(now()))
+            {
+                tracing::warn!(%queue, error = %e, "cannot be put in quarantine");
+            }
+        }
+        self.bench.ring();
+    }
+
+    /// Puts back what is not on NICs any more of pods that are there; how many of them lacked something.
+    pub(super) fn repair_steering(&self, claims: &[QueueClaim]) -> u64 {
+        let lent = claims.iter().filter(|claim| !claim.in_quarantine() && self.is_steered(claim));
+        let holders: BTreeSet<&AttachmentId> = lent.map(|claim| &claim.holder).collect();
+        let (mut repairs, mut faults) = (0, Vec::new());
+        for holder in holders {
+            match self.repair_one(holder) {
+                Ok(0) => {}
+                Ok(made) => {
+                    tracing::warn!(%holder, made, "what leads its packets to its queues was gone, it is put back");
+                    repairs += 1;
+                }
+                Err(e) => {
+                    tracing::warn!(%holder, error = %e, "its packets are not led to its queues");
+                    faults.push(format!("{holder}: its packets are not led to its queues: {e}"));
+                }
+            }
+        }
+        self.view().unsteered = faults;
+        repairs
+    }
+
+    fn is_steered(&self, claim: &QueueClaim) -> bool {
+        self.config.queue_pools.iter().any(|pool| pool.name == claim.pool && pool.kind == QueueKind::Steer)
+    }
+
+    fn repair_one(&self, holder: &AttachmentId) -> Result<usize, CniError> {
+        // Whoever holds the lock works on it.
+        let Ok(_lock) = self.store.lock(holder, Duration::ZERO) else { return Ok(0) };
+        let Some(record) = self.store.read(holder)? else { return Ok(0) };
+        let Record { state: State::Ready, mode: Mode::Node, plan, .. } = &record else { return Ok(0) };
+        let Some(want) = plan.steering() else { return Ok(0) };
+        let Some(inventory) = self.nics.seen() else { return Ok(0) };
+        let Some(port) = inventory.port(&want.port) else { return Ok(0) };
+        let want = SteerQueues { nic: port.netdev.clone(), ..want.clone() };
+        Ok(steering::apply(&mut Device::open(&want.nic)?, &want)?)
+    }
+
+    /// Takes away what was tried on queues of an ADD that died meanwhile. Of one with a record nothing is left by then.
+    pub(super) fn clear_tries(
+        &self,
+        claim: &QueueClaim,
+        all: &[QueueClaim],
+        inventory: &Inventory,
+    ) -> Result<(), String> {
+        let Some(port) = inventory.port(&claim.queue.port).filter(|_| self.is_steered(claim)) else {
+            return Ok(());
+        };
+        let same = |other: &&QueueClaim| other.holder == claim.holder && other.queue.port == claim.queue.port;
+        let queues = all.iter().filter(same).map(|other| other.queue.queue).collect();
+        let tried = SteerQueues { port: port.key.clone(), nic: port.netdev.clone(), queues, leads: probes() };
+        let cleared = Device::open(&port.netdev).and_then(|mut device| steering::clear(&mut device, &tried));
+        cleared.map_err(|e| e.to_string())
+    }
+}
+
+fn probe(nic: IfName, lent: &LentQueues) -> SteerQueues {
+    SteerQueues { port: lent.port.clone(), nic, queues: lent.queues.clone(), leads: probes() }
+}
