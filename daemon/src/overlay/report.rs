@@ -1,6 +1,7 @@
 //! A look's report as the command line shows it.
 
 use crate::status::{DeviceStatus, Health, OverlayStatus, PeerPath, PeerStatus, WayStatus};
+use crate::tuning::Tuned;
 use offramp_core::ids::Mtu;
 use offramp_core::net::Family;
 use offramp_core::offload::Offloads;
@@ -88,6 +89,7 @@ impl Seen {
             configured_mtu: known.configured_mtu,
             devices: &known.offloads.devices,
             turned_off: known.turned_off.clone(),
+            turned_on: known.tuned.features.iter().map(|turned| turned.device.clone()).collect(),
         })
     }
 
@@ -151,6 +153,8 @@ pub struct Known {
     pub configured_mtu: Option<Mtu>,
     /// What was turned off since a test found it broken.
     pub turned_off: Vec<TurnedOff>,
+    /// What was set on devices.
+    pub tuned: Tuned,
 }
 
 impl WayStatus {

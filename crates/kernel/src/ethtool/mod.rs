@@ -5,6 +5,7 @@ mod bitset;
 mod counts;
 mod features;
 mod ioctl;
+mod monitor;
 mod ntuple;
 mod rss;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod tunnels;
 
 pub use features::Switched;
+pub use monitor::{Heard, Monitor};
 
 use crate::generic::{Attributes, Family, attribute, value_of};
 use crate::message::{Message, word};

@@ -25,6 +25,7 @@ struct Site {
     devices: BTreeMap<IfName, Device>,
     configured: Option<u64>,
     turned_off: Vec<TurnedOff>,
+    turned_on: Vec<IfName>,
 }
 
 /// A bond of two NICs that can do all.
@@ -51,6 +52,7 @@ fn site() -> Site {
         devices: all.map(|(n, on)| (name(n), device(on))).into(),
         configured: None,
         turned_off: Vec::new(),
+        turned_on: Vec::new(),
     }
 }
 
@@ -68,6 +70,7 @@ impl Site {
             configured_mtu: self.configured.and_then(|mtu| Mtu::try_from(mtu).ok()),
             devices: &self.devices,
             turned_off: self.turned_off.clone(),
+            turned_on: self.turned_on.clone(),
         };
         let text = |d: Decision| {
             let todo = d.todo.map(|todo| format!(" -> {todo}")).unwrap_or_default();
@@ -197,11 +200,24 @@ fn a_nic_that_looks_into_tunnels_was_told_of_the_port_or_it_is_said_why_not() {
              rx-udp_tunnel-port-offload on"
         )
     );
+    // It can be done for the operator, and is told then.
+    assert_eq!(tellable(&below(&site.devices, "bond0")), [&name("nic0"), &name("nic1")]);
+    site.turned_on = vec![name("nic0")];
+    let why = |site: &mut Site| {
+        site.table("nic1", 4, &[("vxlan", 4789)]);
+        port(site)
+    };
+    let told = "in the table of ports to look behind; rx-udp_tunnel-port-offload of nic0 was off: \
+                offloads.tunnelPort is auto";
+    assert_eq!(why(&mut site), format!("4789, known to nic0, nic1 ({iana}; {told})"));
+    site.table("nic1", 1, &[("vxlan", 8472)]);
     // The doctor says the same, of all that the uplink is on.
     let why = |devices| untold(&below(devices, "bond0"), 4789).into_iter().map(|u| u.why).collect::<Vec<_>>();
     assert_eq!(why(&site.devices), ["rx-udp_tunnel-port-offload of nic1 is off"]);
     // Some look behind the one port and cannot be told of another.
     site.change("nic1", "rx-udp_tunnel-port-offload", true, true, true);
+    assert_eq!(tellable(&below(&site.devices, "bond0")), [&name("nic0")], "it has no choice");
+    site.turned_on.clear();
     site.table("nic1", 1, &[("vxlan", 4789)]);
     assert!(port(&site).starts_with("4789, known to nic0, nic1 ("));
     (site.settings.port, site.underlay.name) = (8472, "nic1".into());
