@@ -134,6 +134,8 @@ pub struct View {
     pub overlay: Option<Arc<crate::overlay::Seen>>,
     /// What was set on devices.
     pub tuned: crate::tuning::Tuned,
+    /// How large packets may be; none: that is left alone.
+    pub big_tcp: Option<offramp_core::overlay::big_tcp::Allowed>,
     /// The underlay, as it was last found.
     pub uplink: Option<crate::status::LinkStatus>,
     /// This node's addresses on it.

@@ -7,9 +7,10 @@ use crate::node::{Asked, Node};
 use offramp_core::ids::IfName;
 use offramp_core::nic::Inventory;
 use offramp_core::offload::{Abilities, Ability, Answer, Offloads};
+use offramp_core::overlay::big_tcp::Shown;
 use offramp_kernel::ethtool::{Heard, Monitor};
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::offload::{Reader, abilities, switches, wanted};
+use offramp_kernel::offload::{Reader, abilities, big_tcp, switches, wanted};
 use offramp_kernel::sysfs::Sysfs;
 use offramp_kernel::{Result, link};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,8 @@ struct Last {
     found: Arc<Offloads>,
     /// As far as it was tried.
     kernel: Abilities,
+    /// As far as it was tried: which ways it carries packets of more than 64 KiB.
+    big_tcp: Shown,
     /// Looks that began, and when the last did.
     begun: u64,
     since: Option<Instant>,
@@ -80,6 +83,10 @@ impl OffloadWatch {
         self.lock().found.clone()
     }
 
+    fn shown(&self) -> Shown {
+        self.lock().big_tcp.clone()
+    }
+
     /// What the last look found; none before one that had the kernel's abilities.
     pub fn whole(&self) -> Option<Arc<Offloads>> {
         Some(self.last()).filter(|found| !found.kernel.is_empty())
@@ -101,7 +108,7 @@ impl OffloadWatch {
         let interval = node.config.reconcile_interval;
         std::thread::scope(|scope| {
             let learns = std::thread::Builder::new().name("abilities".into());
-            if let Err(e) = learns.spawn_scoped(scope, || self.learn(interval)) {
+            if let Err(e) = learns.spawn_scoped(scope, || self.learn(node)) {
                 tracing::warn!(error = %e, "what the kernel can do stays unknown");
             }
             let listens = std::thread::Builder::new().name("ethtool".into());
@@ -138,7 +145,12 @@ impl OffloadWatch {
 
     /// What the kernel can do is tried once, but for what stays unknown. That makes a network namespace, and may have the
     /// kernel load modules, for which nobody is to wait.
-    fn learn(&self, interval: Duration) {
+    fn learn(&self, node: &Node) {
+        if node.config.offloads.big_tcp {
+            let shown = big_tcp(&node.sysctl());
+            tracing::info!(?shown, "it was tried whether this kernel carries packets of more than 64 KiB");
+            self.lock().big_tcp = shown;
+        }
         for attempt in 1..=TRIES {
             let found = abilities();
             let mut last = self.lock();
@@ -149,7 +161,7 @@ impl OffloadWatch {
             if !unknown || attempt == TRIES {
                 return;
             }
-            std::thread::sleep(interval);
+            std::thread::sleep(node.config.reconcile_interval);
         }
     }
 
@@ -161,7 +173,7 @@ impl OffloadWatch {
         node.ran("offloads", outcome.as_ref().map(|_| 0).map_err(ToString::to_string));
         let changed = self.lock().end(&outcome);
         self.looked.notify_all();
-        if outcome.is_ok_and(|found| crate::tuning::tune(node, &found)) {
+        if outcome.is_ok_and(|found| crate::tuning::tune(node, &found, &self.shown())) {
             self.bell.ring();
         }
         if changed {

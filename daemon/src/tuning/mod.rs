@@ -2,12 +2,16 @@
 //! before it is done, so that whoever comes after a daemon that was killed can put it back.
 
 mod features;
+mod pods;
+mod sizes;
 
 pub use features::Turned;
+pub use sizes::Raised;
 
 use crate::node::Node;
 use offramp_core::ids::IfName;
 use offramp_core::offload::Offloads;
+use offramp_core::overlay::big_tcp::Shown;
 use offramp_kernel::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +24,10 @@ const KEPT: &str = "tuned";
 pub struct Tuned {
     /// Features that were off, and are on.
     pub features: Vec<Turned>,
+    /// Sizes of packets that are larger.
+    pub sizes: Vec<Raised>,
+    /// Pods' pairs have larger ones too.
+    pub pods: bool,
 }
 
 impl Tuned {
@@ -41,9 +49,11 @@ impl Tuned {
 }
 
 /// Sets what the configuration wants, and puts back what it does not want any more; whether anything is otherwise now.
-pub fn tune(node: &Node, offloads: &Offloads) -> bool {
+pub fn tune(node: &Node, offloads: &Offloads, shown: &Shown) -> bool {
     let mut tuned = Tuned::recall(node);
-    let outcome = features::tune(node, offloads, &mut tuned);
+    let features = features::tune(node, offloads, &mut tuned);
+    let sizes = sizes::tune(node, offloads, shown, &mut tuned);
+    let outcome = features.and_then(|features| Ok(features + sizes?));
     let changed = *outcome.as_ref().unwrap_or(&0) > 0;
     node.view().tuned = tuned;
     node.ran("tuning", outcome.map_err(|e| e.to_string()));
@@ -54,9 +64,13 @@ pub fn tune(node: &Node, offloads: &Offloads) -> bool {
 pub fn put_back(node: &Node) -> (Vec<String>, Result<()>) {
     let mut tuned = Tuned::recall(node);
     let was = tuned.clone();
-    let outcome = features::put_back(node, &mut tuned, &[]);
-    let told = was.features.iter().filter(|turned| !tuned.features.contains(turned));
-    (told.map(|Turned { device, feature, .. }| format!("turned off {feature} of {device} again")).collect(), outcome)
+    let features = features::put_back(node, &mut tuned, &[]);
+    let sizes = sizes::put_back(node, &mut tuned, |_| true);
+    let off = was.features.iter().filter(|turned| !tuned.features.contains(turned));
+    let off = off.map(|Turned { device, feature, .. }| format!("turned off {feature} of {device} again"));
+    let lower = was.sizes.iter().filter(|raised| !tuned.sizes.contains(raised));
+    let lower = lower.map(|raised| format!("set the sizes of packets of {} as before", raised.device));
+    (off.chain(lower).collect(), features.and(sizes.map(drop)))
 }
 
 /// A device's number; none: it is gone.

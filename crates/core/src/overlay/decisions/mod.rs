@@ -11,9 +11,10 @@ mod sizes;
 mod tests;
 mod way;
 
-pub use links::{Link, below};
+pub use links::{Link, below, named};
 pub use port::{PORT_FEATURE, Untold, tellable, untold};
 
+use super::big_tcp::Allowed;
 use super::{Settings, Underlay};
 use crate::ids::{IfName, Mtu};
 use crate::offload::Device;
@@ -100,6 +101,8 @@ pub struct Facts<'a> {
     pub turned_off: Vec<TurnedOff>,
     /// NICs that are told of tunnels' ports since this node wants it.
     pub turned_on: Vec<IfName>,
+    /// How large packets may be; none: that is left alone.
+    pub big_tcp: Option<Allowed>,
 }
 
 /// What was turned off since a test found it broken.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::ids::Vni;
 use crate::net::Family;
-use crate::offload::{Feature, Sizes, TunnelPort, TunnelTable};
+use crate::offload::{CpuSteering, Feature, Sizes, TunnelPort, TunnelTable};
 use crate::overlay::Mode;
 
 const FEATURES: [&str; 7] = [
@@ -26,6 +26,7 @@ struct Site {
     configured: Option<u64>,
     turned_off: Vec<TurnedOff>,
     turned_on: Vec<IfName>,
+    big_tcp: Option<Allowed>,
 }
 
 /// A bond of two NICs that can do all.
@@ -53,6 +54,7 @@ fn site() -> Site {
         configured: None,
         turned_off: Vec::new(),
         turned_on: Vec::new(),
+        big_tcp: None,
     }
 }
 
@@ -71,6 +73,7 @@ impl Site {
             devices: &self.devices,
             turned_off: self.turned_off.clone(),
             turned_on: self.turned_on.clone(),
+            big_tcp: self.big_tcp.clone(),
         };
         let text = |d: Decision| {
             let todo = d.todo.map(|todo| format!(" -> {todo}")).unwrap_or_default();
@@ -335,6 +338,37 @@ fn sizes_are_told_with_who_chose_them() {
     let small = "GSO 16384 (somebody set them on offramp-vxlan, or its driver cannot have more)";
     assert_eq!(with(Some(16_384), Some(16_384), Some(16_384)), told(small));
     assert_eq!(with(None, None, None), None);
+}
+
+#[test]
+fn big_tcp_is_told_with_what_stands_in_its_way() {
+    let mut site = site();
+    let mut told = |v4: Result<u32, &str>, v6: Result<u32, &str>| {
+        let text = |family: Result<u32, &str>| family.map_err(str::to_owned);
+        site.big_tcp = Some(Allowed { v4: text(v4), v6: text(v6) });
+        site.about(&FAR, "vxlan packet sizes")
+    };
+    let whole =
+        "GSO 65536, GRO 65536 (BIG TCP: this kernel carries them, and all devices of the path take them)";
+    assert_eq!(told(Ok(1), Ok(1)), whole);
+    assert!(told(Err("x"), Err("x")).ends_with("(no BIG TCP: x)"));
+    assert!(told(Err("x"), Err("y")).ends_with("(no BIG TCP: IPv4: x; IPv6: y)"));
+    assert!(told(Ok(1), Err("y")).ends_with("(BIG TCP over IPv4; not over IPv6: y)"));
+    assert!(told(Err("x"), Ok(1)).ends_with("(BIG TCP over IPv6; not over IPv4: x)"));
+}
+
+#[test]
+fn who_works_on_packets_is_told() {
+    let mut site = site();
+    let cpus = |xps, rps| Some(CpuSteering { xps, tx: 4, rps, rx: 4 });
+    let about = |site: &Site| site.told(&FAR).into_iter().find(|text| text.starts_with("uplink CPUs"));
+    assert_eq!(about(&site), None, "not known");
+    site.devices.get_mut(&name("nic0")).unwrap().cpus = cpus(0, 0);
+    assert_eq!(about(&site).unwrap(), "uplink CPUs: XPS off, RPS off (left alone)");
+    site.devices.get_mut(&name("nic1")).unwrap().cpus = cpus(4, 0);
+    let told = "uplink CPUs: nic0 XPS off, RPS off; nic1 XPS on 4 of 4 queues, RPS off (set by the driver, or by \
+                somebody; left alone)";
+    assert_eq!(about(&site).unwrap(), told);
 }
 
 #[test]
