@@ -26,6 +26,7 @@ mod run;
 mod server;
 mod status;
 mod traffic;
+mod tuning;
 mod watch;
 
 use clap::Parser;

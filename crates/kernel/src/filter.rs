@@ -58,6 +58,16 @@ pub(crate) const fn load_inside(attribute: u16) -> [sock_filter; 4] {
     ]
 }
 
+/// Passes what has more than `bytes`, and drops the rest; of packets.
+pub(crate) const fn longer_than(bytes: u32) -> [sock_filter; 4] {
+    [
+        one(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0, 0),
+        one(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 1, bytes),
+        PASS,
+        DROP,
+    ]
+}
+
 const fn one(code: u32, skip: u8, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: skip, k }
 }

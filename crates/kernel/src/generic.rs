@@ -4,6 +4,7 @@ use crate::message::{Message, half, word};
 use crate::netlink::Socket;
 use crate::{Error, Result, link};
 use netlink_packet_core::NLA_F_NESTED;
+use std::collections::BTreeMap;
 
 // include/uapi/linux/genetlink.h
 const GENL_ID_CTRL: u16 = 0x10;
@@ -12,6 +13,9 @@ const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 const CTRL_ATTR_OPS: u16 = 6;
 const CTRL_ATTR_OP_ID: u16 = 1;
+const CTRL_ATTR_MCAST_GROUPS: u16 = 7;
+const CTRL_ATTR_MCAST_GRP_NAME: u16 = 1;
+const CTRL_ATTR_MCAST_GRP_ID: u16 = 2;
 /// struct genlmsghdr
 const HEADER: usize = 4;
 
@@ -20,6 +24,7 @@ pub(crate) struct Family {
     pub(crate) socket: Socket,
     id: u16,
     commands: Vec<u8>,
+    groups: BTreeMap<String, u32>,
 }
 
 impl Family {
@@ -39,7 +44,9 @@ impl Family {
         let command =
             |op: &[u8]| value_of(op, CTRL_ATTR_OP_ID).and_then(|id| u8::try_from(word(&id, 0)?).ok());
         let commands = link::attributes(&operations).filter_map(|op| command(op.value())).collect();
-        Ok(Some(Self { socket, id, commands }))
+        let groups = attribute(&answer, CTRL_ATTR_MCAST_GROUPS).unwrap_or_default();
+        let groups = link::attributes(&groups).filter_map(|nla| group(nla.value())).collect();
+        Ok(Some(Self { socket, id, commands, groups }))
     }
 
     /// A message to the family.
@@ -47,10 +54,21 @@ impl Family {
         message(self.id, command, attributes)
     }
 
+    /// The number of one of its multicast groups.
+    pub(crate) fn group(&self, name: &str) -> Option<u32> {
+        self.groups.get(name).copied()
+    }
+
     /// Whether this kernel's family has the command.
     pub(crate) fn has(&self, command: u8) -> bool {
         self.commands.contains(&command)
     }
+}
+
+/// A multicast group's name and number.
+fn group(group: &[u8]) -> Option<(String, u32)> {
+    let name = link::text(&value_of(group, CTRL_ATTR_MCAST_GRP_NAME)?);
+    Some((name, word(&value_of(group, CTRL_ATTR_MCAST_GRP_ID)?, 0)?))
 }
 
 /// Attributes (struct nlattr), padded.

@@ -4,6 +4,7 @@ use super::CliError;
 use super::client::Client;
 use super::table::table;
 use crate::nics::Nics;
+use crate::node::Asked;
 use crate::offloads;
 use offramp_core::ids::IfName;
 use offramp_core::lend::PoolQueue;
@@ -21,7 +22,8 @@ pub fn fetch(socket: &Path) -> Result<Nics, CliError> {
         Err(client) if client.is_away() => {
             let why = client.to_string();
             let dir = socket.parent().unwrap_or(Path::new(crate::DEFAULT_STATE_DIR));
-            let inventory = match read(&Sysfs::default(), &[]) {
+            let sysfs = Sysfs::default();
+            let inventory = match read(&sysfs, &[]) {
                 Ok(inventory) => inventory,
                 Err(source) => return Err(CliError::Nics { client, source }),
             };
@@ -30,7 +32,7 @@ pub fn fetch(socket: &Path) -> Result<Nics, CliError> {
             let ours: Vec<IfName> =
                 [crate::DEFAULT_VXLAN, crate::DEFAULT_BRIDGE].iter().filter_map(|n| n.parse().ok()).collect();
             // That some of it cannot be read is no reason to show nothing.
-            let offload = offloads::read(&inventory, &ours, abilities())
+            let offload = offloads::read(&inventory, &ours, abilities(), &sysfs, &Asked::default())
                 .inspect_err(|e| eprintln!("offrampd: {e}"))
                 .unwrap_or_default();
             Ok(Nics::new(inventory, offload, &Store::at(dir), &[]))

@@ -97,6 +97,8 @@ fn facts(name: &IfName, device: &Device) -> Vec<(&'static str, String)> {
         sizes: _,
         xdp,
         queues,
+        cpus,
+        leases,
         unread,
     } = device;
     let below = if on.is_empty() { String::new() } else { format!(" on {}", list(on)) };
@@ -148,9 +150,19 @@ fn facts(name: &IfName, device: &Device) -> Vec<(&'static str, String)> {
         let used = used.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}"));
         ("Queues", list([format!("{} rx", q.rx), format!("{} tx", q.tx)].into_iter().chain(used)))
     }));
+    facts.extend(leases.as_ref().map(|leases| ("Queue lease", leased(leases))));
+    facts.extend(cpus.map(|c| ("CPUs", c.to_string())));
     facts.extend(unread.iter().map(|why| ("Not read", why.clone())));
     // What the driver does not have takes no line.
     facts.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn leased(answer: &Answer) -> String {
+    match answer {
+        Answer::There => "its driver leases queues".into(),
+        Answer::Missing { why } => format!("no: {why}"),
+        Answer::Unknown { why } => format!("unknown: {why}"),
+    }
 }
 
 fn sizes(device: &Device) -> String {

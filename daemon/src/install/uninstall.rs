@@ -302,7 +302,7 @@ fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Uni
     let mut order = Order { node: nobody, peers: Peers::default(), look: true };
     let outcome = Ways::new(&config)?.execute(&mut order);
     outcome.repairs.map_err(CniError::internal)?;
-    turn_on_again(node, tell);
+    put_back(node, tell);
     nft::drop_tables()?;
     tell("removed the ways to other nodes and the nftables tables");
     let bridge = &node.config.bridge.name;
@@ -323,8 +323,14 @@ fn remove_from_kernel(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Uni
     Ok(())
 }
 
-/// What was turned off of the uplink's features. That one cannot be turned on keeps nothing else from being removed.
-fn turn_on_again(node: &Node, tell: &mut dyn FnMut(&str)) {
+/// What was set on devices, and what was turned off of the uplink's features. That one of them cannot be put back keeps
+/// nothing else from being removed.
+fn put_back(node: &Node, tell: &mut dyn FnMut(&str)) {
+    let (told, outcome) = crate::tuning::put_back(node);
+    told.iter().for_each(|what| tell(what));
+    if let Err(e) = outcome {
+        tell(&format!("not all that was set on devices is as it was; this stays until a reboot: {e}"));
+    }
     let put_back = crate::probe::put_back(node);
     for rung in put_back.on {
         tell(&format!("turned on {} of {} again", rung.features.join(", "), rung.device));

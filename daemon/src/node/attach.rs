@@ -217,6 +217,7 @@ impl Node {
         self.store.write(&record)?;
         crash::point("commit.written");
         self.allocator().hold(&record);
+        self.tune_soon();
         self.tell_status(&commit.attachment);
         self.metrics.added(record.plan.path, Outcome::Ok, Some(Duration::from_micros(commit.micros)));
         Ok(())
@@ -226,8 +227,16 @@ impl Node {
     pub fn committed(&self, commit: &Commit) {
         let path = self.allocator().ready(&commit.attachment);
         if let Some(path) = path {
+            self.tune_soon();
             self.tell_status(&commit.attachment);
             self.metrics.added(path, Outcome::Ok, Some(Duration::from_micros(commit.micros)));
+        }
+    }
+
+    /// A new pod's pair has the kernel's sizes.
+    fn tune_soon(&self) {
+        if self.config.offloads.big_tcp {
+            self.offloads.bell.ring();
         }
     }
 

@@ -21,6 +21,7 @@ mod wishes;
 pub use claims::{Claim, Claims};
 pub use cluster::Told;
 pub use firewall::Applied;
+pub use queues::Asked;
 pub use status::NodeProbe;
 
 use crate::allocator::Allocator;
@@ -89,7 +90,8 @@ pub struct Node {
     started: u64,
     working: [Mutex<()>; WORKING],
     allocator: Mutex<Allocator>,
-    asked: queues::Asked,
+    /// What drivers have answered whether they lease queues.
+    pub asked: Asked,
     steerers: steering::Answers,
     queues_due: Mutex<queues::Due>,
     /// Held while VFs and queues are chosen and claimed.
@@ -132,6 +134,10 @@ pub struct View {
     pub watches: BTreeMap<&'static str, watches::Watch>,
     /// What the overlay last said.
     pub overlay: Option<Arc<crate::overlay::Seen>>,
+    /// What was set on devices.
+    pub tuned: crate::tuning::Tuned,
+    /// How large packets may be; none: that is left alone.
+    pub big_tcp: Option<offramp_core::overlay::big_tcp::Allowed>,
     /// The underlay, as it was last found.
     pub uplink: Option<crate::status::LinkStatus>,
     /// This node's addresses on it.
@@ -210,7 +216,7 @@ impl Node {
             definitions: Definitions::new(&config.networks),
             started: now(),
             working: [const { Mutex::new(()) }; WORKING],
-            asked: queues::Asked::default(),
+            asked: Asked::default(),
             steerers: steering::Answers::default(),
             queues_due: Mutex::default(),
             lending: Mutex::default(),

@@ -5,7 +5,7 @@ use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
 use offramp_core::lend::{Fault, Holding, Lessor, NodeQueues, QueuesTaken};
 use offramp_core::nic::{Inventory, Port, PortKey};
-use offramp_core::offload::Flows;
+use offramp_core::offload::{Answer, Flows};
 use offramp_core::pool::{FlowRules, QueueKind};
 use offramp_core::queue::{QueueClaim, QueueRef};
 use offramp_core::vf::Claimed;
@@ -32,20 +32,34 @@ impl Asked {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why none of a port's queues can be leased. Asked once, if the answer lasts: it takes a namespace.
-    fn fault(&self, port: &Port) -> Option<Fault> {
+    /// What a port lacks for its queues to be leased; none: nothing. Asked once, if the answer lasts: it takes a namespace.
+    fn lacking(&self, port: &Port) -> Result<Option<Lacking>, String> {
         let mut asked = self.lock();
-        let lacking = match asked.get(&port.ifindex) {
-            Some(known) => known.clone(),
-            None => match lacking(port.netdev.as_str(), port.ifindex) {
-                Ok(answer) => {
-                    tracing::info!(nic = %port.netdev, ?answer, "was asked whether its queues can be leased");
-                    asked.entry(port.ifindex).or_insert(answer).clone()
-                }
-                Err(e) => {
-                    return Some(Fault::Passing(format!("whether they can be leased is not known: {e}")));
-                }
-            },
+        if let Some(known) = asked.get(&port.ifindex) {
+            return Ok(known.clone());
+        }
+        let answer = lacking(port.netdev.as_str(), port.ifindex)
+            .map_err(|e| format!("whether they can be leased is not known: {e}"))?;
+        tracing::info!(nic = %port.netdev, ?answer, "was asked whether its queues can be leased");
+        Ok(asked.entry(port.ifindex).or_insert(answer).clone())
+    }
+
+    /// Whether a port's driver leases queues.
+    pub fn whether_leases(&self, port: &Port) -> Answer {
+        match self.lacking(port) {
+            Ok(None) => Answer::There,
+            Ok(Some(Lacking::Kernel(why) | Lacking::Netkit(why) | Lacking::Driver(why))) => {
+                Answer::Missing { why }
+            }
+            Err(why) => Answer::Unknown { why },
+        }
+    }
+
+    /// Why none of a port's queues can be leased.
+    fn fault(&self, port: &Port) -> Option<Fault> {
+        let lacking = match self.lacking(port) {
+            Ok(lacking) => lacking,
+            Err(why) => return Some(Fault::Passing(why)),
         };
         lacking.map(|lacking| {
             Fault::Refused(match lacking {

@@ -77,9 +77,9 @@ impl Node {
     }
 
     fn overlay(&self) -> OverlayStatus {
-        let (seen, left_out) = {
+        let (seen, left_out, tuned, big_tcp) = {
             let view = self.view();
-            (view.overlay.clone(), view.left_out.clone())
+            (view.overlay.clone(), view.left_out.clone(), view.tuned.clone(), view.big_tcp.clone())
         };
         let mode = || format!("{:?}", self.config.overlay.mode).to_lowercase();
         let nothing =
@@ -92,6 +92,8 @@ impl Node {
             offloads: self.offloads.last(),
             configured_mtu: self.config.bridge.mtu,
             turned_off: self.probes.found().cures.into_iter().map(turned_off).collect(),
+            tuned,
+            big_tcp,
         };
         seen.map_or_else(nothing, |seen| seen.status(&known, &left_out))
     }

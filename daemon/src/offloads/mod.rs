@@ -3,12 +3,15 @@
 
 use crate::config::Config;
 use crate::nics::bell::Bell;
-use crate::node::Node;
+use crate::node::{Asked, Node};
 use offramp_core::ids::IfName;
 use offramp_core::nic::Inventory;
-use offramp_core::offload::{Abilities, Answer, Offloads};
+use offramp_core::offload::{Abilities, Ability, Answer, Offloads};
+use offramp_core::overlay::big_tcp::Shown;
+use offramp_kernel::ethtool::{Heard, Monitor};
 use offramp_kernel::netlink::Socket;
-use offramp_kernel::offload::{Reader, abilities, switches, wanted};
+use offramp_kernel::offload::{Reader, abilities, big_tcp, switches, wanted};
+use offramp_kernel::sysfs::Sysfs;
 use offramp_kernel::{Result, link};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +19,8 @@ use std::time::{Duration, Instant};
 /// How long whoever asks waits for a look, which takes milliseconds unless a driver hangs. Nobody waits for one that took
 /// longer already.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// What somebody sets comes in swarms: a feature brings others with it, an interface's script sets a dozen.
+const DEBOUNCE: Duration = Duration::from_millis(100);
 /// So often it is tried what the kernel can do, where something stood in the way.
 const TRIES: u32 = 5;
 
@@ -34,6 +39,8 @@ struct Last {
     found: Arc<Offloads>,
     /// As far as it was tried.
     kernel: Abilities,
+    /// As far as it was tried: which ways it carries packets of more than 64 KiB.
+    big_tcp: Shown,
     /// Looks that began, and when the last did.
     begun: u64,
     since: Option<Instant>,
@@ -76,6 +83,10 @@ impl OffloadWatch {
         self.lock().found.clone()
     }
 
+    fn shown(&self) -> Shown {
+        self.lock().big_tcp.clone()
+    }
+
     /// What the last look found; none before one that had the kernel's abilities.
     pub fn whole(&self) -> Option<Arc<Offloads>> {
         Some(self.last()).filter(|found| !found.kernel.is_empty())
@@ -97,8 +108,12 @@ impl OffloadWatch {
         let interval = node.config.reconcile_interval;
         std::thread::scope(|scope| {
             let learns = std::thread::Builder::new().name("abilities".into());
-            if let Err(e) = learns.spawn_scoped(scope, || self.learn(interval)) {
+            if let Err(e) = learns.spawn_scoped(scope, || self.learn(node)) {
                 tracing::warn!(error = %e, "what the kernel can do stays unknown");
+            }
+            let listens = std::thread::Builder::new().name("ethtool".into());
+            if let Err(e) = listens.spawn_scoped(scope, || self.listen()) {
+                tracing::warn!(error = %e, "what somebody sets by ethtool is seen by the next look only");
             }
             loop {
                 self.look(node);
@@ -107,9 +122,35 @@ impl OffloadWatch {
         });
     }
 
+    /// Has the loop look when somebody has set something of a device that it looks at. Pods' links are none: they come in
+    /// hundreds.
+    fn listen(&self) {
+        let heard = || -> Result<()> {
+            let Some(mut monitor) = Monitor::open()? else { return Ok(()) };
+            // What was set before is seen by a look that begins now.
+            self.bell.ring();
+            loop {
+                let Heard { devices, lost } = monitor.wait()?;
+                let seen = self.last();
+                if lost || seen.devices.keys().any(|name| devices.contains(name.as_str())) {
+                    self.bell.ring();
+                    std::thread::sleep(DEBOUNCE);
+                }
+            }
+        };
+        if let Err(error) = heard() {
+            tracing::warn!(%error, "what somebody sets by ethtool is seen by the next look only");
+        }
+    }
+
     /// What the kernel can do is tried once, but for what stays unknown. That makes a network namespace, and may have the
     /// kernel load modules, for which nobody is to wait.
-    fn learn(&self, interval: Duration) {
+    fn learn(&self, node: &Node) {
+        if node.config.offloads.big_tcp {
+            let shown = big_tcp(&node.sysctl());
+            tracing::info!(?shown, "it was tried whether this kernel carries packets of more than 64 KiB");
+            self.lock().big_tcp = shown;
+        }
         for attempt in 1..=TRIES {
             let found = abilities();
             let mut last = self.lock();
@@ -120,17 +161,21 @@ impl OffloadWatch {
             if !unknown || attempt == TRIES {
                 return;
             }
-            std::thread::sleep(interval);
+            std::thread::sleep(node.config.reconcile_interval);
         }
     }
 
     fn look(&self, node: &Node) {
         let kernel = self.lock().begin();
-        let outcome = read(&node.nics.inventory(), &devices(node), kernel);
+        let (inventory, sysfs) = (node.nics.inventory(), node.sysfs());
+        let outcome = read(&inventory, &devices(node), kernel, &sysfs, &node.asked);
         // Before those who wait are told: status shows it.
         node.ran("offloads", outcome.as_ref().map(|_| 0).map_err(ToString::to_string));
         let changed = self.lock().end(&outcome);
         self.looked.notify_all();
+        if outcome.is_ok_and(|found| crate::tuning::tune(node, &found, &self.shown())) {
+            self.bell.ring();
+        }
         if changed {
             // What the other nodes are told may be otherwise.
             node.looked();
@@ -163,11 +208,25 @@ fn devices(node: &Node) -> Vec<IfName> {
     [overlay.device.clone(), bridge.name.clone()].into_iter().chain(uplink).collect()
 }
 
-/// Of the calling thread's namespace.
-pub fn read(inventory: &Inventory, ours: &[IfName], kernel: Abilities) -> Result<Offloads> {
+/// Of the calling thread's namespace. `asked` has what drivers have answered before.
+pub fn read(
+    inventory: &Inventory,
+    ours: &[IfName],
+    kernel: Abilities,
+    sysfs: &Sysfs,
+    asked: &Asked,
+) -> Result<Offloads> {
     let links = link::list(&mut Socket::open()?)?;
     let ports = inventory.ports.iter().map(|port| &port.netdev).collect();
-    let devices = Reader::open()?.devices(&wanted(&links, &ports, ours))?;
+    let mut devices = Reader::open()?.devices(&wanted(&links, &ports, ours))?;
+    for (name, device) in &mut devices {
+        let link = links.iter().find(|link| link.name == name.as_str());
+        device.cpus = link.and_then(|link| sysfs.cpu_steering(&link.name, link.index));
+        let port = inventory.ports.iter().find(|port| port.netdev == *name);
+        // Where no NIC leases, none is asked.
+        let leases = kernel.get(&Ability::QueueLease) == Some(&Answer::There);
+        device.leases = port.filter(|_| leases).map(|port| asked.whether_leases(port));
+    }
     Ok(Offloads { kernel, devices, switches: switches()? })
 }
 

@@ -1,9 +1,11 @@
 //! A look's report as the command line shows it.
 
 use crate::status::{DeviceStatus, Health, OverlayStatus, PeerPath, PeerStatus, WayStatus};
+use crate::tuning::Tuned;
 use offramp_core::ids::Mtu;
 use offramp_core::net::Family;
 use offramp_core::offload::Offloads;
+use offramp_core::overlay::big_tcp::Allowed;
 use offramp_core::overlay::decisions::{Decision, Facts, TurnedOff, decide};
 use offramp_core::overlay::{Mode, Node, Path, Reached, Settings, Underlay, paths};
 use offramp_core::peer::{Peer, Peers, Problem};
@@ -88,7 +90,15 @@ impl Seen {
             configured_mtu: known.configured_mtu,
             devices: &known.offloads.devices,
             turned_off: known.turned_off.clone(),
+            turned_on: known.tuned.features.iter().map(|turned| turned.device.clone()).collect(),
+            big_tcp: known.big_tcp.clone(),
         })
+    }
+
+    /// The family of the tunnel's outer packets; none: there is no tunnel.
+    pub fn outer(&self) -> Option<Family> {
+        let underlay = self.underlay.as_ref().ok().filter(|_| self.tunnel.is_some())?;
+        Some(underlay.family(&self.settings))
     }
 
     pub(super) fn ways(&self, peer: &Peer) -> Vec<Reached> {
@@ -151,6 +161,10 @@ pub struct Known {
     pub configured_mtu: Option<Mtu>,
     /// What was turned off since a test found it broken.
     pub turned_off: Vec<TurnedOff>,
+    /// What was set on devices.
+    pub tuned: Tuned,
+    /// How large packets may be; none: that is left alone.
+    pub big_tcp: Option<Allowed>,
 }
 
 impl WayStatus {

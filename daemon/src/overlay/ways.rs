@@ -88,7 +88,13 @@ impl Ways {
         let Some(order) = current.as_mut().filter(|_| is_new || heard) else { return };
         order.look |= heard;
         let outcome = self.execute(order);
-        node.view().overlay = Some(Arc::new(outcome.seen));
+        let before = node.view().overlay.replace(Arc::new(outcome.seen));
+        let links = |seen: Option<Arc<Seen>>| seen.and_then(|seen| seen.links());
+        let now = node.view().overlay.clone();
+        if links(before) != links(now) {
+            // They are to be looked at, and to be set as wanted.
+            node.offloads.bell.ring();
+        }
         node.ran("overlay", outcome.repairs);
         node.probes.ring();
     }

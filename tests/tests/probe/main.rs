@@ -2,6 +2,7 @@
 //! real ones in VMs too (`sriov_wired`).
 #![allow(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+mod big_tcp;
 mod broken;
 mod cable;
 mod decided;

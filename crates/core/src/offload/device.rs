@@ -1,9 +1,10 @@
 //! One netdev.
 
-use super::Features;
+use super::{Answer, Features};
 use crate::ids::IfName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What is known of a netdev.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,12 @@ pub struct Device {
     /// Its queues one by one; only while it is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<Queues>,
+    /// Which CPUs work on its packets; none: not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<CpuSteering>,
+    /// Whether its driver leases queues to pods; none: not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leases: Option<Answer>,
     /// What could not be read, and why; what a driver simply does not have is no such thing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
@@ -99,6 +106,28 @@ pub struct Ring {
     pub now: u32,
     /// The most.
     pub max: u32,
+}
+
+/// Queues that are bound to CPUs in software (Documentation/networking/scaling.rst).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CpuSteering {
+    /// Queues that send which CPUs choose (XPS).
+    pub xps: u32,
+    /// Queues that send.
+    pub tx: u32,
+    /// Queues whose packets are handed on to CPUs (RPS).
+    pub rps: u32,
+    /// Queues that receive.
+    pub rx: u32,
+}
+
+impl fmt::Display for CpuSteering {
+    /// `XPS on 4 of 4 queues, RPS off`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |set, all| if set == 0 { "off".to_owned() } else { format!("on {set} of {all} queues") };
+        write!(f, "XPS {}, RPS {}", of(self.xps, self.tx), of(self.rps, self.rx))
+    }
 }
 
 /// Receive side scaling.

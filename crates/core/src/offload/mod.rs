@@ -8,7 +8,9 @@ mod kernel;
 mod summary;
 mod switch;
 
-pub use device::{Channels, Device, Ntuple, Queues, Ring, Rings, Rss, Sizes, TunnelPort, TunnelTable, Xdp};
+pub use device::{
+    Channels, CpuSteering, Device, Ntuple, Queues, Ring, Rings, Rss, Sizes, TunnelPort, TunnelTable, Xdp,
+};
 pub use feature::{Feature, Features, Group};
 pub use flows::{FlowRule, FlowTo, Flows};
 pub use kernel::{Abilities, Ability, Answer};

@@ -1,6 +1,6 @@
 //! The offloads that people ask for, of the hundred that the kernel names.
 
-use super::{Device, Rss};
+use super::{Answer, Device, Rss};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,6 +35,8 @@ pub enum Offload {
     Xdp,
     /// Sockets get packets without a copy.
     AfXdpZeroCopy,
+    /// Its queues can be leased to pods.
+    QueueLease,
 }
 
 /// A summary: those that are at work (true), and those that could be (false); others the device does not have.
@@ -45,7 +47,7 @@ const LEGACY_MAX_SIZE: u32 = 65_536;
 
 impl Offload {
     /// In the order in which they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::TxChecksum,
         Self::RxChecksum,
         Self::Tso,
@@ -59,6 +61,7 @@ impl Offload {
         Self::BigTcp,
         Self::Xdp,
         Self::AfXdpZeroCopy,
+        Self::QueueLease,
     ];
 
     /// Its name, which is also the label's.
@@ -77,6 +80,7 @@ impl Offload {
             Self::BigTcp => "big-tcp",
             Self::Xdp => "xdp",
             Self::AfXdpZeroCopy => "af-xdp-zero-copy",
+            Self::QueueLease => "queue-lease",
         }
     }
 
@@ -118,6 +122,7 @@ impl Offload {
             }
             Self::Xdp => xdp("basic"),
             Self::AfXdpZeroCopy => xdp("xsk-zerocopy"),
+            Self::QueueLease => (device.leases == Some(Answer::There)).then_some(true),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the peers ([`desired()`]), compared with what it has ([`diff()`], [`device::Device::fix`]) and put right;
 //! nothing is remembered between two looks, so whatever somebody broke is mended by the next.
 
+pub mod big_tcp;
 pub mod decisions;
 mod desired;
 pub mod device;

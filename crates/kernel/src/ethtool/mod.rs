@@ -6,6 +6,7 @@ mod counts;
 mod features;
 mod ioctl;
 mod lead;
+mod monitor;
 mod ntuple;
 mod rss;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tunnels;
 
 pub use features::Switched;
 pub use rss::Tables;
+pub use monitor::{Heard, Monitor};
 
 use crate::generic::{Attributes, Family, attribute, value_of};
 use crate::message::{Message, word};

@@ -2,13 +2,16 @@
 //! can do.
 
 mod abilities;
+mod big_tcp;
 mod kinds;
 mod sizes;
 mod switches;
 mod xdp;
 
 pub use abilities::abilities;
+pub use big_tcp::big_tcp;
 pub use kinds::{Wanted, wanted};
+pub use sizes::{Sized, by_name as sizes_by_name, of as sizes_of, set as set_sizes};
 pub use switches::switches;
 
 use crate::ethtool::Ethtool;

@@ -8,6 +8,7 @@ mod locate;
 mod monitor;
 mod num_vfs;
 mod numa;
+mod queues;
 #[cfg(test)]
 mod tests;
 mod vf;

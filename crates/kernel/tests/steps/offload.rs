@@ -2,9 +2,12 @@
 
 use crate::lab::{attempt, enter, json, run};
 use offramp_core::ids::IfName;
+use offramp_core::net::Family;
 use offramp_core::offload::{Ability, Answer, Feature, Features, Offload};
+use offramp_core::overlay::big_tcp::Carrier;
 use offramp_kernel::ethtool::Ethtool;
-use offramp_kernel::offload::{Reader, abilities};
+use offramp_kernel::offload::{Reader, abilities, big_tcp};
+use offramp_kernel::sysctl::Sysctl;
 
 /// What the overlay's device has for igb's fault (docs/vm-lab.md).
 const CHECKSUM: &str = "tx-checksum-ip-generic";
@@ -165,4 +168,20 @@ fn abilities_are_what_the_kernel_does_and_nothing_is_left() {
         }
     }
     assert!(!abilities.values().any(|answer| matches!(answer, Answer::Unknown { .. })), "{abilities:?}");
+}
+
+#[test]
+fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
+    enter();
+    let links = run("ip -o link");
+    let shown = big_tcp(&Sysctl::default());
+    eprintln!("{shown:#?}");
+    assert_eq!(shown.len(), 6);
+    for ((carrier, family), answer) in &shown {
+        let known = !matches!(answer, Answer::Unknown { .. });
+        assert!(known, "{family} {carrier}: {answer:?}");
+    }
+    // Linux 6.3 has it, and lost none where they are routed ever since.
+    assert_eq!(shown[&(Carrier::Routed, Family::V4)], Answer::There);
+    assert_eq!(run("ip -o link"), links, "nothing is left, and nothing was touched");
 }

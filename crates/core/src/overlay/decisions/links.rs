@@ -26,16 +26,12 @@ pub(super) struct Off {
 impl<'a> Facts<'a> {
     /// The tunnel device; none if it was not looked at yet.
     pub(super) fn tunnel(&self) -> Option<Link<'a>> {
-        self.link(&self.settings.device)
+        named(self.devices, &self.settings.device)
     }
 
     /// The uplink, and what it is on. Empty: it was not looked at yet.
     pub(super) fn below(&self) -> Vec<Link<'a>> {
         below(self.devices, &self.underlay.name)
-    }
-
-    fn link(&self, name: &IfName) -> Option<Link<'a>> {
-        link(self.devices, name)
     }
 
     /// What a test had turned off of a feature.
@@ -66,11 +62,11 @@ impl<'a> Facts<'a> {
 /// A device, and what it is on (a VLAN is on a bond, which has ports), the uppermost first; as far as they were looked at.
 pub fn below<'a>(devices: &'a BTreeMap<IfName, Device>, uplink: &str) -> Vec<Link<'a>> {
     let uplink = uplink.parse().ok();
-    let mut chain: Vec<Link> = uplink.and_then(|name| link(devices, &name)).into_iter().collect();
+    let mut chain: Vec<Link> = uplink.and_then(|name| named(devices, &name)).into_iter().collect();
     let mut seen: BTreeSet<&IfName> = chain.iter().map(|link| link.name).collect();
     let mut at = 0;
     while let Some(upper) = chain.get(at) {
-        let next = upper.device.on.iter().filter_map(|name| link(devices, name));
+        let next = upper.device.on.iter().filter_map(|name| named(devices, name));
         let next: Vec<Link> = next.filter(|link| seen.insert(link.name)).collect();
         chain.extend(next);
         at += 1;
@@ -78,7 +74,8 @@ pub fn below<'a>(devices: &'a BTreeMap<IfName, Device>, uplink: &str) -> Vec<Lin
     chain
 }
 
-fn link<'a>(devices: &'a BTreeMap<IfName, Device>, name: &IfName) -> Option<Link<'a>> {
+/// A device, if it was looked at.
+pub fn named<'a>(devices: &'a BTreeMap<IfName, Device>, name: &IfName) -> Option<Link<'a>> {
     devices.get_key_value(name).map(|(name, device)| Link { name, device })
 }
 

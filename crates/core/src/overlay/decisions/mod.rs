@@ -1,6 +1,7 @@
 //! What is decided about packets to other nodes, and why, for the operator: computed from what the daemon knows, so that
 //! nobody has to guess it from tables and features.
 
+mod cpus;
 mod links;
 mod mtu;
 mod offload;
@@ -10,9 +11,10 @@ mod sizes;
 mod tests;
 mod way;
 
-pub use links::{Link, below};
-pub use port::{Untold, untold};
+pub use links::{Link, below, named};
+pub use port::{PORT_FEATURE, Untold, tellable, untold};
 
+use super::big_tcp::Allowed;
 use super::{Settings, Underlay};
 use crate::ids::{IfName, Mtu};
 use crate::offload::Device;
@@ -44,6 +46,8 @@ pub struct Decision {
 pub enum Scope {
     /// Those of pods, by whatever path.
     Pods,
+    /// Those that leave by the uplink, by whatever path.
+    Uplink,
     /// Those that are routed.
     Direct,
     /// Those that are tunnelled.
@@ -72,6 +76,8 @@ pub enum Topic {
     Segmentation,
     /// How large they get before.
     Sizes,
+    /// Which CPUs work on them.
+    Cpus,
 }
 
 /// What is known.
@@ -93,6 +99,10 @@ pub struct Facts<'a> {
     pub devices: &'a BTreeMap<IfName, Device>,
     /// What was turned off since a test found it broken.
     pub turned_off: Vec<TurnedOff>,
+    /// NICs that are told of tunnels' ports since this node wants it.
+    pub turned_on: Vec<IfName>,
+    /// How large packets may be; none: that is left alone.
+    pub big_tcp: Option<Allowed>,
 }
 
 /// What was turned off since a test found it broken.
@@ -110,6 +120,7 @@ pub struct TurnedOff {
 pub fn decide(facts: &Facts) -> Vec<Decision> {
     let mut all = vec![way::of_pods(facts.settings.mode)];
     all.extend(mtu::of_pods(facts));
+    all.extend(cpus::of(facts));
     if facts.peers.keys().any(|kind| kind.way == Way::Direct) {
         all.extend(way::of_direct(facts));
         all.push(mtu::of_direct(facts));
@@ -143,6 +154,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pods => "pods",
+            Self::Uplink => "uplink",
             Self::Direct => "direct",
             Self::Vxlan => "vxlan",
         })
@@ -161,6 +173,7 @@ impl fmt::Display for Topic {
             Self::Checksums => "checksums",
             Self::Segmentation => "segmentation",
             Self::Sizes => "packet sizes",
+            Self::Cpus => "CPUs",
         })
     }
 }

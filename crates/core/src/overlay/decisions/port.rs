@@ -7,7 +7,8 @@ use crate::ids::IfName;
 use crate::offload::{Device, TunnelTable};
 use crate::overlay::VXLAN_PORT;
 
-const FEATURE: &str = "rx-udp_tunnel-port-offload";
+/// Without it a NIC is told of no port.
+pub const PORT_FEATURE: &str = "rx-udp_tunnel-port-offload";
 const KIND: &str = "vxlan";
 
 pub(super) fn decision(facts: &Facts) -> Decision {
@@ -25,10 +26,18 @@ pub(super) fn decision(facts: &Facts) -> Decision {
     let of = |is: String, why: String| Scope::Vxlan.decision(Topic::Port, is, format!("{chosen}; {why}"));
     match untold {
         Some(Untold { nic, why, todo }) => of(format!("{port}, unknown to {nic}"), why).todo(Some(todo)),
-        None if !with_table.is_empty() => of(
-            format!("{port}, known to {}", names(&with_table)),
-            "in the table of ports to look behind".into(),
-        ),
+        None if !with_table.is_empty() => {
+            let turned_on = with_table.iter().filter(|nic| facts.turned_on.contains(nic.name));
+            let turned_on: Vec<Link> = turned_on.copied().collect();
+            let turned_on = match turned_on.as_slice() {
+                [] => String::new(),
+                nics => format!("; {PORT_FEATURE} of {} was off: offloads.tunnelPort is auto", names(nics)),
+            };
+            of(
+                format!("{port}, known to {}", names(&with_table)),
+                format!("in the table of ports to look behind{turned_on}"),
+            )
+        }
         None if nics.is_empty() => Scope::Vxlan.decision(Topic::Port, port.to_string(), chosen),
         None => {
             let why = "no table of tunnels' ports that could be told of it";
@@ -62,6 +71,14 @@ pub fn untold(below: &[Link], port: u16) -> Vec<Untold> {
     ends(below).into_iter().filter_map(one).collect()
 }
 
+/// Of the NICs that packets leave by, those that can be told of VXLAN's ports, and can be had not to be.
+pub fn tellable<'a>(below: &[Link<'a>]) -> Vec<&'a IfName> {
+    let can = |nic: &Link| {
+        tables(nic.device).next().is_some() && nic.device.features.get(PORT_FEATURE).is_some_and(|f| !f.fixed)
+    };
+    ends(below).into_iter().filter(can).map(|nic| nic.name).collect()
+}
+
 fn tables(device: &Device) -> impl Iterator<Item = &TunnelTable> {
     device.tunnel_ports.iter().filter(|table| table.types.iter().any(|kind| kind == KIND))
 }
@@ -71,8 +88,8 @@ fn has(table: &TunnelTable, port: u16) -> bool {
 }
 
 fn missing(name: &str, device: &Device, port: u16) -> (String, String) {
-    if device.features.get(FEATURE).is_some_and(|f| !f.on && !f.fixed) {
-        return (format!("{FEATURE} of {name} is off"), format!("ethtool -K {name} {FEATURE} on"));
+    if device.features.get(PORT_FEATURE).is_some_and(|f| !f.on && !f.fixed) {
+        return (format!("{PORT_FEATURE} of {name} is off"), format!("ethtool -K {name} {PORT_FEATURE} on"));
     }
     if tables(device).all(|table| table.size == 1 && has(table, VXLAN_PORT)) {
         let todo = format!("set overlay.port to {VXLAN_PORT}, on all nodes");
@@ -86,6 +103,6 @@ fn missing(name: &str, device: &Device, port: u16) -> (String, String) {
         let why = format!("the table of {name} is full: {}", others.join(", "));
         return (why, format!("remove the tunnels on other ports, or have them use {port} too"));
     }
-    let again = format!("have it told again: ethtool -K {name} {FEATURE} off, then on");
+    let again = format!("have it told again: ethtool -K {name} {PORT_FEATURE} off, then on");
     (format!("{name} has a table for it with room, and its driver did not take it"), again)
 }

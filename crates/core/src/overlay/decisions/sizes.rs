@@ -3,9 +3,7 @@
 use super::links::Link;
 use super::{Decision, Facts, Scope, Topic};
 use crate::offload::Sizes;
-
-/// Where nothing was done for larger ones (`GSO_LEGACY_MAX_SIZE`, include/linux/netdevice.h).
-const USUAL: u32 = 65_536;
+use crate::overlay::big_tcp::{Allowed, USUAL};
 
 /// Of the device that packets of a path leave by; none if it was not looked at.
 pub(super) fn of(facts: &Facts, scope: Scope) -> Option<Decision> {
@@ -16,7 +14,25 @@ pub(super) fn of(facts: &Facts, scope: Scope) -> Option<Decision> {
         both(sizes.gro_max_size, sizes.gro_ipv4_max_size),
     );
     let gro = gro.map(|gro| format!(", GRO {gro}")).unwrap_or_default();
-    Some(scope.decision(Topic::Sizes, format!("GSO {gso}{gro}"), why(name.as_str(), sizes)))
+    Some(scope.decision(
+        Topic::Sizes,
+        format!("GSO {gso}{gro}"),
+        match &facts.big_tcp {
+            Some(allowed) => chosen(allowed),
+            None => why(name.as_str(), sizes),
+        },
+    ))
+}
+
+/// Where it is not left alone.
+fn chosen(allowed: &Allowed) -> String {
+    match (&allowed.v4, &allowed.v6) {
+        (Ok(_), Ok(_)) => "BIG TCP: this kernel carries them, and all devices of the path take them".into(),
+        (Err(v4), Err(v6)) if v4 == v6 => format!("no BIG TCP: {v4}"),
+        (Err(v4), Err(v6)) => format!("no BIG TCP: IPv4: {v4}; IPv6: {v6}"),
+        (Ok(_), Err(v6)) => format!("BIG TCP over IPv4; not over IPv6: {v6}"),
+        (Err(v4), Ok(_)) => format!("BIG TCP over IPv6; not over IPv4: {v4}"),
+    }
 }
 
 /// IPv6's and IPv4's.

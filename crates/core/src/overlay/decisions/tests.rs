@@ -1,7 +1,7 @@
 use super::*;
 use crate::ids::Vni;
 use crate::net::Family;
-use crate::offload::{Feature, Sizes, TunnelPort, TunnelTable};
+use crate::offload::{CpuSteering, Feature, Sizes, TunnelPort, TunnelTable};
 use crate::overlay::Mode;
 
 const FEATURES: [&str; 7] = [
@@ -25,6 +25,8 @@ struct Site {
     devices: BTreeMap<IfName, Device>,
     configured: Option<u64>,
     turned_off: Vec<TurnedOff>,
+    turned_on: Vec<IfName>,
+    big_tcp: Option<Allowed>,
 }
 
 /// A bond of two NICs that can do all.
@@ -51,6 +53,8 @@ fn site() -> Site {
         devices: all.map(|(n, on)| (name(n), device(on))).into(),
         configured: None,
         turned_off: Vec::new(),
+        turned_on: Vec::new(),
+        big_tcp: None,
     }
 }
 
@@ -68,6 +72,8 @@ impl Site {
             configured_mtu: self.configured.and_then(|mtu| Mtu::try_from(mtu).ok()),
             devices: &self.devices,
             turned_off: self.turned_off.clone(),
+            turned_on: self.turned_on.clone(),
+            big_tcp: self.big_tcp.clone(),
         };
         let text = |d: Decision| {
             let todo = d.todo.map(|todo| format!(" -> {todo}")).unwrap_or_default();
@@ -197,11 +203,24 @@ fn a_nic_that_looks_into_tunnels_was_told_of_the_port_or_it_is_said_why_not() {
              rx-udp_tunnel-port-offload on"
         )
     );
+    // It can be done for the operator, and is told then.
+    assert_eq!(tellable(&below(&site.devices, "bond0")), [&name("nic0"), &name("nic1")]);
+    site.turned_on = vec![name("nic0")];
+    let why = |site: &mut Site| {
+        site.table("nic1", 4, &[("vxlan", 4789)]);
+        port(site)
+    };
+    let told = "in the table of ports to look behind; rx-udp_tunnel-port-offload of nic0 was off: \
+                offloads.tunnelPort is auto";
+    assert_eq!(why(&mut site), format!("4789, known to nic0, nic1 ({iana}; {told})"));
+    site.table("nic1", 1, &[("vxlan", 8472)]);
     // The doctor says the same, of all that the uplink is on.
     let why = |devices| untold(&below(devices, "bond0"), 4789).into_iter().map(|u| u.why).collect::<Vec<_>>();
     assert_eq!(why(&site.devices), ["rx-udp_tunnel-port-offload of nic1 is off"]);
     // Some look behind the one port and cannot be told of another.
     site.change("nic1", "rx-udp_tunnel-port-offload", true, true, true);
+    assert_eq!(tellable(&below(&site.devices, "bond0")), [&name("nic0")], "it has no choice");
+    site.turned_on.clear();
     site.table("nic1", 1, &[("vxlan", 4789)]);
     assert!(port(&site).starts_with("4789, known to nic0, nic1 ("));
     (site.settings.port, site.underlay.name) = (8472, "nic1".into());
@@ -319,6 +338,37 @@ fn sizes_are_told_with_who_chose_them() {
     let small = "GSO 16384 (somebody set them on offramp-vxlan, or its driver cannot have more)";
     assert_eq!(with(Some(16_384), Some(16_384), Some(16_384)), told(small));
     assert_eq!(with(None, None, None), None);
+}
+
+#[test]
+fn big_tcp_is_told_with_what_stands_in_its_way() {
+    let mut site = site();
+    let mut told = |v4: Result<u32, &str>, v6: Result<u32, &str>| {
+        let text = |family: Result<u32, &str>| family.map_err(str::to_owned);
+        site.big_tcp = Some(Allowed { v4: text(v4), v6: text(v6) });
+        site.about(&FAR, "vxlan packet sizes")
+    };
+    let whole =
+        "GSO 65536, GRO 65536 (BIG TCP: this kernel carries them, and all devices of the path take them)";
+    assert_eq!(told(Ok(1), Ok(1)), whole);
+    assert!(told(Err("x"), Err("x")).ends_with("(no BIG TCP: x)"));
+    assert!(told(Err("x"), Err("y")).ends_with("(no BIG TCP: IPv4: x; IPv6: y)"));
+    assert!(told(Ok(1), Err("y")).ends_with("(BIG TCP over IPv4; not over IPv6: y)"));
+    assert!(told(Err("x"), Ok(1)).ends_with("(BIG TCP over IPv6; not over IPv4: x)"));
+}
+
+#[test]
+fn who_works_on_packets_is_told() {
+    let mut site = site();
+    let cpus = |xps, rps| Some(CpuSteering { xps, tx: 4, rps, rx: 4 });
+    let about = |site: &Site| site.told(&FAR).into_iter().find(|text| text.starts_with("uplink CPUs"));
+    assert_eq!(about(&site), None, "not known");
+    site.devices.get_mut(&name("nic0")).unwrap().cpus = cpus(0, 0);
+    assert_eq!(about(&site).unwrap(), "uplink CPUs: XPS off, RPS off (left alone)");
+    site.devices.get_mut(&name("nic1")).unwrap().cpus = cpus(4, 0);
+    let told = "uplink CPUs: nic0 XPS off, RPS off; nic1 XPS on 4 of 4 queues, RPS off (set by the driver, or by \
+                somebody; left alone)";
+    assert_eq!(about(&site).unwrap(), told);
 }
 
 #[test]
