@@ -66,6 +66,7 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, Cn
         annotations: Prepare::relevant_annotations(runtime),
         runs_networks: true,
         makes_netkit: true,
+        makes_netkit_l3: true,
         gives_addresses: true,
     })
 }

@@ -102,6 +102,7 @@ fn who_left_while_it_waited_is_not_served() {
         annotations: None,
         runs_networks: true,
         makes_netkit: true,
+        makes_netkit_l3: true,
         gives_addresses: true,
     })));
     until("the second to be received", || passed("request.received") == received + 1);

@@ -113,6 +113,9 @@ pub struct Prepare {
     /// Whether the caller knows the step that makes netkit pairs. To one of before a plan with it would be no plan.
     #[serde(default)]
     pub makes_netkit: bool,
+    /// Likewise the steps that make a routed one.
+    #[serde(default)]
+    pub makes_netkit_l3: bool,
     /// Whether the caller asks the `ipam` of a network that is a VF of a pool. One of before would attach it without any
     /// address.
     #[serde(default)]
