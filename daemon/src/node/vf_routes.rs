@@ -79,11 +79,21 @@ impl Node {
             return Ok(0);
         }
         let Some(link) = look.link(wanted.link.as_str()).cloned() else {
+            if wanted.mac.is_none() {
+                // A pair's end has gone with the pod's: its DEL, or reclaim, sees to the rest.
+                return Ok(0);
+            }
             return Err(CniError::kernel(format!("link {}, which leads to it, is gone", wanted.link)));
         };
         let mut repairs = 0;
+        let mut executor = Executor::new(None)?.with_sysctl(self.sysctl());
+        let routed = record.plan.steps.iter().find(|s| matches!(s, Step::AttachRouted(_)));
+        if let Some(attach) = routed.filter(|_| !link.up) {
+            executor.apply(attach)?;
+        }
+        // What is down has lost its routes.
         if !is_in_place(look, &link, wanted)? {
-            Executor::new(None)?.with_sysctl(self.sysctl()).apply(&Step::HostRoute(wanted.clone()))?;
+            executor.apply(&Step::HostRoute(wanted.clone()))?;
             repairs += 1;
         }
         repairs += u64::from(open_loopback(&self.sysctl(), record, wanted)?);
