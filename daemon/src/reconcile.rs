@@ -93,7 +93,7 @@ pub struct Reconcile {
     /// What of the peers the firewall knows.
     guarded: Arc<[IpNetwork]>,
     gateways: Wanted<Vec<IpNetwork>>,
-    vf_uplink: Wanted<Option<IfName>>,
+    vf_uplink: Wanted<(bool, Option<IfName>)>,
     seen: Option<Instant>,
     /// When all is looked at again, whatever happens until then.
     next: Instant,

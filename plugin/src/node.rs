@@ -67,6 +67,7 @@ fn prepare(cx: &Context, id: &AttachmentId, netns: &Netns) -> Result<Prepare, Cn
         runs_networks: true,
         makes_netkit: true,
         steers_queues: true,
+        makes_netkit_l3: true,
         gives_addresses: true,
     })
 }

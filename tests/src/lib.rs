@@ -29,7 +29,7 @@ pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use lab::{Lab, binary};
 pub use netns::Netns;
-pub use node::{Node, over};
+pub use node::{Node, in_pod, over, pods_are_routed};
 pub use plugin::{Answer, Call, Failed};
 pub use pod::Pod;
 pub use rng::Rng;

@@ -82,7 +82,7 @@ impl Node {
             "isDefaultGateway": true,
             "ipam": {"type": "offramp", "ranges": ranges},
         });
-        self.conf(over(over(base, path()), more))
+        self.conf(over(over(base, path_on_a_bridge()), more))
     }
 
     /// A call on this node without a pod: STATUS, GC, VERSION.
@@ -162,9 +162,27 @@ impl Drop for Node {
     }
 }
 
-/// What connects pods with the bridge: `OFFRAMP_TEST_PATH`, so that all tests can run with either; none: the default.
+/// What connects pods with the node: `OFFRAMP_TEST_PATH`, so that all tests can run with either; none: the default.
 pub(crate) fn path() -> Value {
     std::env::var("OFFRAMP_TEST_PATH").map_or(json!({}), |path| json!({"path": path}))
+}
+
+/// The same of pods whose configuration names a bridge: none is routed to.
+fn path_on_a_bridge() -> Value {
+    std::env::var("OFFRAMP_TEST_PATH").map_or(json!({}), |path| json!({"path": path.replace("-l3", "")}))
+}
+
+/// Whether the daemon's pods are routed to, without a bridge.
+pub fn pods_are_routed() -> bool {
+    std::env::var("OFFRAMP_TEST_PATH").is_ok_and(|path| path.starts_with("netkit-l3"))
+}
+
+/// The addresses that a pod of the daemon's has, which on the bridge would be these, with the subnet's length.
+pub fn in_pod<const N: usize>(on_the_bridge: [&str; N]) -> [String; N] {
+    on_the_bridge.map(|address| match address.split_once('/') {
+        Some((ip, _)) if pods_are_routed() => format!("{ip}/{}", if ip.contains(':') { 128 } else { 32 }),
+        _ => address.to_owned(),
+    })
 }
 
 /// `base` with the keys of `more`; objects are merged, `null` removes a key.

@@ -103,6 +103,7 @@ fn who_left_while_it_waited_is_not_served() {
         runs_networks: true,
         makes_netkit: true,
         steers_queues: true,
+        makes_netkit_l3: true,
         gives_addresses: true,
     })));
     until("the second to be received", || passed("request.received") == received + 1);

@@ -1,4 +1,4 @@
-//! What connects a pod with a bridge where no device is lent to it: a pair of veths, or of netkit devices where the
+//! What connects a pod with the node where no device is lent to it: a pair of veths, or of netkit devices where the
 //! kernel has them.
 
 use crate::cni::CniError;
@@ -15,16 +15,30 @@ pub enum PairWish {
     Netkit,
     /// netkit, or no pod.
     NetkitRequired,
+    /// netkit in L3 mode, without a bridge, where it can be made, else veth.
+    NetkitL3,
+    /// netkit in L3 mode, or no pod.
+    NetkitL3Required,
 }
 
 impl PairWish {
     /// As in configurations.
-    pub const NAMES: [(&str, Self); 3] =
-        [("veth", Self::Veth), ("netkit", Self::Netkit), ("netkit-required", Self::NetkitRequired)];
+    pub const NAMES: [(&str, Self); 5] = [
+        ("veth", Self::Veth),
+        ("netkit", Self::Netkit),
+        ("netkit-required", Self::NetkitRequired),
+        ("netkit-l3", Self::NetkitL3),
+        ("netkit-l3-required", Self::NetkitL3Required),
+    ];
 
     /// Whether it must be known if netkit can be made.
     pub fn wants_netkit(self) -> bool {
         self != Self::Veth
+    }
+
+    /// Whether pods are routed to, without a bridge.
+    pub fn is_routed(self) -> bool {
+        matches!(self, Self::NetkitL3 | Self::NetkitL3Required)
     }
 }
 
@@ -42,13 +56,7 @@ impl FromStr for PairWish {
         let found = Self::NAMES.iter().find(|(name, _)| *name == text);
         found.map(|(_, wish)| *wish).ok_or_else(|| {
             let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
-            let why = match text {
-                "netkit-l3" | "netkit-L3" => {
-                    "; in L3 mode it cannot be a port of a bridge, and pods without one are not served"
-                }
-                _ => "",
-            };
-            CniError::config(format!("{text:?} is not allowed; allowed: {}{why}", names.join(", ")))
+            CniError::config(format!("{text:?} is not allowed; allowed: {}", names.join(", ")))
         })
     }
 }
@@ -59,11 +67,13 @@ pub enum Pair {
     /// veth.
     #[default]
     Veth,
-    /// netkit, always in L2 mode: as a port of a bridge it has frames.
+    /// netkit in L2 mode: as a port of a bridge it has frames.
     Netkit {
         /// See [`crate::step::CreateNetkit::rx_queues`].
         rx_queues: u32,
     },
+    /// netkit in L3 mode: no port of a bridge, the node routes what it carries.
+    NetkitL3,
 }
 
 impl Pair {
@@ -72,6 +82,7 @@ impl Pair {
         match self {
             Self::Veth => Path::Veth,
             Self::Netkit { .. } => Path::Netkit,
+            Self::NetkitL3 => Path::NetkitL3,
         }
     }
 }
@@ -113,16 +124,16 @@ impl Pairs {
 
 /// Chooses. `lacking` is why netkit cannot be made; none: it can. Error 100 if it must be netkit.
 pub fn choose(wish: PairWish, lacking: Option<&str>) -> Result<Chosen, CniError> {
-    let netkit = Pair::Netkit { rx_queues: 1 };
+    let netkit = if wish.is_routed() { Pair::NetkitL3 } else { Pair::Netkit { rx_queues: 1 } };
     match (wish, lacking) {
         (PairWish::Veth, _) => Ok(Chosen::default()),
         (_, None) => Ok(Chosen { pair: netkit, why: Some(format!("path {wish} is configured")) }),
-        (PairWish::Netkit, Some(lacking)) => {
+        (PairWish::Netkit | PairWish::NetkitL3, Some(lacking)) => {
             Ok(Chosen { pair: Pair::Veth, why: Some(format!("path {wish} is configured, but {lacking}")) })
         }
-        (PairWish::NetkitRequired, Some(lacking)) => {
+        (PairWish::NetkitRequired | PairWish::NetkitL3Required, Some(lacking)) => {
             Err(CniError::kernel(format!("path {wish} is configured, but {lacking}"))
-                .with_details("path netkit falls back to veth"))
+                .with_details(format!("path {} falls back to veth", netkit.path())))
         }
     }
 }
@@ -143,8 +154,14 @@ mod tests {
         let refused = choose(PairWish::NetkitRequired, NONE).unwrap_err();
         assert_eq!(refused.code, crate::cni::error::codes::KERNEL);
         assert_eq!(refused.msg, "path netkit-required is configured, but this kernel has no netkit");
+        let refused = choose(PairWish::NetkitL3Required, NONE).unwrap_err();
+        assert_eq!(refused.details, "path netkit-l3 falls back to veth");
+        assert_eq!(choose(PairWish::NetkitL3, NONE).unwrap().pair, Pair::Veth);
         for wish in [PairWish::Netkit, PairWish::NetkitRequired] {
             assert_eq!(choose(wish, None).unwrap().pair, Pair::Netkit { rx_queues: 1 });
+        }
+        for wish in [PairWish::NetkitL3, PairWish::NetkitL3Required] {
+            assert_eq!(choose(wish, None).unwrap().pair, Pair::NetkitL3);
         }
     }
 
@@ -154,7 +171,7 @@ mod tests {
             assert_eq!((name.parse::<PairWish>().unwrap(), wish.to_string()), (wish, name.to_owned()));
         }
         let refused = "ipvlan".parse::<PairWish>().unwrap_err();
-        assert_eq!(refused.msg, "\"ipvlan\" is not allowed; allowed: veth, netkit, netkit-required");
-        assert!("netkit-l3".parse::<PairWish>().unwrap_err().msg.contains("cannot be a port of a bridge"));
+        let allowed = "veth, netkit, netkit-required, netkit-l3, netkit-l3-required";
+        assert_eq!(refused.msg, format!("\"ipvlan\" is not allowed; allowed: {allowed}"));
     }
 }

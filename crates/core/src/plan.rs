@@ -10,8 +10,8 @@ use crate::queue::QueueRef;
 use crate::spec::{Address, HostPort, Spec};
 use crate::steer::SteerQueues;
 use crate::step::{
-    Announce, AttachPort, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateNetkit, CreatePair, Gateway,
-    KnowMac, LeaseQueues, Neighbours, Shape, Step, Undo,
+    Announce, AttachPort, AttachRouted, AwaitCarrier, BindTo, BindVf, ConfigurePod, CreateNetkit,
+    CreateNetkitL3, CreatePair, Gateway, HostRoute, KnowMac, LeaseQueues, Neighbours, Shape, Step, Undo,
 };
 use crate::vf::VfRef;
 use ipnetwork::IpNetwork;
@@ -26,6 +26,8 @@ pub enum Path {
     Veth,
     /// A netkit pair into a bridge.
     Netkit,
+    /// A netkit pair that the node routes by, without a bridge.
+    NetkitL3,
     /// A pair into a bridge with queues of a NIC: of netkit, whose pod end leases them, or any, to whose addresses they
     /// are dedicated.
     Queues,
@@ -38,7 +40,7 @@ pub enum Path {
 impl Path {
     /// All packets go over the CPU: no device was lent.
     pub fn is_software(self) -> bool {
-        matches!(self, Self::Veth | Self::Netkit)
+        matches!(self, Self::Veth | Self::Netkit | Self::NetkitL3)
     }
 }
 
@@ -47,6 +49,7 @@ impl std::fmt::Display for Path {
         f.write_str(match self {
             Self::Veth => "veth",
             Self::Netkit => "netkit",
+            Self::NetkitL3 => "netkit-l3",
             Self::Queues => "queues",
             Self::Vf => "vf",
             Self::VfUserspace => "vf-userspace",
@@ -142,7 +145,8 @@ impl Plan {
             |s: &Step| matches!(s, Step::BindVf(BindVf { vf, to: BindTo::VfioPci }) if is_this(vf));
         match interface.pci_id {
             None if interface.sandbox.is_some() && self.queues().next().is_some() => Path::Queues,
-            None if self.steps.iter().any(makes_netkit) => Path::Netkit,
+            None if self.steps.iter().any(|s| matches!(s, Step::CreateNetkit(_))) => Path::Netkit,
+            None if self.steps.iter().any(|s| matches!(s, Step::CreateNetkitL3(_))) => Path::NetkitL3,
             None => Path::Veth,
             Some(_) if self.steps.iter().any(for_userspace) => Path::VfUserspace,
             Some(_) => Path::Vf,
@@ -177,29 +181,29 @@ impl Plan {
         })
     }
 
-    /// The host end and its MAC.
-    pub fn host_link(&self) -> Option<(&IfName, MacAddr)> {
-        self.steps.iter().find_map(Step::pair).map(|pair| (&pair.host, pair.host_mac))
+    /// The host end and its MAC; one without has a name that is nobody else's.
+    pub fn host_link(&self) -> Option<(&IfName, Option<MacAddr>)> {
+        self.steps.iter().find_map(Step::host_link)
     }
-}
-
-fn makes_netkit(step: &Step) -> bool {
-    matches!(step, Step::CreateNetkit(_))
 }
 
 /// The host end's name: `of` and 13 digits to base 36 of the attachment's hash, so that it can be found without a record.
 pub fn host_ifname(id: &AttachmentId) -> IfName {
-    derived_ifname("of", id)
+    derived_ifname("of", id.hash64())
+}
+
+/// The name of a host end that has no MAC by which it could be known again: `random` makes it another with each ADD.
+pub fn host_ifname_without_mac(id: &AttachmentId, random: u64) -> IfName {
+    derived_ifname("of", id.hash64() ^ random)
 }
 
 /// The name of the ifb that an attachment's egress passes.
 pub fn ifb_name(id: &AttachmentId) -> IfName {
-    derived_ifname("ob", id)
+    derived_ifname("ob", id.hash64())
 }
 
-fn derived_ifname(prefix: &str, id: &AttachmentId) -> IfName {
+fn derived_ifname(prefix: &str, mut hash: u64) -> IfName {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut hash = id.hash64();
     let mut name = String::from(prefix);
     // 36^13 > 2^64: nothing of the hash is lost, and 2 + 13 bytes are what the kernel allows.
     for _ in 0..13 {
@@ -212,26 +216,14 @@ fn derived_ifname(prefix: &str, id: &AttachmentId) -> IfName {
 
 /// The steps that make the link, before addresses are known. [`plan`] of the same spec begins with them.
 pub fn link_steps(spec: &Spec, ifb: IfName) -> Vec<Step> {
-    let mut steps: Vec<Step> = spec.bridge.ensure.iter().cloned().map(Step::EnsureBridge).collect();
-    let pair = CreatePair {
-        host: spec.host_ifname.clone(),
-        host_mac: spec.host_mac,
-        pod: spec.ifname.clone(),
-        pod_mac: spec.mac,
-        mtu: spec.mtu,
+    let mut steps = match spec.pair.pair {
+        Pair::NetkitL3 => routed_steps(spec),
+        Pair::Veth => bridged_steps(spec, Step::CreateVeth(create_pair(spec))),
+        Pair::Netkit { rx_queues } => {
+            let pair = create_pair(spec);
+            bridged_steps(spec, Step::CreateNetkit(CreateNetkit { pair, rx_queues }))
+        }
     };
-    steps.push(match spec.pair.pair {
-        Pair::Veth => Step::CreateVeth(pair),
-        Pair::Netkit { rx_queues } => Step::CreateNetkit(CreateNetkit { pair, rx_queues }),
-    });
-    steps.push(Step::AttachPort(AttachPort {
-        link: spec.host_ifname.clone(),
-        bridge: spec.bridge.name.clone(),
-        port: spec.port.clone(),
-    }));
-    // By now the bridge would pass on what a VF sends to the pod, once the NIC lets it through.
-    let know = |port: &IfName| Step::KnowMac(KnowMac { port: port.clone(), mac: spec.mac });
-    steps.extend(spec.bridge.inform.iter().map(know));
     if spec.bandwidth.ingress.or(spec.bandwidth.egress).is_some() {
         steps.push(Step::Shape(Shape {
             link: spec.host_ifname.clone(),
@@ -245,6 +237,36 @@ pub fn link_steps(spec: &Spec, ifb: IfName) -> Vec<Step> {
     steps
 }
 
+fn routed_steps(spec: &Spec) -> Vec<Step> {
+    let link = spec.host_ifname.clone();
+    let pair = CreateNetkitL3 { host: link.clone(), pod: spec.ifname.clone(), mtu: spec.mtu };
+    vec![Step::CreateNetkitL3(pair), Step::AttachRouted(AttachRouted { link })]
+}
+
+fn create_pair(spec: &Spec) -> CreatePair {
+    CreatePair {
+        host: spec.host_ifname.clone(),
+        host_mac: spec.host_mac,
+        pod: spec.ifname.clone(),
+        pod_mac: spec.mac,
+        mtu: spec.mtu,
+    }
+}
+
+fn bridged_steps(spec: &Spec, create: Step) -> Vec<Step> {
+    let mut steps: Vec<Step> = spec.bridge.ensure.iter().cloned().map(Step::EnsureBridge).collect();
+    steps.push(create);
+    steps.push(Step::AttachPort(AttachPort {
+        link: spec.host_ifname.clone(),
+        bridge: spec.bridge.name.clone(),
+        port: spec.port.clone(),
+    }));
+    // By now the bridge would pass on what a VF sends to the pod, once the NIC lets it through.
+    let know = |port: &IfName| Step::KnowMac(KnowMac { port: port.clone(), mac: spec.mac });
+    steps.extend(spec.bridge.inform.iter().map(know));
+    steps
+}
+
 fn widen(mac: MacAddr) -> [u8; 8] {
     let [a, b, c, d, e, f] = mac.octets();
     [0, 0, a, b, c, d, e, f]
@@ -253,6 +275,7 @@ fn widen(mac: MacAddr) -> [u8; 8] {
 /// The whole plan.
 pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
     let mut steps = link_steps(spec, ifb_name(id));
+    let is_routed = spec.pair.pair == Pair::NetkitL3;
     let gateways = gateway_addresses(spec);
     if !gateways.is_empty() {
         steps.push(Step::Gateway(Gateway {
@@ -262,7 +285,7 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
         }));
     }
     let ips: Vec<IpAddr> = spec.addresses.iter().map(|a| a.ip.ip()).collect();
-    if spec.bridge.is_gateway && !ips.is_empty() {
+    if spec.bridge.is_gateway && !is_routed && !ips.is_empty() {
         let bridge = spec.bridge.name.clone();
         steps.push(Step::Neighbours(Neighbours { bridge, ips: ips.clone(), mac: spec.mac }));
     }
@@ -280,7 +303,13 @@ pub fn plan(id: &AttachmentId, spec: &Spec) -> Plan {
             pod: spec.ifname.clone(),
             ips: ips.clone(),
         }));
-        steps.extend(announce(spec, ips));
+        if !is_routed {
+            steps.extend(announce(spec, ips.clone()));
+        }
+    }
+    if is_routed {
+        let (link, bridge) = (spec.host_ifname.clone(), spec.bridge.name.clone());
+        steps.push(Step::HostRoute(HostRoute { link, bridge, ips, mac: None }));
     }
     Plan {
         path: spec.pair.pair.path(),
@@ -300,7 +329,7 @@ fn announce(spec: &Spec, ips: Vec<IpAddr>) -> Option<Step> {
 
 /// The gateways' addresses that the plugin itself puts on the bridge; in node mode the daemon has done so.
 fn gateway_addresses(spec: &Spec) -> Vec<IpNetwork> {
-    if spec.bridge.ensure.is_none() || !spec.bridge.is_gateway {
+    if spec.bridge.ensure.is_none() || !spec.bridge.is_gateway || spec.pair.pair == Pair::NetkitL3 {
         return Vec::new();
     }
     let mut all: Vec<IpNetwork> = Vec::new();
@@ -361,16 +390,24 @@ fn result(spec: &Spec) -> CniResult {
         }),
         ..r.clone()
     };
-    CniResult {
-        interfaces: vec![
+    let sandbox = Some(spec.sandbox.clone());
+    let interfaces = match spec.pair.pair {
+        Pair::NetkitL3 => {
+            vec![interface(&spec.host_ifname, None, None, mtu), interface(&spec.ifname, None, sandbox, mtu)]
+        }
+        Pair::Veth | Pair::Netkit { .. } => vec![
             interface(&spec.bridge.name, None, None, None),
             interface(&spec.host_ifname, Some(spec.host_mac), None, mtu),
-            interface(&spec.ifname, Some(spec.mac), Some(spec.sandbox.clone()), mtu),
+            interface(&spec.ifname, Some(spec.mac), sandbox, mtu),
         ],
+    };
+    let in_pod = interfaces.len() - 1;
+    CniResult {
+        interfaces,
         ips: spec
             .addresses
             .iter()
-            .map(|a| Ip { address: a.ip, gateway: a.gateway, interface: Some(2) })
+            .map(|a| Ip { address: a.ip, gateway: a.gateway, interface: Some(in_pod) })
             .collect(),
         routes: spec.routes.iter().map(via).collect(),
         dns: spec.dns.clone(),

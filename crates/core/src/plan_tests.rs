@@ -159,10 +159,64 @@ proptest! {
             | Undo::UnplugRepresentor(_)
             | Undo::Unsteer(_) => None,
         }).collect();
-        let mut expected = vec![(host_ifname(&id), spec.host_mac)];
-        if limited { expected.push((ifb_name(&id), MacAddr::local(3))); }
+        let mut expected = vec![(host_ifname(&id), Some(spec.host_mac))];
+        if limited { expected.push((ifb_name(&id), Some(MacAddr::local(3)))); }
         prop_assert_eq!(deleted, expected);
     }
+
+    /// Whoever has taken back an earlier ADD of the same attachment does not know the link of a later one.
+    #[test]
+    fn a_link_without_mac_has_a_name_of_its_own(container in "[a-z0-9]{1,64}", first: u64, second: u64) {
+        let id: AttachmentId = format!("{container}@eth0").parse().unwrap();
+        let names = [first, second].map(|random| host_ifname_without_mac(&id, random));
+        prop_assert_eq!(names[0] == names[1], first == second);
+        prop_assert_eq!(host_ifname_without_mac(&id, 0), host_ifname(&id));
+    }
+
+    /// A routed pod's plan has nothing of a bridge's but that the node answers there for the pod, and is undone by names.
+    #[test]
+    fn a_routed_pod_is_on_no_bridge(inline: bool, limited: bool) {
+        let spec = routed(inline, limited);
+        let plan = plan(&id(), &spec);
+        let names: Vec<_> = plan.steps.iter().map(Step::name).collect();
+        let mut expected = vec!["create-netkit-l3", "attach-routed"];
+        expected.extend(limited.then_some("shape"));
+        expected.extend(["configure-pod", "await-carrier", "host-route"]);
+        prop_assert_eq!(names, expected);
+        prop_assert!(plan.steps.starts_with(&link_steps(&spec, ifb_name(&id()))));
+        prop_assert_eq!(plan.host_link(), Some((&spec.host_ifname, None)));
+        let host = plan.steps[0].undo();
+        prop_assert_eq!(host, Some(Undo::DeleteLink { name: &spec.host_ifname, mac: None }));
+        let last = plan.steps.last().and_then(Step::undo);
+        prop_assert!(matches!(last, Some(Undo::RemoveHostRoute(route)) if route.link == spec.host_ifname));
+    }
+}
+
+fn routed(inline: bool, limited: bool) -> Spec {
+    let addresses = [("10.0.0.2/32", Some("169.254.1.1")), ("fd00::2/128", Some("fe80::1"))];
+    let pair = Chosen { pair: Pair::NetkitL3, why: Some("so it is".into()) };
+    Spec { pair, ..spec(inline, limited, &addresses) }
+}
+
+#[test]
+fn a_routed_pods_result_names_both_ends_and_no_mac() {
+    let plan = plan(&id(), &routed(false, false));
+    assert_eq!((plan.path, plan.reason.as_str()), (Path::NetkitL3, "no offload was asked for; so it is"));
+    let named: Vec<_> = plan
+        .result
+        .interfaces
+        .iter()
+        .map(|i| (i.name.as_str(), i.mac.is_some(), i.sandbox.is_some()))
+        .collect();
+    assert_eq!(named, [(host_ifname(&id()).as_str(), false, false), ("eth0", false, true)]);
+    assert_eq!(plan.result.ips[1].interface, Some(1));
+    assert_eq!(plan.path_of(&plan.result.interfaces[1]), Path::NetkitL3);
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    assert!(
+        json.contains(r#""path":"netkit-l3""#) && json.contains(r#""step":"create-netkit-l3""#),
+        "{json}"
+    );
 }
 
 #[test]

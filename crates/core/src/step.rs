@@ -22,8 +22,13 @@ pub enum Step {
     CreateVeth(CreatePair),
     /// Likewise a netkit pair, in L2 mode. A step of its own, so that who does not know it cannot make a veth of it.
     CreateNetkit(CreateNetkit),
+    /// A netkit pair in L3 mode, which has no MACs: its host end's name is no other attachment's, and no other ADD's.
+    CreateNetkitL3(CreateNetkitL3),
     /// The host end is a port of the bridge, without IPv6 of its own, up.
     AttachPort(AttachPort),
+    /// The host end is a link that the node routes by, without IPv6 of its own, up. Not where the node would take any source
+    /// address from it.
+    AttachRouted(AttachRouted),
     /// The embedded switch of a PF behind the bridge knows the pod, if it has room.
     KnowMac(KnowMac),
     /// Token buckets on the host end.
@@ -46,7 +51,7 @@ pub enum Step {
     BindVf(BindVf),
     /// The VF's netdev is in the pod, under its name there, with its settings; down.
     MoveVf(MoveVf),
-    /// The node reaches the pod's addresses by the VF's port, and answers for them on the pods' bridge.
+    /// The node reaches the pod's addresses by a link, and answers for them on the pods' bridge.
     HostRoute(HostRoute),
     /// The pod's end of a netkit pair leases queues of a NIC. They are given back when the link is deleted.
     LeaseQueues(LeaseQueues),
@@ -78,6 +83,24 @@ pub struct CreateNetkit {
     /// Receive queues that the pod's end has room for. One is its own, the others can be leased from a NIC; the kernel
     /// allows 256 (`NETKIT_NUM_RX_QUEUES_MAX`, drivers/net/netkit.c), and one queue for sending.
     pub rx_queues: u32,
+}
+
+/// See [`Step::CreateNetkitL3`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateNetkitL3 {
+    /// The host end, by whose name its undo knows it.
+    pub host: IfName,
+    /// The pod's end.
+    pub pod: IfName,
+    /// Of both ends, in bytes.
+    pub mtu: Option<Mtu>,
+}
+
+/// See [`Step::AttachRouted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachRouted {
+    /// The host end.
+    pub link: IfName,
 }
 
 /// See [`Step::AttachPort`].
@@ -260,14 +283,16 @@ pub struct MoveVf {
 /// See [`Step::HostRoute`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRoute {
-    /// The link that leads to the VF: its PF, or a VLAN, bond or bridge on it.
+    /// The link that leads to the VF: its PF, or a VLAN, bond or bridge on it. Else the pair's host end, which leads to
+    /// nobody but the pod.
     pub link: IfName,
     /// The pods' bridge.
     pub bridge: IfName,
     /// The pod's addresses.
     pub ips: Vec<IpAddr>,
-    /// The VF's MAC.
-    pub mac: MacAddr,
+    /// The VF's MAC; none: links without MACs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
 }
 
 /// See [`Step::LeaseQueues`].
@@ -298,8 +323,8 @@ pub enum Undo<'a> {
     DeleteLink {
         /// Its name.
         name: &'a IfName,
-        /// Its MAC.
-        mac: MacAddr,
+        /// Its MAC; none: it has none, and its name is nobody else's.
+        mac: Option<MacAddr>,
     },
     /// Delete the bridge of this name, if it has this MAC and no port.
     RemoveBridge {
@@ -316,7 +341,7 @@ pub enum Undo<'a> {
     ReturnVf(&'a MoveVf),
     /// Take the VF's representor out of the bridge, if it is a port of it. Its other settings go when the VF is cleaned.
     UnplugRepresentor(&'a PlugRepresentor),
-    /// Remove these routes, where their neighbours still have this MAC.
+    /// Remove these routes, where they are still the pod's.
     RemoveHostRoute(&'a HostRoute),
     /// Remove the rules that lead the pod's packets, then the context.
     Unsteer(&'a SteerQueues),
@@ -329,6 +354,8 @@ impl Step {
             Self::EnsureBridge(_) => "ensure-bridge",
             Self::CreateVeth(_) => "create-veth",
             Self::CreateNetkit(_) => "create-netkit",
+            Self::CreateNetkitL3(_) => "create-netkit-l3",
+            Self::AttachRouted(_) => "attach-routed",
             Self::AttachPort(_) => "attach-port",
             Self::KnowMac(_) => "know-mac",
             Self::Shape(_) => "shape",
@@ -347,7 +374,7 @@ impl Step {
         }
     }
 
-    /// The pair of links that it makes.
+    /// The pair of links with MACs that it makes.
     pub fn pair(&self) -> Option<&CreatePair> {
         match self {
             Self::CreateVeth(pair) | Self::CreateNetkit(CreateNetkit { pair, .. }) => Some(pair),
@@ -355,15 +382,23 @@ impl Step {
         }
     }
 
+    /// The host end of the pair of links that it makes, and its MAC, if it has one.
+    pub fn host_link(&self) -> Option<(&IfName, Option<MacAddr>)> {
+        match self {
+            Self::CreateNetkitL3(pair) => Some((&pair.host, None)),
+            _ => self.pair().map(|pair| (&pair.host, Some(pair.host_mac))),
+        }
+    }
+
     /// What takes it back; none where nothing of the attachment's own was made.
     pub fn undo(&self) -> Option<Undo<'_>> {
         match self {
             Self::EnsureBridge(b) => b.mac.map(|mac| Undo::RemoveBridge { name: &b.name, mac }),
-            Self::CreateVeth(pair) | Self::CreateNetkit(CreateNetkit { pair, .. }) => {
-                Some(Undo::DeleteLink { name: &pair.host, mac: pair.host_mac })
+            Self::CreateVeth(_) | Self::CreateNetkit(_) | Self::CreateNetkitL3(_) => {
+                self.host_link().map(|(name, mac)| Undo::DeleteLink { name, mac })
             }
             Self::Shape(s) if s.bandwidth.egress.is_some() => {
-                Some(Undo::DeleteLink { name: &s.ifb, mac: s.ifb_mac })
+                Some(Undo::DeleteLink { name: &s.ifb, mac: Some(s.ifb_mac) })
             }
             Self::Neighbours(n) => Some(Undo::ForgetNeighbours(n)),
             Self::KnowMac(know) => Some(Undo::ForgetMac(know)),
@@ -377,6 +412,7 @@ impl Step {
             | Self::LeaseQueues(_)
             | Self::Shape(_)
             | Self::AttachPort(_)
+            | Self::AttachRouted(_)
             | Self::Gateway(_)
             | Self::ConfigurePod(_)
             | Self::AwaitCarrier(_)

@@ -116,6 +116,9 @@ pub struct Prepare {
     /// Whether the caller knows the step that has a NIC lead packets to queues. Likewise.
     #[serde(default)]
     pub steers_queues: bool,
+    /// Likewise the steps that make a routed one.
+    #[serde(default)]
+    pub makes_netkit_l3: bool,
     /// Whether the caller asks the `ipam` of a network that is a VF of a pool. One of before would attach it without any
     /// address.
     #[serde(default)]

@@ -46,6 +46,15 @@ pub enum Error {
         /// Its name.
         bridge: String,
     },
+    /// The node would take any source address from a link that it routes by.
+    #[error(
+        "link {link} stays down: table inet offramp does not check the sources of what comes from there; offrampd puts \
+         the check back as soon as it sees that, its log says why it could not"
+    )]
+    Unguarded {
+        /// Its name.
+        link: String,
+    },
     /// The bound was reached.
     #[error("{what}: not within {after:?}")]
     Timeout {
@@ -132,7 +141,7 @@ impl From<Error> for CniError {
             Error::Netns { .. } => Self::environment(format!("CNI_NETNS: {text}")),
             Error::Exists { .. } => Self::exists(text),
             Error::BridgeFull { .. } => Self::limit(text),
-            Error::Timeout { .. } | Error::Stuck { .. } => Self::try_again(text),
+            Error::Timeout { .. } | Error::Stuck { .. } | Error::Unguarded { .. } => Self::try_again(text),
             Error::Refused { .. } | Error::Missing { .. } | Error::Unfit { .. } | Error::Decode { .. } => {
                 Self::kernel(text)
             }

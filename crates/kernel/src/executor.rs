@@ -75,7 +75,9 @@ impl<'a> Executor<'a> {
             Step::EnsureBridge(bridge) => steps::bridge::ensure(self, bridge),
             Step::CreateVeth(pair) => steps::pair::create_veth(self, pair),
             Step::CreateNetkit(netkit) => steps::pair::create_netkit(self, netkit),
+            Step::CreateNetkitL3(pair) => steps::pair::create_netkit_l3(self, pair),
             Step::AttachPort(port) => steps::port::attach(self, port),
+            Step::AttachRouted(routed) => steps::routed::attach(self, routed),
             Step::KnowMac(know) => fdb::inform(&mut self.host, know),
             Step::Shape(shape) => steps::shape::apply(self, shape),
             Step::Gateway(gateway) => steps::bridge::gateway(self, gateway),
@@ -100,7 +102,7 @@ impl<'a> Executor<'a> {
             Some(Undo::DeleteLink { name, mac }) => self.delete_link(name, mac),
             Some(Undo::RemoveBridge { name, mac }) => match steps::bridge::has_ports(self, name)? {
                 true => Ok(()),
-                false => self.delete_link(name, mac),
+                false => self.delete_link(name, Some(mac)),
             },
             Some(Undo::ForgetNeighbours(neighbours)) => self.forget(neighbours),
             Some(Undo::ForgetMac(know)) => fdb::forget(&mut self.host, know),
@@ -131,9 +133,11 @@ impl<'a> Executor<'a> {
         errors
     }
 
-    fn delete_link(&mut self, name: &IfName, mac: MacAddr) -> Result<()> {
+    fn delete_link(&mut self, name: &IfName, mac: Option<MacAddr>) -> Result<()> {
         match link::find(&mut self.host, name)? {
-            Some(link) if link.has_mac(mac) => delete::link(&mut self.host, name, link.index, self.patience),
+            Some(link) if link.is_host_end(mac) => {
+                delete::link(&mut self.host, name, link.index, self.patience)
+            }
             _ => Ok(()),
         }
     }

@@ -73,6 +73,11 @@ impl Link {
         self.mac == mac.octets()
     }
 
+    /// Whether it is the host end of this MAC; of one without MACs the name is enough to be known, and the kind to be sure.
+    pub fn is_host_end(&self, mac: Option<MacAddr>) -> bool {
+        mac.map_or(self.kind.as_deref() == Some("netkit"), |mac| self.has_mac(mac))
+    }
+
     /// One of two ends of a wire, as pods have them: it leads to no NIC.
     pub fn is_pair(&self) -> bool {
         matches!(self.kind.as_deref(), Some("veth" | "netkit"))

@@ -164,18 +164,36 @@ pub fn link_to(socket: &mut Socket, ip: IpAddr) -> Result<Option<u32>> {
     message.header.address_family = family(Family::of(ip));
     message.header.destination_prefix_length = Family::of(ip).host_prefix();
     message.attributes.push(RouteAttribute::Destination(address(ip)));
-    const NO_WAY: [Errno; 4] = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL];
     match socket.get_raw(&format!("look up the route to {ip}"), message::get_route(message)) {
         Ok(route) => {
             let oif =
                 attributes(route.body.get(HEADER..).unwrap_or_default()).find(|nla| nla.kind() == RTA_OIF);
             Ok(oif.and_then(|nla| word(nla.value(), 0)))
         }
-        // What unreachable, prohibit and blackhole routes answer too (fib_props, net/ipv4/fib_semantics.c).
         Err(e) if NO_WAY.map(|n| Some(n as i32)).contains(&e.errno()) => Ok(None),
         Err(e) => Err(e),
     }
 }
+
+/// The protocol of the route to `ip` alone, of those that packets would take; none: there is none, whatever wider route
+/// there may be.
+pub fn host_route(socket: &mut Socket, ip: IpAddr) -> Result<Option<u8>> {
+    let of = Family::of(ip);
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(of);
+    message.header.destination_prefix_length = of.host_prefix();
+    message.header.flags = RouteFlags::FibMatch;
+    message.attributes.push(RouteAttribute::Destination(address(ip)));
+    match socket.get_raw(&format!("look up the route to {ip}"), message::get_route(message)) {
+        // struct rtmsg: family, prefix length, ..., byte 5 the protocol.
+        Ok(route) => Ok(route.body.get(5).copied().filter(|_| route.body.get(1) == Some(&of.host_prefix()))),
+        Err(e) if NO_WAY.map(|n| Some(n as i32)).contains(&e.errno()) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// What unreachable, prohibit and blackhole routes answer too (fib_props, net/ipv4/fib_semantics.c).
+const NO_WAY: [Errno; 4] = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL];
 
 /// The node's route to one address, on a link.
 pub fn to_host(name: &str, link: u32, ip: IpAddr, protocol: u8) -> Request {

@@ -1,4 +1,4 @@
-//! The node's side of pods whose eth0 is a VF, whichever they are.
+//! The node's side of pods that are not on its bridge, whichever they are.
 
 use crate::Result;
 use crate::netlink::Socket;
@@ -10,9 +10,13 @@ use netlink_packet_route::link::{
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::vf::uplink::{LinkKind, NodeLink};
 
-/// Has the node answer on the pods' bridge for pods that are behind `link`, and forward what comes from there. Says how
-/// many settings were otherwise.
-pub fn prepare(sysctl: &Sysctl, link: &IfName, bridge: &IfName) -> Result<u64> {
+/// Has the node forward what comes from `link`, which VFs of pods are behind. Says how many settings were otherwise.
+pub fn forward_from(sysctl: &Sysctl, link: &IfName) -> Result<u64> {
+    sysctl.set(&format!("ipv4/conf/{link}/forwarding"), "1").map(u64::from)
+}
+
+/// Has the node answer on the pods' bridge for pods that are elsewhere. Says how many settings were otherwise.
+pub fn answer_on(sysctl: &Sysctl, bridge: &IfName) -> Result<u64> {
     let mut changed = 0;
     let mut set = |key: String, value| sysctl.set(&key, value).map(|was| changed += u64::from(was));
     // Else the kernel lets 0.8 s pass before it answers for somebody else (neigh_parms, net/ipv4/arp.c).
@@ -24,7 +28,6 @@ pub fn prepare(sysctl: &Sysctl, link: &IfName, bridge: &IfName) -> Result<u64> {
     // pod is gone (arp_netdev_event and ndisc_netdev_event, since Linux 5.16).
     set(format!("ipv4/conf/{bridge}/arp_evict_nocarrier"), "0")?;
     set(format!("ipv6/conf/{bridge}/ndisc_evict_nocarrier"), "0")?;
-    set(format!("ipv4/conf/{link}/forwarding"), "1")?;
     Ok(changed)
 }
 

@@ -10,6 +10,7 @@ use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::nic::PciAddr;
+use offramp_core::plan::Path;
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{IpamHold, Record, State};
 use offramp_core::step::{MoveVf, PlugRepresentor, Step};
@@ -69,7 +70,7 @@ pub fn detach(store: &Store, record: &mut Record, patience: Patience) -> Result<
 }
 
 /// Whether the record on disk is still this one. A daemon that hung in the middle may have been done without: what it
-/// was asked to take back is gone, and what is there is a later ADD's. The host end's MAC is random for each; a VF has no
+/// was asked to take back is gone, and what is there is a later ADD's. The host end's MAC, or its name, is random for each; a VF has no
 /// host end, but what hung has hung for seconds.
 fn is_current(store: &Store, record: &Record) -> bool {
     match store.read(&record.attachment) {
@@ -240,11 +241,13 @@ fn still_there(record: &Record) -> Result<(), CniError> {
     }
     let name = record.attachment.ifname.as_str();
     let own = record.plan.result.interfaces.iter().find(|i| i.sandbox.is_some() && i.name == name);
-    let ours = own.and_then(|i| i.mac.as_deref());
+    // Without a MAC, the lock keeps others from making one of this name.
+    let ours = own.and_then(|i| i.mac.as_deref()).and_then(|mac| mac.parse().ok());
+    let is_routed = record.plan.path == Path::NetkitL3;
     let mut socket = netlink::Socket::open_in(&netns)?;
     for _ in 0..LOOKS {
         let found = link::find(&mut socket, &record.attachment.ifname)?;
-        let is_ours = |l: &link::Link| ours.and_then(|m| m.parse().ok()).is_some_and(|mac| l.has_mac(mac));
+        let is_ours = |l: &link::Link| ours.map_or(is_routed, |mac| l.has_mac(mac));
         if !found.is_some_and(|l| is_ours(&l)) {
             return Ok(());
         }

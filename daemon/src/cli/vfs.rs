@@ -85,10 +85,13 @@ fn words(settings: &VfSettings) -> Vec<String> {
     all.into_iter().flatten().collect()
 }
 
-/// The node's way to a pod whose eth0 is a VF.
+/// The node's way to a pod that is not on its bridge.
 pub fn host_routes(plan: &Plan) -> Vec<String> {
     let describe = |step: &Step| match step {
-        Step::HostRoute(r) => Some(format!("{} by {} to {}", join(&r.ips), r.link, r.mac)),
+        Step::HostRoute(r) => {
+            let to = r.mac.map(|mac| format!(" to {mac}")).unwrap_or_default();
+            Some(format!("{} by {}{to}", join(&r.ips), r.link))
+        }
         _ => None,
     };
     plan.steps.iter().filter_map(describe).collect()

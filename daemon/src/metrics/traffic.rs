@@ -23,7 +23,7 @@ impl Default for TrafficMetrics {
     fn default() -> Self {
         let new = Self { pods: Family::default(), vfs: Family::default(), interfaces: Family::default() };
         // The first bytes are a rise from 0.
-        for path in [Path::Veth, Path::Netkit, Path::Queues, Path::Vf, Path::VfUserspace] {
+        for path in [Path::Veth, Path::Netkit, Path::NetkitL3, Path::Queues, Path::Vf, Path::VfUserspace] {
             new.set_path(path, Bytes::default());
         }
         new

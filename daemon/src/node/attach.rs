@@ -11,7 +11,7 @@ use offramp_core::ids::{AttachmentId, MacAddr};
 use offramp_core::ipam::Range;
 use offramp_core::net::Family;
 use offramp_core::pair::{Chosen, Pair};
-use offramp_core::plan::{Path, Plan, host_ifname, plan};
+use offramp_core::plan::{Path, Plan, host_ifname, host_ifname_without_mac, plan};
 use offramp_core::record::{FORMAT, IpamHold, Mode, Record, State};
 use offramp_core::spec::{Address, BridgeSpec, PortSpec, Spec};
 use offramp_core::vf;
@@ -143,6 +143,14 @@ impl Node {
             return Ok(plan(&ask.attachment, &spec).steered(steer, loans.reason.clone()));
         }
         spec.pair.pair = loans.pair;
+        if loans.pair == Pair::NetkitL3 {
+            spec = Spec {
+                host_ifname: host_ifname_without_mac(&ask.attachment, random::bits64()?),
+                addresses: ips.iter().map(|ip| vf::routed_address(*ip)).collect(),
+                routes: by_vf,
+                ..spec
+            };
+        }
         Ok(Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) })
     }
 

@@ -1,4 +1,4 @@
-//! What connects pods with the bridge: as the configuration wants it, as far as the kernel can.
+//! What connects pods with the node: as the configuration wants it, as far as the kernel can.
 
 use super::Node;
 use offramp_core::cni::CniError;
@@ -9,6 +9,8 @@ use offramp_kernel::netlink::Socket;
 
 /// A plan that it cannot read would be no plan to it.
 const OLD_PLUGIN: &str = "the plugin on this node is older than the daemon and cannot make netkit pairs";
+/// Who asks for one would be told of another.
+const NO_MACS: &str = "a MAC was asked for, and in L3 mode links have none";
 
 impl Node {
     /// Asks the kernel for netkit, where pods are to have it. Again at every look: a module may have been installed.
@@ -30,8 +32,11 @@ impl Node {
     /// Of a pod that is about to be planned.
     pub(super) fn pairs(&self, ask: &Prepare) -> Pairs {
         let no_netkit = self.view().no_netkit.clone();
-        let old_plugin = || (!ask.makes_netkit).then(|| OLD_PLUGIN.to_owned());
-        Pairs { wish: self.config.path, no_netkit: no_netkit.or_else(old_plugin) }
+        let wish = self.config.path;
+        let can_make = if wish.is_routed() { ask.makes_netkit_l3 } else { ask.makes_netkit };
+        let old_plugin = || (!can_make).then(|| OLD_PLUGIN.to_owned());
+        let no_macs = || (wish.is_routed() && ask.mac.is_some()).then(|| NO_MACS.to_owned());
+        Pairs { wish, no_netkit: no_netkit.or_else(old_plugin).or_else(no_macs) }
     }
 
     /// Of any pod. An error says why there is none.

@@ -116,7 +116,7 @@ fn ports(record: &Record) -> impl Iterator<Item = Port<'_>> {
     let steps = record.plan.steps.iter().filter(move |_| ready);
     steps.filter_map(move |step| match step {
         Step::AttachPort(attach) => {
-            let mac = host.filter(|(name, _)| **name == attach.link).map(|(_, mac)| mac)?;
+            let mac = host.filter(|(name, _)| **name == attach.link).and_then(|(_, mac)| mac)?;
             Some(Port::Pair { link: &attach.link, mac, bridge: &attach.bridge })
         }
         Step::PlugRepresentor(plug) => Some(Port::Representor(plug)),

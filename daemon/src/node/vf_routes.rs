@@ -1,5 +1,5 @@
-//! The node's routes to pods whose eth0 is a VF, and those pods' next hop: both are mended when somebody breaks
-//! them, and follow the PF's MAC.
+//! The node's routes to pods that are not on its bridge, since eth0 is a VF or netkit in L3 mode, and the next hop of the
+//! former: both are mended when somebody breaks them, and follow the PF's MAC.
 
 use super::Node;
 use crate::reconcile::Wanted;
@@ -33,19 +33,25 @@ impl Look {
 }
 
 impl Node {
-    /// Says how much of what was there had vanished. `prepared` is the uplink that was made ready for VFs' pods.
-    pub fn reconcile_vf_routes(&self, prepared: &mut Wanted<Option<IfName>>) -> Result<u64, CniError> {
-        let uplink = self.vf_uplink();
-        let amiss = match &uplink {
-            Some(link) => uplink::prepare(&self.sysctl(), link, &self.config.bridge.name)?,
-            None => 0,
-        };
-        let mut repairs = prepared.repairs(uplink, amiss);
+    /// Says how much of what was there had vanished. `prepared` is what was made ready for such pods: whether the bridge,
+    /// and the uplink for VFs.
+    pub fn reconcile_vf_routes(
+        &self,
+        prepared: &mut Wanted<(bool, Option<IfName>)>,
+    ) -> Result<u64, CniError> {
         let mut socket = Socket::open()?;
         let routes: HashSet<_> = route::hosts_of(&mut socket, ROUTE_PROTOCOL)?.into_iter().collect();
         let records = self.store.list()?.records;
         let all: Vec<(&Record, &HostRoute)> =
             records.iter().filter_map(|r| Some((r, host_route(r)?))).collect();
+        let uplink = self.vf_uplink();
+        let answers = uplink.is_some() || self.config.path.is_routed() || !all.is_empty();
+        let mut amiss =
+            if answers { uplink::answer_on(&self.sysctl(), &self.config.bridge.name)? } else { 0 };
+        if let Some(link) = &uplink {
+            amiss += uplink::forward_from(&self.sysctl(), link)?;
+        }
+        let mut repairs = prepared.repairs((answers, uplink), amiss);
         self.find_cut_off(&all.iter().map(|(r, _)| *r).collect::<Vec<_>>());
         if all.is_empty() && routes.is_empty() {
             return Ok(repairs);
@@ -73,11 +79,21 @@ impl Node {
             return Ok(0);
         }
         let Some(link) = look.link(wanted.link.as_str()).cloned() else {
-            return Err(CniError::kernel(format!("link {}, which leads to its VF, is gone", wanted.link)));
+            if wanted.mac.is_none() {
+                // A pair's end has gone with the pod's: its DEL, or reclaim, sees to the rest.
+                return Ok(0);
+            }
+            return Err(CniError::kernel(format!("link {}, which leads to it, is gone", wanted.link)));
         };
         let mut repairs = 0;
+        let mut executor = Executor::new(None)?.with_sysctl(self.sysctl());
+        let routed = record.plan.steps.iter().find(|s| matches!(s, Step::AttachRouted(_)));
+        if let Some(attach) = routed.filter(|_| !link.up) {
+            executor.apply(attach)?;
+        }
+        // What is down has lost its routes.
         if !is_in_place(look, &link, wanted)? {
-            Executor::new(None)?.with_sysctl(self.sysctl()).apply(&Step::HostRoute(wanted.clone()))?;
+            executor.apply(&Step::HostRoute(wanted.clone()))?;
             repairs += 1;
         }
         repairs += u64::from(open_loopback(&self.sysctl(), record, wanted)?);
@@ -112,8 +128,8 @@ pub(super) fn host_route(record: &Record) -> Option<&HostRoute> {
     record.plan.steps.iter().find_map(|s| if let Step::HostRoute(route) = s { Some(route) } else { None })
 }
 
-/// The pod's ports at the node's 127.0.0.1: the way to a VF is the uplink, not the bridge. Only where there are ports,
-/// which is after the rules that keep others out.
+/// The pod's ports at the node's 127.0.0.1: the way there is another than the bridge. Only where there are ports, which is
+/// after the rules that keep others out.
 pub(super) fn open_loopback(sysctl: &Sysctl, record: &Record, route: &HostRoute) -> Result<bool, CniError> {
     if record.plan.firewall.host_ports.is_empty() {
         return Ok(false);
@@ -124,10 +140,16 @@ pub(super) fn open_loopback(sysctl: &Sysctl, record: &Record, route: &HostRoute)
 fn is_in_place(look: &mut Look, link: &Link, wanted: &HostRoute) -> Result<bool, CniError> {
     let bridge = look.link(wanted.bridge.as_str()).map(|b| b.index);
     for ip in &wanted.ips {
-        let mac = neigh::mac_of(&mut look.socket, &link.name, link.index, *ip)?;
+        let known = match wanted.mac {
+            Some(mac) => {
+                let has = neigh::mac_of(&mut look.socket, &link.name, link.index, *ip)?;
+                has.as_deref() == Some(&mac.octets())
+            }
+            None => true,
+        };
         let answered = bridge.is_none_or(|bridge| look.answers.contains(&(*ip, bridge)));
         let routed = look.routes.contains(&(*ip, link.index));
-        if !answered || !routed || mac.as_deref() != Some(&wanted.mac.octets()) {
+        if !answered || !routed || !known {
             return Ok(false);
         }
     }

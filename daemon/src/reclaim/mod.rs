@@ -81,7 +81,7 @@ pub fn is_dead(host: &vf::Host<'_>, record: &Record) -> Result<bool, CniError> {
     };
     if let Some((name, mac)) = record.plan.host_link() {
         let found = link::find(&mut Socket::open()?, name)?;
-        return Ok(!found.is_some_and(|l| l.has_mac(mac)));
+        return Ok(!found.is_some_and(|l| l.is_host_end(mac)));
     }
     let places = places(host, record)?;
     if places.contains(&Place::In(record.netns.inode)) {

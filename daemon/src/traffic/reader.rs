@@ -49,7 +49,7 @@ impl Reader {
     pub fn read(&mut self, metered: &Metered, pod: &NetnsRef) -> Result<Reading, String> {
         match &metered.meter {
             Meter::HostEnd { link, mac } => {
-                let found = self.link(link)?.filter(|c| c.link.has_mac(*mac));
+                let found = self.link(link)?.filter(|c| c.link.is_host_end(*mac));
                 let found = found.ok_or_else(|| format!("{link}, the node's end of it, is gone"))?;
                 let bytes = found.bytes.from_the_other_end();
                 let queues = if self.with_queues { queues(Ethtool::open(), &found) } else { None };

@@ -1,4 +1,4 @@
-//! What connects a pod with the bridge: veth or netkit, by what is asked for and what the kernel has. Which that is, is
+//! What connects a pod with the node: veth or netkit, by what is asked for and what the kernel has. Which that is, is
 //! asked here as well, so that these tests say something on either kernel.
 
 use crate::node_and_pod;
@@ -81,6 +81,74 @@ fn required_netkit_is_that_or_nothing() {
     match lacking() {
         Some(lacking) => drop(node.status(&node.conf(json!({}))).failed(50, &[&lacking])),
         None => drop(node.status(&node.conf(json!({}))).ok()),
+    }
+    assert_same(&before, &node.snapshot());
+}
+
+/// All that a pod has of it: addresses of its own, one way out, and the reason.
+#[test]
+fn a_routed_pod_lives_as_any() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let daemon = node.daemon(json!({"path": "netkit-l3"}));
+    let (before, conf) = (node.snapshot(), node.conf(json!({})));
+    let result = node.add(&pod, &conf).ok();
+    let plan = plan(&node, &pod);
+    let Some(lacking) = lacking() else {
+        assert_eq!((kind(&pod), &plan["path"]), (json!("netkit"), &json!("netkit-l3")));
+        assert_eq!(plan["reason"], "no offload was asked for; path netkit-l3 is configured");
+        assert_eq!(pod.ips(), ["10.244.1.2/32", "fd00:244:1::2/128"]);
+        assert_eq!(pod.default_gateway("-4").as_deref(), Some("169.254.1.1"));
+        assert_eq!(pod.default_gateway("-6").as_deref(), Some("fe80::1"));
+        assert_eq!(daemon.ask("status")["bridge"]["path"], "netkit-l3");
+        for gateway in ["10.244.1.1", "fd00:244:1::1"] {
+            assert!(traffic::ping(&pod, gateway), "{gateway}");
+        }
+        let explained = daemon.ask(&format!("explain {}@eth0", pod.container));
+        assert!(explained[0]["traffic"][0]["bytes"]["tx"].as_u64() > Some(0), "{explained}");
+        node.check(&pod, &conf, &result).ok();
+        node.ip("route del 10.244.1.2");
+        node.check(&pod, &conf, &result).failed(102, &["no route to 10.244.1.2"]);
+        node.del(&pod, &conf).ok();
+        assert_same(&before, &node.snapshot());
+        return;
+    };
+    assert_eq!((kind(&pod), &plan["path"]), (json!("veth"), &json!("veth")));
+    assert_eq!(
+        plan["reason"],
+        format!("no offload was asked for; path netkit-l3 is configured, but {lacking}")
+    );
+}
+
+/// What a link cannot have is not promised: such a pod is on the bridge.
+#[test]
+fn who_asks_for_a_mac_is_not_routed_to() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let daemon = node.daemon(json!({"path": "netkit-l3"}));
+    let conf = node.conf(json!({"runtimeConfig": {"mac": "02:00:00:00:00:77"}}));
+    node.add(&pod, &conf).ok();
+    assert_eq!(
+        (kind(&pod), &pod.link("eth0").unwrap()["address"]),
+        (json!("veth"), &json!("02:00:00:00:00:77"))
+    );
+    let why = lacking().unwrap_or_else(|| "a MAC was asked for, and in L3 mode links have none".into());
+    let reason = plan(&node, &pod)["reason"].as_str().unwrap().to_owned();
+    assert!(reason.ends_with(&why), "{reason}");
+    node.del(&pod, &conf).ok();
+    daemon.kill();
+    let _daemon = node.daemon(json!({"path": "netkit-l3-required"}));
+    node.add(&pod, &conf).failed(100, &["path netkit-l3-required is configured, but", &why]);
+}
+
+#[test]
+fn inline_netkit_is_on_the_bridge_that_is_named() {
+    let lab = Lab::new();
+    let (node, pod) = node_and_pod(&lab);
+    let before = node.snapshot();
+    for path in ["netkit-l3", "netkit-l3-required"] {
+        let conf = node.inline(json!({"path": path}));
+        node.add(&pod, &conf).failed(7, &["path", path, "cannot be a port of a bridge"]);
     }
     assert_same(&before, &node.snapshot());
 }

@@ -25,8 +25,15 @@ const GROWS: [&str; 12] = [
 ];
 
 /// What a request of the first release does not have.
-const LATER: [&str; 6] =
-    ["runs_networks", "makes_netkit", "steers_queues", "gives_addresses", "annotations", "device_info"];
+const LATER: [&str; 7] = [
+    "runs_networks",
+    "makes_netkit",
+    "makes_netkit_l3",
+    "steers_queues",
+    "gives_addresses",
+    "annotations",
+    "device_info",
+];
 
 fn newer(mut frame: Value) -> Value {
     for place in GROWS {
@@ -111,17 +118,21 @@ fn a_plugin_that_knows_no_netkit_gets_veth_or_a_refusal() {
     let lab = Lab::new();
     let (node, pod) = (lab.node("node"), lab.pod("pod"));
     let old = ["older than the daemon", "no netkit"];
-    let daemon = node.daemon(json!({"path": "netkit"}));
-    let conf = node.conf(json!({"socket": between(&node, older, newer)}));
-    node.add(&pod, &conf).ok();
-    let record: Value = serde_json::from_slice(&std::fs::read(node.record(&pod)).unwrap()).unwrap();
-    let reason = record["plan"]["reason"].as_str().unwrap();
-    assert!(record["plan"]["path"] == "veth" && old.iter().any(|why| reason.contains(why)), "{reason}");
-    node.del(&pod, &conf).ok();
-    daemon.kill();
-    let _daemon = node.daemon(json!({"path": "netkit-required"}));
-    let refused = node.add(&pod, &conf).failed(100, &["path netkit-required is configured, but"]);
-    assert!(old.iter().any(|why| refused.msg.contains(why)), "{refused:?}");
+    for path in ["netkit", "netkit-l3"] {
+        let daemon = node.daemon(json!({"path": path}));
+        let conf = node.conf(json!({"socket": between(&node, older, newer)}));
+        node.add(&pod, &conf).ok();
+        let record: Value = serde_json::from_slice(&std::fs::read(node.record(&pod)).unwrap()).unwrap();
+        let reason = record["plan"]["reason"].as_str().unwrap();
+        assert!(record["plan"]["path"] == "veth" && old.iter().any(|why| reason.contains(why)), "{reason}");
+        node.del(&pod, &conf).ok();
+        daemon.kill();
+        let daemon = node.daemon(json!({"path": format!("{path}-required")}));
+        let refused = format!("path {path}-required is configured, but");
+        let refused = node.add(&pod, &conf).failed(100, &[refused.as_str()]);
+        assert!(old.iter().any(|why| refused.msg.contains(why)), "{refused:?}");
+        daemon.kill();
+    }
 }
 
 /// It would not ask the network's `ipam`, and the VF would have no address.

@@ -103,7 +103,14 @@ impl BridgeConf {
 }
 
 fn wish(path: &str) -> Result<PairWish, CniError> {
-    path.parse().map_err(|e: CniError| e.context("field \"path\""))
+    let wish = path.parse().map_err(|e: CniError| e.context("field \"path\""))?;
+    if PairWish::is_routed(wish) {
+        return Err(CniError::config(format!(
+            "field \"path\": {path:?} is for offrampd's pods: in L3 mode netkit cannot be a port of a bridge, which this \
+             configuration names"
+        )));
+    }
+    Ok(wish)
 }
 
 fn trunk(mut f: Fields) -> Result<VlanTrunk, CniError> {

@@ -34,7 +34,7 @@ fn wrong_configurations_name_field_and_code() {
         (json!({"name": null}), 7, "name"),
         (json!({"isGateway": true}), 2, "isGateway"),
         (json!({"path": "netkit"}), 2, "path"),
-        (json!({"bridge": "br0", "path": "netkit-l3"}), 7, "field \"path\": \"netkit-l3\" is not allowed"),
+        (json!({"bridge": "br0", "path": "netkit-l3"}), 7, "\"netkit-l3\" is for offrampd's pods"),
         (json!({"bridge": "br0", "ipam": {"type": "../../bin/sh"}}), 7, "ipam.type"),
         (json!({"ipamTimeout": 0, "ipam": {"type": "dhcp"}}), 7, "\"ipamTimeout\" with value 0"),
         (json!({"ipamTimeout": 181, "ipam": {"type": "dhcp"}}), 7, "1 to 180 seconds"),

@@ -272,6 +272,8 @@ pub struct Attached {
     pub mtu: Option<u32>,
     /// Its addresses.
     pub ips: Vec<IpAddr>,
+    /// Those to which the node should have a route of their own, and has none by the link that leads to the pod.
+    pub unrouted: Look<Vec<IpAddr>>,
 }
 
 /// A link.

@@ -1,7 +1,9 @@
 //! Whether the kernel lets pods' packets pass: forwarding, and the check of where they come from.
 
-use super::{Facts, Finding, Kind, Return, Severity, some};
+use super::{Attached, Facts, Finding, Kind, Return, Severity, some};
 use crate::net::Family;
+use crate::record::State;
+use std::net::IpAddr;
 
 const FORWARDING: Kind = Kind {
     id: "forwarding-off",
@@ -15,11 +17,31 @@ const RP_FILTER: Kind = Kind {
     means: "packets come in at a link by which answers do not leave, and strict rp_filter drops them there",
     docs: "docs/operations.md",
 };
+const CUT_OFF: Kind = Kind {
+    id: "pod-cut-off",
+    severity: Severity::Fault,
+    means: "the node lacks its route to a pod that is not on its bridge: nothing reaches it, and nothing that it sends passes",
+    docs: "docs/operations.md",
+};
 
-pub(super) const KINDS: &[Kind] = &[FORWARDING, RP_FILTER];
+pub(super) const KINDS: &[Kind] = &[FORWARDING, RP_FILTER, CUT_OFF];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    forwarding(facts).into_iter().chain(rp_filter(facts)).collect()
+    forwarding(facts).into_iter().chain(rp_filter(facts)).chain(cut_off(facts)).collect()
+}
+
+fn cut_off(facts: &Facts) -> Option<Finding> {
+    let records = &facts.records.as_ref().ok()?.records;
+    let lives = |r: &&Attached| r.state == State::Ready && r.dead != Ok(true);
+    let lost = records.iter().filter(lives).filter_map(|r| Some((r, r.unrouted.as_ref().ok()?)));
+    let tell = |(r, ips): (&Attached, &Vec<IpAddr>)| {
+        let who = r.who.clone();
+        ips.iter().map(move |ip| format!("{who}: no route to {ip}")).collect::<Vec<_>>()
+    };
+    let evidence = some(lost.flat_map(tell));
+    let todo = "the daemon puts them back at its next look; if it does not, its log says why; and look who removes them: ip \
+                monitor route";
+    (!evidence.is_empty()).then(|| CUT_OFF.found("The node lacks routes to pods.", evidence, todo))
 }
 
 fn forwarding(facts: &Facts) -> Option<Finding> {

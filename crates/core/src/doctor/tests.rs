@@ -1,4 +1,5 @@
 use super::*;
+use crate::record::State;
 use std::collections::BTreeSet;
 
 /// Of a node of which nothing could be seen.
@@ -63,6 +64,34 @@ fn a_configuration_that_does_not_load_is_a_fault_and_misses_a_daemon() {
     let found = check(&Facts { broken_config: broken, daemon: Reply::Away("connect: no".into()), ..blind() });
     let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
     assert_eq!((ids, found[0].evidence.len()), (vec!["config-unreadable", "daemon-away"], 3));
+}
+
+#[test]
+fn a_pod_is_cut_off_whose_route_is_gone_while_it_lives() {
+    let ip: std::net::IpAddr = "10.244.1.2".parse().unwrap();
+    let pod = |state, dead, unrouted| Attached {
+        id: "c1@eth0".parse().unwrap(),
+        who: "default/web@eth0".into(),
+        by_daemon: true,
+        state,
+        age: 1,
+        dead,
+        host_link: None,
+        mtu: None,
+        ips: vec![ip],
+        unrouted,
+    };
+    let found = |pod| {
+        let records = Records { records: vec![pod], unreadable: Vec::new() };
+        let found = check(&Facts { records: Ok(records), ..blind() });
+        found.into_iter().filter(|f| f.id == "pod-cut-off").map(|f| f.evidence).collect::<Vec<_>>()
+    };
+    let evidence = vec!["default/web@eth0: no route to 10.244.1.2".to_owned()];
+    assert_eq!(found(pod(State::Ready, Ok(false), Ok(vec![ip]))), [evidence]);
+    assert!(found(pod(State::Ready, Ok(false), Ok(Vec::new()))).is_empty());
+    assert!(found(pod(State::Adding, Ok(false), Ok(vec![ip]))).is_empty());
+    assert!(found(pod(State::Ready, Ok(true), Ok(vec![ip]))).is_empty());
+    assert!(found(pod(State::Ready, Ok(false), Err("no".into()))).is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub use totals::{Key, Label, Totals};
 use crate::ids::{IfName, MacAddr};
 use crate::plan::Path;
 use crate::record::Record;
-use crate::step::{BindTo, BindVf, CreatePair, Step};
+use crate::step::{BindTo, BindVf, Step};
 use crate::vf::VfRef;
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +58,8 @@ pub enum Meter {
     HostEnd {
         /// Its name.
         link: IfName,
-        /// By which it is known to be the attachment's.
-        mac: MacAddr,
+        /// By which it is known to be the attachment's; none: by its name.
+        mac: Option<MacAddr>,
     },
     /// The VF's netdev in the pod, and the representor in front of it: that may know what took the CPU nevertheless.
     Netdev {
@@ -132,14 +132,17 @@ pub fn metered(record: &Record) -> Vec<Metered> {
     let leases =
         |pod: &IfName| steps.iter().any(|s| matches!(s, Step::LeaseQueues(lease) if lease.link == *pod));
     let one = |step: &Step| match step {
-        Step::CreateVeth(pair) => Some(of_pair(pair, Path::Veth)),
-        Step::CreateNetkit(netkit) if leases(&netkit.pair.pod) => Some(of_pair(&netkit.pair, Path::Queues)),
-        Step::CreateNetkit(netkit) => Some(of_pair(&netkit.pair, Path::Netkit)),
+        Step::CreateVeth(pair) => of_pair(&pair.pod, step, Path::Veth),
+        Step::CreateNetkit(netkit) if leases(&netkit.pair.pod) => {
+            of_pair(&netkit.pair.pod, step, Path::Queues)
+        }
+        Step::CreateNetkit(netkit) => of_pair(&netkit.pair.pod, step, Path::Netkit),
+        Step::CreateNetkitL3(pair) => of_pair(&pair.pod, step, Path::NetkitL3),
         Step::MoveVf(m) => Some(Metered {
             ifname: m.name.clone(),
             path: Path::Vf,
             meter: Meter::Netdev { representor: representor(&m.vf), vf: m.vf.clone() },
-            routed: steps.iter().any(|s| matches!(s, Step::HostRoute(route) if route.mac == m.mac)),
+            routed: steps.iter().any(|s| matches!(s, Step::HostRoute(route) if route.mac == Some(m.mac))),
         }),
         Step::BindVf(b) if b.to == BindTo::VfioPci => {
             let named = record.plan.interface_of(b.vf.pci).and_then(|i| i.name.parse().ok());
@@ -155,9 +158,10 @@ pub fn metered(record: &Record) -> Vec<Metered> {
     steps.iter().filter_map(one).collect()
 }
 
-fn of_pair(pair: &CreatePair, path: Path) -> Metered {
-    let meter = Meter::HostEnd { link: pair.host.clone(), mac: pair.host_mac };
-    Metered { ifname: pair.pod.clone(), path, meter, routed: false }
+fn of_pair(pod: &IfName, step: &Step, path: Path) -> Option<Metered> {
+    let (link, mac) = step.host_link()?;
+    let meter = Meter::HostEnd { link: link.clone(), mac };
+    Some(Metered { ifname: pod.clone(), path, meter, routed: false })
 }
 
 #[cfg(test)]

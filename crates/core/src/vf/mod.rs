@@ -7,7 +7,7 @@ mod state;
 pub mod uplink;
 
 pub use claim::{Claim, Claimed, FORMAT as CLAIM_FORMAT, Utc};
-pub use plan::{Plug, PodBridge, ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan};
+pub use plan::{Plug, PodBridge, ROUTE_PROTOCOL, Uplink, VfSpec, gateway, plan, routed_address};
 pub use settings::{LinkState, VfSettings, VlanProto, VlanTag};
 pub use state::{NetdevState, PfSide, RepresentorState, VfState, differences};
 

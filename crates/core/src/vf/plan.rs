@@ -78,15 +78,21 @@ pub struct Uplink {
     pub bridge: IfName,
 }
 
-/// `rtm_protocol` of the node's routes to pods whose eth0 is a VF. All routes with this number are Offramp's.
+/// `rtm_protocol` of the node's routes to pods that are not on its bridge. All routes with this number are Offramp's.
 pub const ROUTE_PROTOCOL: u8 = 214;
 
-/// The next hop of a pod whose eth0 is a VF. No link has this address: its MAC is a permanent neighbour.
+/// The next hop of a pod that is not on the bridge. No link has this address: its MAC is a permanent neighbour, or there
+/// is none.
 pub fn gateway(family: Family) -> IpAddr {
     match family {
         Family::V4 => IpAddr::from([169, 254, 1, 1]),
         Family::V6 => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]),
     }
+}
+
+/// An address of a pod that is not on the bridge: it has no neighbours but the node.
+pub fn routed_address(ip: IpAddr) -> Address {
+    Address { ip: ip.into(), gateway: Some(gateway(Family::of(ip))) }
 }
 
 impl VfSpec {
@@ -177,7 +183,12 @@ fn netdev_steps(spec: &VfSpec, mac: MacAddr) -> Vec<Step> {
     }
     match &spec.uplink {
         Some(Uplink { link, bridge, .. }) => {
-            steps.push(Step::HostRoute(HostRoute { link: link.clone(), bridge: bridge.clone(), ips, mac }));
+            steps.push(Step::HostRoute(HostRoute {
+                link: link.clone(),
+                bridge: bridge.clone(),
+                ips,
+                mac: Some(mac),
+            }));
         }
         // Behind an uplink nobody but the node knows the pod's MAC, and it was told.
         None if spec.link && !ips.is_empty() => {

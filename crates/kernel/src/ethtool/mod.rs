@@ -14,8 +14,8 @@ mod tests;
 mod tunnels;
 
 pub use features::Switched;
-pub use rss::Tables;
 pub use monitor::{Heard, Monitor};
+pub use rss::Tables;
 
 use crate::generic::{Attributes, Family, attribute, value_of};
 use crate::message::{Message, word};

@@ -5,14 +5,12 @@
 //! what went to the pod: its address may be another's soon. (TCP ends by itself: who is not the peer answers by a reset.)
 
 use super::NftError;
-use super::nfnetlink::{attribute, encode, kind, messages, nest, request};
-use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
+use super::nfnetlink::{ACK, DUMP, REQUEST, attribute, encode, exchange, nest, open, request};
+use netlink_sys::Socket;
 use nix::errno::Errno;
 use nix::libc::{AF_INET, AF_INET6, IPPROTO_UDP};
 use offramp_core::firewall::{HostPortRule, Rules};
 use offramp_core::spec::Protocol;
-use std::io;
 use std::net::IpAddr;
 
 // linux/netfilter/nfnetlink_conntrack.h, with the subsystem in the upper byte.
@@ -30,12 +28,6 @@ const PROTO_NUM: u16 = 1;
 const PROTO_DST_PORT: u16 = 3;
 /// `CTA_FILTER_F_CTA_PROTO_NUM | CTA_FILTER_F_CTA_PROTO_DST_PORT` (net/netfilter/nf_internals.h).
 const BY_PROTOCOL_AND_PORT: u32 = 1 << 3 | 1 << 5;
-// linux/netlink.h
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const DUMP: u16 = 0x300;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
 
 /// Which flows through a port are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +44,7 @@ pub(super) fn forget(rules: &Rules, which: Forget) -> Result<(), NftError> {
     if ports.peek().is_none() {
         return Ok(());
     }
-    let mut socket = Socket::new(NETLINK_NETFILTER).map_err(NftError::io("open a conntrack socket"))?;
-    socket.bind(&SocketAddr::new(0, 0)).map_err(NftError::io("bind a conntrack socket"))?;
+    let socket = open().map_err(NftError::io("open a conntrack socket"))?;
     ports.try_for_each(|rule| forget_port(&socket, rule, which))
 }
 
@@ -130,26 +121,4 @@ fn end(tuple: &[u8], side: Side) -> Option<(IpAddr, u8, u16)> {
     let protocol = attribute(tuple, TUPLE_PROTO)?;
     let port = u16::from_be_bytes(*attribute(protocol, PROTO_DST_PORT)?.first_chunk()?);
     Some((ip, *attribute(protocol, PROTO_NUM)?.first()?, port))
-}
-
-/// Sends a request; returns the messages that answer it, up to its end.
-fn exchange(socket: &Socket, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-    socket.send_to(request, &SocketAddr::new(0, 0), 0)?;
-    let mut answers = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for message in messages(&datagram) {
-            match kind(message) {
-                DONE => return Ok(answers),
-                ERROR => {
-                    match message.get(16..).and_then(|m| m.first_chunk()).map(|e| i32::from_ne_bytes(*e)) {
-                        Some(0) => return Ok(answers),
-                        Some(errno) => return Err(io::Error::from_raw_os_error(-errno)),
-                        None => return Err(io::ErrorKind::InvalidData.into()),
-                    }
-                }
-                _ => answers.push(message.to_vec()),
-            }
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod localnet;
 mod monitor;
 mod nfnetlink;
 pub mod script;
+mod sources;
 
 use conntrack::Forget;
 use element::{Element, Table};
@@ -26,6 +27,7 @@ pub use listing::Listing;
 pub use localnet::enable_route_localnet;
 pub use monitor::Monitor;
 use offramp_core::firewall::{NodeRules, Rules};
+pub use sources::sources_are_checked;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Runs a script as one transaction.

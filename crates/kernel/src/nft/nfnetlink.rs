@@ -1,6 +1,17 @@
 //! The form of netfilter's netlink messages: nlmsghdr (16 bytes), nfgenmsg (4 bytes), attributes
 //! (linux/netlink.h, linux/netfilter/nfnetlink.h). Numbers in the headers are in the machine's byte order.
 
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::{Socket, SocketAddr};
+use std::io;
+
+// linux/netlink.h
+pub(super) const REQUEST: u16 = 1;
+pub(super) const ACK: u16 = 4;
+pub(super) const DUMP: u16 = 0x300;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+
 /// The parts of `bytes` that begin with their length, which `length` reads, and are padded to 4 bytes; up to the first
 /// that is cut.
 fn parts(mut bytes: &[u8], length: fn(&[u8]) -> Option<usize>) -> impl Iterator<Item = &[u8]> {
@@ -65,4 +76,33 @@ pub(super) fn request(kind: u16, flags: u16, family: u8, attributes: &[Vec<u8>])
     bytes.extend([family, 0, 0, 0]);
     bytes.extend(body);
     bytes
+}
+
+/// A socket for one request at a time.
+pub(super) fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Sends a request; returns the messages that answer it, up to its end.
+pub(super) fn exchange(socket: &Socket, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    socket.send_to(request, &SocketAddr::new(0, 0), 0)?;
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        for message in messages(&datagram) {
+            match kind(message) {
+                DONE => return Ok(answers),
+                ERROR => {
+                    match message.get(16..).and_then(|m| m.first_chunk()).map(|e| i32::from_ne_bytes(*e)) {
+                        Some(0) => return Ok(answers),
+                        Some(errno) => return Err(io::Error::from_raw_os_error(-errno)),
+                        None => return Err(io::ErrorKind::InvalidData.into()),
+                    }
+                }
+                _ => answers.push(message.to_vec()),
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::{Queues, Source, nsid_of};
 use crate::link::{self, named};
 use crate::netlink::Socket;
 use crate::{Error, Netns, Result, netkit};
-use netlink_packet_route::link::LinkAttribute;
+use netlink_packet_route::link::{LinkAttribute, NetkitMode};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use offramp_core::ids::IfName;
@@ -55,7 +55,7 @@ fn try_to_lease(nic: &str, ifindex: u32, home: &Netns) -> Result<u32> {
     let mut peer = named(&other);
     peer.attributes.push(LinkAttribute::NumRxQueues(2));
     let mut pair = named(&primary);
-    pair.attributes.push(netkit::info(peer));
+    pair.attributes.push(netkit::info(NetkitMode::L2, peer));
     socket.batch(vec![link::create("create netkit probe0", pair)])?;
     let other = link::index_in(&socket, &other)?;
     let netns = nsid_of(&mut socket, home)?;

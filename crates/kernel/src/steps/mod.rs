@@ -9,6 +9,7 @@ pub(crate) mod pair;
 pub(crate) mod pod;
 pub(crate) mod port;
 pub(crate) mod representor;
+pub(crate) mod routed;
 pub(crate) mod shape;
 pub(crate) mod steer;
 pub(crate) mod vf;

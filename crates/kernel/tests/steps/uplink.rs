@@ -45,10 +45,16 @@ fn wire_pod(n: u8) -> WirePod {
             link: link.parse().unwrap(),
             bridge: BRIDGE.parse().unwrap(),
             ips,
-            mac: pod_mac,
+            mac: Some(pod_mac),
         }),
     ];
     WirePod { pod, steps, link }
+}
+
+fn prepare(wire: &WirePod) {
+    let sysctl = Sysctl::default();
+    uplink::answer_on(&sysctl, &BRIDGE.parse().unwrap()).unwrap();
+    uplink::forward_from(&sysctl, &wire.link.parse().unwrap()).unwrap();
 }
 
 fn bridge_pod(n: u8) -> Pod {
@@ -70,7 +76,7 @@ fn the_first_packet_passes_between_wire_bridge_and_node() {
     let beside = bridge_pod(2);
     let (a, b) = (wire_pod(3), wire_pod(4));
     for wire in [&a, &b] {
-        uplink::prepare(&Sysctl::default(), &wire.link.parse().unwrap(), &BRIDGE.parse().unwrap()).unwrap();
+        prepare(wire);
         apply(&mut wire.pod.executor(), &wire.steps).unwrap();
     }
     reach(&a.pod, 1);
@@ -91,7 +97,7 @@ fn an_address_that_was_on_the_bridge_moves_to_the_wire_and_back() {
     run(&format!("ip netns exec {} ip link del eth0", first.name));
 
     let wire = wire_pod(5);
-    uplink::prepare(&Sysctl::default(), &wire.link.parse().unwrap(), &BRIDGE.parse().unwrap()).unwrap();
+    prepare(&wire);
     apply(&mut wire.pod.executor(), &wire.steps).unwrap();
     run("ping -n -c 1 -W 0.9 10.88.0.5");
     lab::undo(&mut wire.pod.executor(), &wire.steps);

@@ -131,21 +131,22 @@ pub fn returns(overlay: Option<&Overlay>, records: &[Record]) -> Look<Returns> {
     Ok(Returns { looked_up: look_up(known).map_err(text)?, left_out })
 }
 
-/// Those whose bridge the daemon has made a router. The bridge of another network may be one of layer 2 only: the node
-/// answers nobody there, and has no route.
+/// Those whose bridge the daemon has made a router, or whose link is routed. The bridge of another network may be one of
+/// layer 2 only: the node answers nobody there, and has no route.
 fn of_pods(records: &[Record]) -> Vec<Sender> {
     let of_daemon = records.iter().filter(|r| r.mode == Mode::Node);
-    let bridge = |r: &Record| {
+    let comes_in = |r: &Record| {
         let (host, _) = r.plan.host_link()?;
         r.plan.steps.iter().find_map(|step| match step {
             Step::AttachPort(port) if port.link == *host => Some(port.bridge.to_string()),
+            Step::AttachRouted(routed) if routed.link == *host => Some(routed.link.to_string()),
             _ => None,
         })
     };
-    let pods = of_daemon.filter_map(|r| Some((r, bridge(r)?)));
-    pods.flat_map(|(record, bridge)| {
+    let pods = of_daemon.filter_map(|r| Some((r, comes_in(r)?)));
+    pods.flat_map(|(record, comes_in)| {
         let who = record.pod.as_ref().map_or_else(|| record.attachment.to_string(), ToString::to_string);
-        record.ips().map(move |ip| (who.clone(), ip, bridge.clone()))
+        record.ips().map(move |ip| (who.clone(), ip, comes_in.clone()))
     })
     .collect()
 }

@@ -11,7 +11,7 @@ use offramp_core::net::Family;
 use offramp_core::pair::Pair;
 use offramp_core::plan::Plan;
 use offramp_core::pool::QueueKind;
-use offramp_core::spec::{Address, Spec};
+use offramp_core::spec::Spec;
 use offramp_core::steer::{SteerQueues, Takes};
 use offramp_core::step::LeaseQueues;
 use offramp_core::vf::uplink::UplinkPath;
@@ -80,7 +80,6 @@ impl Loans {
         routes: &[Route],
     ) -> Option<Plan> {
         let Some((loan, Way::Uplink(path))) = &self.eth0 else { return None };
-        let address = |ip: &IpAddr| Address { ip: (*ip).into(), gateway: Some(vf::gateway(Family::of(*ip))) };
         // It keeps to the address that it has, so that it needs no rebind; the PF pins it.
         let settings = VfSettings {
             mac: loan.mac(),
@@ -94,7 +93,7 @@ impl Loans {
             Uplink { link: path.link.clone(), mac: path.mac, bridge: node.config.bridge.name.clone() };
         let spec = VfSpec {
             settings,
-            addresses: addresses.iter().map(address).collect(),
+            addresses: addresses.iter().copied().map(vf::routed_address).collect(),
             routes: routes.to_vec(),
             host_ports: ask.host_ports.clone(),
             uplink: Some(uplink),

@@ -6,8 +6,8 @@ use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::network_of;
 use offramp_core::record::{Mode, Record};
 use offramp_core::step::{
-    AttachPort, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateNetkit, CreatePair, Gateway, HostRoute,
-    PlugRepresentor, Shape, Step,
+    AttachPort, AttachRouted, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateNetkit, CreateNetkitL3,
+    CreatePair, Gateway, HostRoute, PlugRepresentor, Shape, Step,
 };
 use offramp_core::vf::{LinkState, PfSide, ROUTE_PROTOCOL, VfSettings};
 use offramp_kernel::link::{self, Link};
@@ -30,7 +30,9 @@ pub fn steps(store: &Store, record: &Record, netns: &Netns) -> Result<(), CniErr
             Step::CreateNetkit(CreateNetkit { pair: ends, .. }) => {
                 pair(record, &mut host, &mut pod, ends, "netkit")?;
             }
+            Step::CreateNetkitL3(ends) => routed_pair(record, &mut host, &mut pod, ends)?,
             Step::AttachPort(p) => port(record, &mut host, p)?,
+            Step::AttachRouted(r) => routed(record, &mut host, r)?,
             Step::Shape(s) => limits(record, &mut host, s)?,
             Step::ConfigurePod(p) => addresses_and_routes(record, &mut pod, p)?,
             // In node mode the bridge is the daemon's, which repairs it.
@@ -78,11 +80,43 @@ fn pair(
     kind: &str,
 ) -> Result<(), CniError> {
     let outside = own_link(record, host, &ends.host, ends.host_mac)?;
-    for link in [outside, own_link(record, pod, &ends.pod, ends.pod_mac)?] {
-        if link.kind.as_deref() != Some(kind) {
-            let is = link.kind.unwrap_or_else(|| "physical".into());
-            return Err(failed(record, format!("link {} is {is}, not {kind}", link.name)));
-        }
+    let inside = own_link(record, pod, &ends.pod, ends.pod_mac)?;
+    [outside, inside].into_iter().try_for_each(|link| is_kind(record, link, kind))
+}
+
+/// It has no MACs.
+fn routed_pair(
+    record: &Record,
+    host: &mut Socket,
+    pod: &mut Socket,
+    ends: &CreateNetkitL3,
+) -> Result<(), CniError> {
+    for (socket, name) in [(host, &ends.host), (pod, &ends.pod)] {
+        let found = link::find(socket, name)?;
+        let link = found.ok_or_else(|| failed(record, format!("link {name} is gone")))?;
+        is_kind(record, link, "netkit")?;
+    }
+    Ok(())
+}
+
+fn is_kind(record: &Record, link: Link, kind: &str) -> Result<(), CniError> {
+    if link.kind.as_deref() == Some(kind) {
+        return Ok(());
+    }
+    let is = link.kind.unwrap_or_else(|| "physical".into());
+    Err(failed(record, format!("link {} is {is}, not {kind}", link.name)))
+}
+
+/// Up, and the node checks what comes from there.
+fn routed(record: &Record, host: &mut Socket, r: &AttachRouted) -> Result<(), CniError> {
+    if !link::require(host, &r.link)?.up {
+        return Err(failed(record, format!("link {} is down", r.link)));
+    }
+    if !nft::sources_are_checked()? {
+        return Err(failed(
+            record,
+            format!("the node does not check the sources of what comes from {}", r.link),
+        ));
     }
     Ok(())
 }
@@ -95,11 +129,14 @@ fn way_to_pod(record: &Record, host: &mut Socket, r: &HostRoute) -> Result<(), C
     let routes = route::hosts_of(host, ROUTE_PROTOCOL)?;
     let answers = neigh::answered_for(host)?;
     for ip in &r.ips {
-        let mac = neigh::mac_of(host, r.link.as_str(), link, *ip)?;
+        let mac = match r.mac {
+            Some(_) => neigh::mac_of(host, r.link.as_str(), link, *ip)?,
+            None => None,
+        };
         let missing = if !routes.contains(&(*ip, link)) {
             format!("the node has no route to {ip} on {}", r.link)
-        } else if mac.as_deref() != Some(&r.mac.octets()) {
-            format!("the node does not have neighbour {ip} with MAC {} on {}", r.mac, r.link)
+        } else if let Some(wanted) = r.mac.filter(|wanted| mac.as_deref() != Some(&wanted.octets())) {
+            format!("the node does not have neighbour {ip} with MAC {wanted} on {}", r.link)
         } else if !answers.contains(&(*ip, bridge)) {
             format!("the node has no proxy entry for {ip} on {}", r.bridge)
         } else {
