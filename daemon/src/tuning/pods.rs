@@ -65,7 +65,9 @@ fn of_pair(
     wanted: &Sizes,
 ) -> Result<bool> {
     let Meter::HostEnd { link, mac } = &pair.meter else { return Ok(false) };
-    let Some(end) = links.get(link.as_str()).filter(|end| end.link.has_mac(*mac)) else { return Ok(false) };
+    let Some(end) = links.get(link.as_str()).filter(|end| end.link.is_host_end(*mac)) else {
+        return Ok(false);
+    };
     if is_so(&end.sizes, wanted) {
         return Ok(false);
     }
