@@ -13,12 +13,15 @@ struct Steering {
 impl Steering {
     fn new() -> Self {
         let policy = json!({"namespaces": ["*"], "maxQueues": 3});
-        let pool = json!({"name": "led", "queues": {"kind": "steer", "nics": ["flow0#4-7"]}, "policy": policy});
+        let pool =
+            json!({"name": "led", "queues": {"kind": "steer", "nics": ["flow0#4-7"]}, "policy": policy});
         let w = Wired::with_pools(json!([pool]));
         run("ip addr flush dev nic0; ip link set flow0 up; ip addr add 192.0.2.1/24 dev flow0");
         run("ip addr add 2001:db8::1/64 dev flow0 nodad; ethtool -X flow0 equal 4");
         run("ip netns add flowpeer; ip link set flow1 netns flowpeer; ip -n flowpeer link set flow1 up");
-        run("ip -n flowpeer addr add 192.0.2.254/24 dev flow1; ip -n flowpeer route add default via 192.0.2.1");
+        run(
+            "ip -n flowpeer addr add 192.0.2.254/24 dev flow1; ip -n flowpeer route add default via 192.0.2.1",
+        );
         run("ip route replace default via 192.0.2.254 dev flow0");
         Self { w }
     }
@@ -48,6 +51,9 @@ impl Steering {
 
 impl Drop for Steering {
     fn drop(&mut self) {
+        // What a test that failed has left behind is no other's fault.
+        rules().iter().for_each(|rule| drop(run(&format!("ethtool -N flow0 delete {rule}"))));
+        run("for id in 1 2 3 4 5 6 7; do ethtool -X flow0 context $id delete 2>/dev/null || true; done");
         run("ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default");
         until("flow1 to be back", || std::path::Path::new("/sys/class/net/flow1").exists());
     }
