@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// The RSS context that every NIC has, for all packets that no rule leads elsewhere.
+pub const MAIN: u32 = 0;
+
 /// What of the packets to an address a rule leads. NICs disagree on whether a rule of IP has TCP and UDP in it (i40e's has
 /// not), so that each has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -142,8 +145,6 @@ impl SteerQueues {
     /// What on the NIC is this attachment's: nobody else has its queues, or its addresses. A rule that leads the same to
     /// other queues is an operator's; one to a context that is gone (Linux 6.12 lets that happen) leads nowhere.
     pub fn own(&self, on: &Steering) -> Own {
-        /// The context that all NICs have.
-        const MAIN: u32 = 0;
         let queues: BTreeSet<u32> = self.queues.iter().copied().collect();
         let has_these = |(id, table): &(&u32, &BTreeSet<u32>)| **id != MAIN && **table == queues;
         let contexts: Vec<u32> = on.tables.iter().filter(has_these).map(|(id, _)| *id).collect();

@@ -1,5 +1,6 @@
 //! The queues of this node's NICs that pods can have: asked of the drivers, and looked after.
 
+use super::steering::{Cleared, has_it};
 use super::{Node, now};
 use offramp_core::cni::CniError;
 use offramp_core::ids::IfName;
@@ -122,27 +123,30 @@ impl Node {
         claims.remove_torn()?;
         // Before the first look at the NICs all would seem gone.
         let Some(inventory) = self.nics.seen() else { return Ok(0) };
-        let (listing, mut repairs) = (claims.list()?, 0);
+        let (mut listing, mut repairs) = (claims.list()?, 0);
         let mut sights = Sights::default();
         repairs += self.repair_steering(&listing.claims);
         let mut due = self.queues_due.lock().unwrap_or_else(PoisonError::into_inner);
         due.retain(|queue, _| listing.claims.iter().any(|c| c.in_quarantine() && c.queue == *queue));
-        for mut claim in listing.claims.clone() {
+        for claim in &mut listing.claims {
             let abandoned =
-                || claims.give_back_if_abandoned(&self.store, &claim, now()).is_ok_and(|gone| gone);
+                || claims.give_back_if_abandoned(&self.store, claim, now()).is_ok_and(|gone| gone);
             if !claim.in_quarantine() && abandoned() {
                 tracing::warn!(queue = %claim.queue, holder = %claim.holder, "its holder is gone, it will be looked at");
-                claim = claim.given_back(now());
+                *claim = claim.clone().given_back(now());
                 repairs += 1;
             }
+        }
+        let mut cleared = Cleared::new();
+        for claim in &listing.claims {
             let waits = |at: &Instant| *at > Instant::now();
             if claim.in_quarantine() && !due.get(&claim.queue).is_some_and(waits) {
-                let seen = match self.clear_tries(&claim, &listing.claims, &inventory) {
-                    Ok(()) => self.seen(&mut sights, &claim, &inventory),
-                    Err(why) => &Seen::Unseen(why),
+                let seen = match self.still_steered(claim, &listing.claims, &inventory, &mut cleared) {
+                    None => self.seen(&mut sights, claim, &inventory),
+                    Some(why) => &Seen::Unseen(why),
                 };
-                match look_at_queue(&claims, &claim, seen) {
-                    Some(at) => drop(due.insert(claim.queue, at)),
+                match look_at_queue(&claims, claim, seen) {
+                    Some(at) => drop(due.insert(claim.queue.clone(), at)),
                     None => drop(due.remove(&claim.queue)),
                 }
             }
@@ -254,7 +258,6 @@ fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32,
         Ok((rss, contexts)) => (rss.map(|rss| rss.queues).unwrap_or_default(), contexts, None),
         Err(e) => (Vec::new(), BTreeMap::new(), Some(e.to_string())),
     };
-    let context_of = |queue| contexts.iter().find(|(_, table)| table.contains(&queue)).map(|(id, _)| id);
     let why = |queue: &RxQueue| match (queue.leased, queue.user, spread.contains(&queue.id)) {
         (true, ..) => Some("a link that is not Offramp's leases it".to_owned()),
         (_, Some(user), _) => Some(user.to_string()),
@@ -262,9 +265,7 @@ fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32,
         (.., true) => {
             Some(format!("{nic} spreads the node's packets over it: ethtool -X {nic} equal N frees it"))
         }
-        _ => context_of(queue.id)
-            .map(|id| format!("RSS context {id} has it: ethtool -X {nic} context {id} delete frees it"))
-            .or_else(|| unknown.clone()),
+        _ => has_it(nic, &contexts, queue.id).or_else(|| unknown.clone()),
     };
     let unclaimed = queues.iter().filter(|queue| taken.get(&port.key, queue.id).is_none());
     unclaimed.filter_map(|queue| Some((queue.id, why(queue)?))).collect()

@@ -6,14 +6,14 @@ use offramp_core::cni::CniError;
 use offramp_core::ids::{AttachmentId, IfName};
 use offramp_core::lend::{Fault, LentQueues};
 use offramp_core::net::Family;
-use offramp_core::nic::{Inventory, Port};
+use offramp_core::nic::{Inventory, Port, PortKey};
 use offramp_core::pool::QueueKind;
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{Mode, Record, State};
 use offramp_core::steer::{SteerQueues, Takes};
 use offramp_core::vf::uplink::below;
 use offramp_core::wire::Prepare;
-use offramp_kernel::ethtool::Ethtool;
+use offramp_kernel::ethtool::{Ethtool, Tables};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::steering::{self, Answer, Device, probes};
 use offramp_kernel::uplink::node_links;
@@ -165,22 +165,40 @@ impl Node {
         Ok(steering::apply(&mut Device::open(&want.nic)?, &want)?)
     }
 
-    /// Takes away what was tried on queues of an ADD that died meanwhile. Of one with a record nothing is left by then.
-    pub(super) fn clear_tries(
-        &self,
-        claim: &QueueClaim,
-        all: &[QueueClaim],
-        inventory: &Inventory,
-    ) -> Result<(), String> {
-        let Some(port) = inventory.port(&claim.queue.port).filter(|_| self.is_steered(claim)) else {
-            return Ok(());
-        };
-        let same = |other: &&QueueClaim| other.holder == claim.holder && other.queue.port == claim.queue.port;
-        let queues = all.iter().filter(same).map(|other| other.queue.queue).collect();
-        let tried = SteerQueues { port: port.key.clone(), nic: port.netdev.clone(), queues, leads: probes() };
-        let cleared = Device::open(&port.netdev).and_then(|mut device| steering::clear(&mut device, &tried));
+    /// Takes away what was tried on the port's queues by an ADD that died meanwhile; the contexts that are left. Of an
+    /// attachment with a record nothing is left by then.
+    fn clear_tries(&self, port: &Port, claims: &[QueueClaim]) -> Result<Tables, String> {
+        let is_unheld = |claim: &&QueueClaim| claim.in_quarantine() && claim.queue.port == port.key;
+        let unheld = claims.iter().filter(is_unheld).map(|claim| claim.queue.queue).collect();
+        let cleared = Device::open(&port.netdev)
+            .and_then(|mut device| steering::clear_tries(&mut device, &port.key, &unheld));
         cleared.map_err(|e| e.to_string())
     }
+
+    /// Why a queue in quarantine is not free as far as contexts tell.
+    pub(super) fn still_steered(
+        &self,
+        claim: &QueueClaim,
+        claims: &[QueueClaim],
+        inventory: &Inventory,
+        cleared: &mut Cleared,
+    ) -> Option<String> {
+        let port = inventory.port(&claim.queue.port).filter(|_| self.is_steered(claim))?;
+        let left = cleared.entry(port.key.clone()).or_insert_with(|| self.clear_tries(port, claims));
+        match left {
+            Ok(left) => has_it(&port.netdev, left, claim.queue.queue),
+            Err(why) => Some(why.clone()),
+        }
+    }
+}
+
+/// What is left on ports that were looked at.
+pub(super) type Cleared = HashMap<PortKey, Result<Tables, String>>;
+
+/// The context that has a queue, and how that ends.
+pub(super) fn has_it(nic: &IfName, contexts: &Tables, queue: u32) -> Option<String> {
+    let (id, _) = contexts.iter().find(|(_, table)| table.contains(&queue))?;
+    Some(format!("RSS context {id} has it: ethtool -X {nic} context {id} delete frees it"))
 }
 
 fn probe(nic: IfName, lent: &LentQueues) -> SteerQueues {

@@ -51,6 +51,9 @@ impl Steering {
 
 impl Drop for Steering {
     fn drop(&mut self) {
+        // What a test that failed has left behind is no other's fault.
+        rules().iter().for_each(|rule| drop(run(&format!("ethtool -N flow0 delete {rule}"))));
+        run("for id in 1 2 3 4 5 6 7; do ethtool -X flow0 context $id delete 2>/dev/null || true; done");
         run("ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default");
         until("flow1 to be back", || std::path::Path::new("/sys/class/net/flow1").exists());
     }

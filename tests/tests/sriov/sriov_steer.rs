@@ -42,7 +42,7 @@ fn a_driver_that_leads_no_packets_to_queues_is_quoted_and_preferred_falls_back()
     b.run("ping -n -c 1 -W 2 10.244.1.1");
     w.del(&b);
     assert_eq!(run("ethtool -x nic0; ethtool -n nic0"), before, "who is asked is not touched");
-    assert!(std::fs::read_dir(w.m.node.state().join("queues")).is_ok_and(|mut dir| dir.next().is_none()));
+    assert_eq!(std::fs::read_dir(w.m.node.state().join("queues")).map_or(0, |dir| dir.count()), 0);
 }
 
 #[test]

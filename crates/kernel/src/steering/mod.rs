@@ -9,10 +9,12 @@ mod tests;
 pub use ask::{Answer, ask, probes};
 pub use lock::Lock;
 
-use crate::ethtool::Ethtool;
+use crate::ethtool::{Ethtool, Tables};
 use crate::{Error, Result, crash};
 use offramp_core::ids::IfName;
-use offramp_core::steer::{Lead, SteerQueues, Steering};
+use offramp_core::nic::PortKey;
+use offramp_core::steer::{Lead, MAIN, SteerQueues, Steering};
+use std::collections::BTreeSet;
 
 /// What is done to a NIC.
 pub(crate) trait Nic {
@@ -81,6 +83,14 @@ pub fn clear(device: &mut Device<'_>, want: &SteerQueues) -> Result<()> {
     clear_from(device, want)
 }
 
+/// Removes what was tried ([`ask`]) on queues that nobody has by a process that died. The contexts that are left, but for the
+/// one that all packets have.
+pub fn clear_tries(device: &mut Device<'_>, port: &PortKey, unheld: &BTreeSet<u32>) -> Result<Tables> {
+    let nic = device.name.clone();
+    let tried = SteerQueues { port: port.clone(), nic, queues: Vec::new(), leads: probes() };
+    clear_tries_from(device, &tried, unheld)
+}
+
 /// What is not as it should be.
 pub fn missing(device: &mut Device<'_>, want: &SteerQueues) -> Result<Vec<Lead>> {
     let own = want.own(&device.steering()?);
@@ -129,6 +139,19 @@ fn verify(nic: &mut impl Nic, want: &SteerQueues, ids: &[u32]) -> Result<()> {
         nic.delete_rule(*id)?;
     }
     Err(Error::Unfit { what: format!("lead packets to queues of {}", want.nic), why })
+}
+
+pub(crate) fn clear_tries_from(
+    nic: &mut impl Nic,
+    tried: &SteerQueues,
+    unheld: &BTreeSet<u32>,
+) -> Result<Tables> {
+    for queues in nic.steering()?.tables.into_values().filter(|queues| queues.is_subset(unheld)) {
+        clear_from(nic, &SteerQueues { queues: queues.into_iter().collect(), ..tried.clone() })?;
+    }
+    let mut left = nic.steering()?.tables;
+    left.remove(&MAIN);
+    Ok(left)
 }
 
 pub(crate) fn clear_from(nic: &mut impl Nic, want: &SteerQueues) -> Result<()> {

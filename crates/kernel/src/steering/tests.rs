@@ -192,6 +192,20 @@ fn a_rule_that_is_not_told_as_it_was_written_does_not_stay() {
     assert_eq!(nic.on, Fake::new().on);
 }
 
+#[test]
+fn what_a_dead_process_tried_goes_with_the_queues_that_nobody_has() {
+    let mut nic = busy();
+    let before = nic.on.clone();
+    let probe = of(&[4, 5], probes());
+    apply_to(&mut nic, &probe).unwrap();
+    let unheld = |queues: &[u32]| queues.iter().copied().collect();
+    let left = clear_tries_from(&mut nic, &of(&[], probes()), &unheld(&[4])).unwrap();
+    assert_eq!(left[&3], [4, 5].into(), "one of them is somebody's for all that is known");
+    // The first pod's context is of queues that nobody has, too, but rules lead to it.
+    let left = clear_tries_from(&mut nic, &of(&[], probes()), &unheld(&[2, 3, 4, 5])).unwrap();
+    assert_eq!((left.keys().copied().collect::<Vec<_>>(), nic.on), (vec![1, 2], before));
+}
+
 proptest! {
     /// Killed anywhere, or refused anything, and taken back by another process, killed too: nothing of it is left, and
     /// all that is somebody else's.
