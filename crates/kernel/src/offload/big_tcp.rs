@@ -28,7 +28,7 @@ use offramp_core::net::Family;
 use offramp_core::offload::{Answer, Sizes};
 use offramp_core::overlay::big_tcp::{Carrier, SIZE, Shown, USUAL};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -145,8 +145,11 @@ impl Lab {
             || TcpStream::connect_timeout(&to, PATIENCE).map_err(|e| Error::io("connect to the peer", &e));
         let stream = self.pod.inside(connect)?;
         let arrived = std::thread::scope(|scope| {
-            scope.spawn(move || send(stream));
-            receive(&listener)
+            scope.spawn(|| send(&stream));
+            let arrived = receive(&listener);
+            // Who still sends need not.
+            let _ = stream.shutdown(Shutdown::Both);
+            arrived
         })?;
         let missing = |why: String| Ok(Answer::Missing { why });
         match (arrived, sees.any()?) {
@@ -158,7 +161,7 @@ impl Lab {
 }
 
 /// Until all is sent, or nobody takes it.
-fn send(mut stream: TcpStream) {
+fn send(mut stream: &TcpStream) {
     let part = vec![0; 256 << 10];
     let _ = stream.set_write_timeout(Some(PATIENCE));
     for _ in 0..TOTAL / part.len() {
