@@ -18,3 +18,13 @@ netkit_too=(
     path:: pod:: skew::a_plugin
     undo::a_link undo::taking
 )
+
+# Those that run with netkit without a bridge too: pods of the daemon's, and nothing that is a bridge's.
+netkit_l3_too=(
+    capabilities::bandwidth
+    check::of_node_mode
+    del::beside del::late del::when
+    first_packet::in_node_mode
+    node_mode::attaches node_mode::ports
+    path:: skew::a_plugin
+)

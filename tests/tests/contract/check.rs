@@ -1,7 +1,7 @@
 //! CHECK finds what is not as ADD made it.
 
 use crate::node_and_pod;
-use offramp_tests::{Lab, Node, Pod, over};
+use offramp_tests::{Lab, Node, Pod, over, pods_are_routed};
 use serde_json::{Value, json};
 
 /// Attaches, lets CHECK pass, breaks something, and expects code 102 with `words`.
@@ -26,8 +26,11 @@ fn damages(node: &Node, pod: &Pod, conf: &Value) {
     broken(node, pod, conf, |_| route("-4"), &["eth0", "does not have the route to 0.0.0.0/0 via"]);
     broken(node, pod, conf, |_| route("-6"), &["eth0", "does not have the route to ::/0 via"]);
     broken(node, pod, conf, |_| drop(pod.ip("link set eth0 down")), &["eth0", "not up"]);
-    broken(node, pod, conf, |_| drop(pod.ip("link set eth0 address 02:00:00:00:00:99")), &["eth0", "MAC"]);
     broken(node, pod, conf, |_| drop(pod.ip("link del eth0")), &["is gone"]);
+    if pods_are_routed() && conf["bridge"].is_null() {
+        return;
+    }
+    broken(node, pod, conf, |_| drop(pod.ip("link set eth0 address 02:00:00:00:00:99")), &["eth0", "MAC"]);
     broken(node, pod, conf, |host| drop(node.ip(&format!("link set {host} down"))), &["not up as a port"]);
     broken(
         node,
@@ -36,6 +39,24 @@ fn damages(node: &Node, pod: &Pod, conf: &Value) {
         |host| drop(node.ip(&format!("link set {host} nomaster"))),
         &["not up as a port"],
     );
+}
+
+/// While no daemon is there, which would put right what it finds amiss.
+fn damages_of_routed(node: &Node, pod: &Pod) {
+    let conf = node.conf(json!({}));
+    for (damage, words) in [
+        ("link set HOST down", "is down"),
+        ("route del 10.244.1.2 dev HOST", "no route to 10.244.1.2 on"),
+        ("-6 route del fd00:244:1::2 dev HOST", "no route to fd00:244:1::2 on"),
+        ("neigh del proxy 10.244.1.2 dev offramp0", "no proxy entry for 10.244.1.2 on offramp0"),
+    ] {
+        let daemon = node.daemon(json!({}));
+        let result = node.add(pod, &conf).ok();
+        daemon.kill();
+        node.ip(&damage.replace("HOST", result["interfaces"][0]["name"].as_str().unwrap()));
+        node.check(pod, &conf, &result).failed(102, &[words]);
+        node.del(pod, &conf).ok();
+    }
 }
 
 #[test]
@@ -113,8 +134,12 @@ fn of_the_rules() {
 fn of_node_mode() {
     let lab = Lab::new();
     let (node, pod) = node_and_pod(&lab);
-    let _daemon = node.daemon(json!({}));
+    let daemon = node.daemon(json!({}));
     damages(&node, &pod, &node.conf(json!({})));
+    daemon.kill();
+    if pods_are_routed() {
+        damages_of_routed(&node, &pod);
+    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn of_what_was_never_attached() {
         let call = node.call("DEL").container(&stranger.container).ifname("eth0").netns(pod.path());
         call.config(&conf).run().ok();
         assert_same(&before, &node.snapshot());
-        assert!(traffic::ping(&pod, &pod.default_gateway("-4").unwrap()));
+        assert!(traffic::ping(&pod, &pod.node_address("-4").unwrap()));
         node.del(&pod, &conf).ok();
     });
 }
@@ -134,7 +134,7 @@ fn of_an_old_sandbox_whose_path_a_new_one_has() {
         let after = node.snapshot();
         old_call.run().ok();
         assert_same(&after, &node.snapshot());
-        assert!(traffic::ping(&new, &new.default_gateway("-4").unwrap()));
+        assert!(traffic::ping(&new, &new.node_address("-4").unwrap()));
         node.del(&new, &conf).ok();
     });
 }
@@ -187,7 +187,7 @@ fn beside_the_add_of_a_new_sandbox() {
             node.check(&new, &conf, &result).ok();
             assert_eq!(node.records(), [format!("{}@eth0.json", new.container)]);
             node.del(&old, &conf).ok();
-            assert!(traffic::ping(&new, &new.default_gateway("-6").unwrap()));
+            assert!(traffic::ping(&new, &new.node_address("-6").unwrap()));
             old = new;
         }
         node.del(&old, &conf).ok();

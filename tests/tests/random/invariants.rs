@@ -123,17 +123,22 @@ fn address_files(world: &World<'_>, records: &BTreeMap<String, Value>) -> Vec<St
         .collect()
 }
 
-/// The host end is up in its bridge, and the pod's end has its MAC and addresses.
+/// The host end is up, in its bridge or with a route, and the pod's end has its MAC and addresses.
 fn kernel_state(node: &Netns, pod: &Netns, record: &Value) -> Vec<String> {
     let interfaces = record["plan"]["result"]["interfaces"].as_array().unwrap();
-    let [bridge, host, inner] = &interfaces[..] else { panic!("{interfaces:?}") };
     let mut missing = Vec::new();
+    let (host, inner, wanted) = match &interfaces[..] {
+        [bridge, host, inner] => (host, inner, vec![("address", &host["mac"]), ("master", &bridge["name"])]),
+        [host, inner] => {
+            missing.extend(unrouted(node, host["name"].as_str().unwrap(), record));
+            (host, inner, Vec::new())
+        }
+        other => panic!("{other:?}"),
+    };
     match node.link(host["name"].as_str().unwrap()) {
         None => missing.push("its host end is gone".to_owned()),
         Some(link) => {
-            for (key, want) in
-                [("address", &host["mac"]), ("master", &bridge["name"]), ("operstate", &"UP".into())]
-            {
+            for (key, want) in wanted.into_iter().chain([("operstate", &"UP".into())]) {
                 if link[key] != *want {
                     missing.push(format!("its host end's {key} is {}, not {want}", link[key]));
                 }
@@ -142,7 +147,7 @@ fn kernel_state(node: &Netns, pod: &Netns, record: &Value) -> Vec<String> {
     }
     match pod.link("eth0") {
         None => missing.push("its pod's end is gone".to_owned()),
-        Some(link) if link["address"] != inner["mac"] => {
+        Some(link) if inner["mac"].is_string() && link["address"] != inner["mac"] => {
             missing.push("its pod's end has another MAC".to_owned())
         }
         Some(_) => {
@@ -154,4 +159,12 @@ fn kernel_state(node: &Netns, pod: &Netns, record: &Value) -> Vec<String> {
         }
     }
     missing
+}
+
+/// The pod's addresses to which the node has no route by its link.
+fn unrouted(node: &Netns, link: &str, record: &Value) -> Vec<String> {
+    let routes = ["-4", "-6"].map(|of| node.ip_json(&format!("{of} route show dev {link} proto 214")));
+    let there = |ip: &str| routes.iter().flat_map(|r| r.as_array().unwrap()).any(|route| route["dst"] == ip);
+    let ips = ips(record).into_iter().map(|address| address.split('/').next().unwrap().to_owned());
+    ips.filter(|ip| !there(ip)).map(|ip| format!("no route to {ip}")).collect()
 }
