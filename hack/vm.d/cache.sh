@@ -15,7 +15,7 @@ fill() {
 
 # Sets kernel, tools and qemu, what the VM runs on, and adds what is built here to the modules.
 prepare_machine() {
-  local lock module
+  local lock module folder
   ((EUID == 0)) || die 125 "needs root (to read the whole root filesystem, and for apt)"
   mkdir -p "$cache"
   exec {lock}>"$cache/.lock"
@@ -24,8 +24,9 @@ prepare_machine() {
   fill tools unpack_tools
   fill "kernel-$kernel_line" unpack_kernel "$kernel_line"
   for module in "${built[@]}"; do
-    fill "$module-$kernel_line" build_module "$module" "$kernel_line"
-    modules+=("$cache/$module-$kernel_line/$module.ko")
+    folder=$module-$kernel_line$(own_version "$module")
+    fill "$folder" build_module "$module" "$kernel_line"
+    modules+=("$cache/$folder/$module.ko")
   done
   qemu='qemu-system-x86_64'
   if [[ ${nics[*]} == *virtio-sriov* ]]; then

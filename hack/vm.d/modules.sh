@@ -6,6 +6,12 @@ declare -A module_source=([netdevsim]=drivers/net/netdevsim [rocker]=drivers/net
 # Our own: their folders in the repository.
 declare -A own_module=([flowsim]=tests/flowsim)
 
+# Of a module of our own: -HASH of its source, which changes. Nothing of one that is Debian's.
+own_version() { # NAME
+  local folder=${own_module[$1]-}
+  [[ -z $folder ]] || printf -- '-%.8s' "$(cat "$parts/../../$folder"/* | sha256sum)"
+}
+
 build_module() { # NAME LINE DIR
   local version short tree=$work/module headers folder=${module_source[$1]-}
   version=$(basename "$cache/kernel-$2"/lib/modules/*)

@@ -7,7 +7,7 @@ use offramp_core::ids::{AttachmentId, IfName};
 use offramp_core::lend::{Fault, LentQueues};
 use offramp_core::net::Family;
 use offramp_core::nic::{Inventory, Port, PortKey};
-use offramp_core::pool::QueueKind;
+use offramp_core::pool::{QueueKind, QueuePool};
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{Mode, Record, State};
 use offramp_core::steer::{SteerQueues, Takes};
@@ -129,7 +129,9 @@ impl Node {
 
     /// Puts back what is not on NICs any more of pods that are there; how many of them lacked something.
     pub(super) fn repair_steering(&self, claims: &[QueueClaim]) -> u64 {
-        let lent = claims.iter().filter(|claim| !claim.in_quarantine() && self.is_steered(claim));
+        let may_be =
+            |claim: &QueueClaim| self.pool_of(claim).is_none_or(|pool| pool.kind == QueueKind::Steer);
+        let lent = claims.iter().filter(|claim| !claim.in_quarantine() && may_be(claim));
         let holders: BTreeSet<&AttachmentId> = lent.map(|claim| &claim.holder).collect();
         let (mut repairs, mut faults) = (0, Vec::new());
         for holder in holders {
@@ -149,8 +151,9 @@ impl Node {
         repairs
     }
 
-    fn is_steered(&self, claim: &QueueClaim) -> bool {
-        self.config.queue_pools.iter().any(|pool| pool.name == claim.pool && pool.kind == QueueKind::Steer)
+    /// None: the configuration does not have it any more.
+    fn pool_of(&self, claim: &QueueClaim) -> Option<&QueuePool> {
+        self.config.queue_pools.iter().find(|pool| pool.name == claim.pool)
     }
 
     fn repair_one(&self, holder: &AttachmentId) -> Result<usize, CniError> {
@@ -183,7 +186,8 @@ impl Node {
         inventory: &Inventory,
         cleared: &mut Cleared,
     ) -> Option<String> {
-        let port = inventory.port(&claim.queue.port).filter(|_| self.is_steered(claim))?;
+        self.pool_of(claim).filter(|pool| pool.kind == QueueKind::Steer)?;
+        let port = inventory.port(&claim.queue.port)?;
         let left = cleared.entry(port.key.clone()).or_insert_with(|| self.clear_tries(port, claims));
         match left {
             Ok(left) => has_it(&port.netdev, left, claim.queue.queue),

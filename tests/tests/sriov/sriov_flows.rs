@@ -175,7 +175,7 @@ fn a_table_without_room_is_told_of() {
     });
     let _daemon = s.w.start();
     let pod = s.w.m.lab.pod("pod");
-    s.add(&pod, "required", 1).failed(11, &["pool led, flow0", "it has no room for another flow rule"]);
+    s.add(&pod, "required", 1).failed(11, &["pool led, flow0", "No space left on device"]);
     s.add(&pod, "preferred", 1).ok();
     assert_eq!(s.plan(&pod)["path"], "veth");
     s.w.del(&pod);

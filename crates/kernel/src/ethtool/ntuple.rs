@@ -91,10 +91,8 @@ fn leading(lead: Lead, context: u32, at: u32) -> Rxnfc {
 /// written over.
 pub(super) fn lead(socket: &Socket, device: &IfName, lead: Lead, context: u32) -> Result<u32> {
     let what = format!("lead {lead} to RSS context {context} of {device}");
-    let at = free_place(socket, device)?.ok_or_else(|| Error::Unfit {
-        what: what.clone(),
-        why: "it has no room for another flow rule".into(),
-    })?;
+    // As a driver says it that is asked for more than it has.
+    let at = free_place(socket, device)?.ok_or_else(|| Error::sys(what.clone(), Errno::ENOSPC))?;
     let answer = leading(lead, context, at).ask(socket, device).map_err(|e| Error::sys(what, e))?;
     Ok(answer.0[LOCATION])
 }
