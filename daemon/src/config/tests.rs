@@ -217,3 +217,15 @@ fn kubernetes_tells_what_standalone_is_told_here() {
         ]
     );
 }
+
+#[test]
+fn what_nics_offer_is_used_as_it_is_said() {
+    let said = |text: &str| Config::parse(&format!("{MINIMAL}{text}"), "n").unwrap().offloads;
+    let (default, other) = (said(""), said("offloads: {bigTcp: auto, tunnelPort: leave}\n"));
+    assert!(default.tunnel_port && !default.big_tcp && !other.tunnel_port && other.big_tcp);
+    assert_eq!(said("offloads: {bigTcp: off, tunnelPort: auto}\n"), default, "with no quotes");
+    assert_eq!(
+        only_fault("offloads: {bigTcp: always}\n"),
+        "line 2, column 20: offloads.bigTcp: \"always\" is not allowed; allowed: auto, off"
+    );
+}

@@ -174,6 +174,8 @@ impl OffloadWatch {
         let changed = self.lock().end(&outcome);
         self.looked.notify_all();
         if outcome.is_ok_and(|found| crate::tuning::tune(node, &found, &self.shown())) {
+            // What is so now is looked at, but not in a circle without a pause, whatever a driver says.
+            std::thread::sleep(DEBOUNCE);
             self.bell.ring();
         }
         if changed {

@@ -299,10 +299,10 @@ fn tunnel(socket: &mut Socket, on: &str, (outer, host): (Family, u8), ip: IpNetw
     ];
     match (local, remote) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => {
-            data.extend([InfoVxlan::Local(local), InfoVxlan::Group(remote)])
+            data.extend([InfoVxlan::Local(local), InfoVxlan::Group(remote)]);
         }
         (IpAddr::V6(local), IpAddr::V6(remote)) => {
-            data.extend([InfoVxlan::Local6(local), InfoVxlan::Group6(remote)])
+            data.extend([InfoVxlan::Local6(local), InfoVxlan::Group6(remote)]);
         }
         _ => {}
     }
