@@ -27,6 +27,6 @@ netkit_l3_too=(
     first_packet::in_node_mode
     node_mode::attaches node_mode::ports
     path:: skew::a_plugin
-    # killed at every step, and at random
-    add_in_node_mode del_in_node_mode gc_in_node_mode random_calls
+    # killed at every step
+    add_in_node_mode del_in_node_mode
 )
