@@ -27,4 +27,6 @@ netkit_l3_too=(
     first_packet::in_node_mode
     node_mode::attaches node_mode::ports
     path:: skew::a_plugin
+    # killed at every step
+    add_in_node_mode del_in_node_mode
 )

@@ -165,14 +165,16 @@ impl Node {
     /// Why a plain pod could not be attached now; empty: it could.
     pub fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        match self.view().loops.get("bridge") {
-            None => reasons.push("the bridge is not there yet".to_owned()),
-            Some(run) => {
-                if let Health::Failed { reason } = &run.health {
-                    reasons.push(format!("bridge: {reason}"));
-                }
-            }
+        let failed = |name: &str| match &self.view().loops.get(name)?.health {
+            Health::Failed { reason } => Some(format!("{name}: {reason}")),
+            Health::Ok => None,
+        };
+        if !self.view().loops.contains_key("bridge") {
+            reasons.push("the bridge is not there yet".to_owned());
         }
+        reasons.extend(failed("bridge"));
+        // Without the check of sources no pod is routed to.
+        reasons.extend(failed("firewall").filter(|_| self.config.path.is_routed()));
         if self.needs_uplink() && self.view().pod_mtu.is_none() {
             reasons.push("the pods' MTU is not known yet: no uplink to the peers was found".to_owned());
         }

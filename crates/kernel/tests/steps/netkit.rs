@@ -219,6 +219,9 @@ fn a_routed_pod_sends_from_its_own_addresses_only() {
     let _beside = bridge_pod(2);
     check_sources();
     let ((a, _), (b, _)) = (routed_pod(3), routed_pod(4));
+    let in_b = |command: &str| run(&format!("ip netns exec {} nft {command}", b.name));
+    in_b("add table inet seen");
+    in_b("add chain inet seen in { type filter hook prerouting priority 0 ; }");
     for (own, other, nobodys, to) in [
         ("10.88.0.3", "10.88.0.2", "192.0.2.9", "10.88.0.4"),
         ("fd88::3", "fd88::2", "2001:db8::9", "fd88::4"),
@@ -227,13 +230,19 @@ fn a_routed_pod_sends_from_its_own_addresses_only() {
             let nodad = if ip.contains(':') { "nodad" } else { "" };
             run(&format!("ip -n {} addr add {ip} dev eth0 {nodad}", a.name));
         }
+        let family = if own.contains(':') { "ip6" } else { "ip" };
+        for source in [own, other, nobodys] {
+            in_b(&format!("add rule inet seen in {family} saddr {source} counter"));
+        }
         assert!(reaches(&a, &format!("-I {own}"), to));
-        let received = || b.ip("-s link show eth0")[0]["stats64"]["rx"]["packets"].as_u64().unwrap();
-        let before = received();
         for ip in [other, nobodys] {
             assert!(!reaches(&a, &format!("-I {ip}"), to), "{ip} got through");
         }
-        assert_eq!(received(), before, "what {other} or {nobodys} seemed to send arrived");
+        let seen = in_b("list chain inet seen in");
+        for (source, arrived) in [(own, "packets 1 "), (other, "packets 0 "), (nobodys, "packets 0 ")] {
+            let counted = format!("{family} saddr {source} counter {arrived}");
+            assert!(seen.contains(&counted), "{counted}: {seen}");
+        }
     }
 }
 
