@@ -26,6 +26,7 @@ mod sriov_random;
 mod sriov_release;
 mod sriov_representors;
 mod sriov_switchdev;
+mod sriov_tunnel_port;
 mod sriov_userspace;
 mod sriov_vectors;
 mod vfio;
