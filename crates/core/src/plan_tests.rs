@@ -234,3 +234,23 @@ fn the_switches_behind_the_bridge_know_the_pod_before_it_is_announced_and_forget
     assert_eq!(forgotten.collect::<Vec<_>>(), [("nic0", wanted.mac), ("nic1", wanted.mac)]);
     assert_eq!(link_steps(&wanted, ifb_name(&id()))[..], plan.steps[..4]);
 }
+
+/// Rules are made before all else, and gone before the addresses are another pod's.
+#[test]
+fn packets_are_led_to_queues_from_first_to_last() {
+    use crate::steer::{Lead, Packets};
+    let port = crate::nic::PortKey { device: "0000:01:00.0".into(), port: 0 };
+    let lead = Lead { ip: "10.0.0.2".parse().unwrap(), packets: Packets::Tcp };
+    let steer = SteerQueues { port, nic: "ens1f0".parse().unwrap(), queues: vec![4, 5], leads: vec![lead] };
+    let plain = plan(&id(), &spec(false, false, &DUAL));
+    let led = plain.clone().steered(steer.clone(), "why".into());
+    assert_eq!((led.path, led.reason.as_str(), led.steering()), (Path::Queues, "why", Some(&steer)));
+    assert_eq!((led.steps[0].name(), &led.steps[1..]), ("steer-queues", &plain.steps[..]));
+    assert_eq!(led.steps[0].undo(), Some(Undo::Unsteer(&steer)));
+    assert_eq!(led.queues().map(|q| q.queue).collect::<Vec<_>>(), [4, 5]);
+    let own = led.result.interfaces.last().unwrap();
+    assert_eq!((led.path_of(own), plain.path_of(own)), (Path::Queues, Path::Veth));
+    let json = serde_json::to_string(&led).unwrap();
+    assert!(json.contains(r#""leads":[{"ip":"10.0.0.2","packets":"tcp"}]"#), "{json}");
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), led);
+}

@@ -55,4 +55,14 @@ mod tests {
         let told = told.iter().zip(leading).map(|(queue, rules)| format!("{queue}, to which {rules}"));
         assert_eq!(of_plan(&plan, &[eth0]), told.collect::<Vec<_>>());
     }
+    #[test]
+    fn queues_to_which_packets_are_led_are_the_nics_alone() {
+        use offramp_core::steer::SteerQueues;
+        let port = serde_json::from_str(r#"{"device": "0000:01:00.0"}"#).unwrap();
+        let steer =
+            SteerQueues { port, nic: "ens1f0".parse().unwrap(), queues: vec![4, 5], leads: Vec::new() };
+        let plan = fixture::record().plan.steered(steer, String::new());
+        let told = ["queue 4 of ens1f0 (0000:01:00.0)", "queue 5 of ens1f0 (0000:01:00.0)"];
+        assert_eq!(of_plan(&plan, &[]), told);
+    }
 }

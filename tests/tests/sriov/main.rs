@@ -1,5 +1,5 @@
 //! The plugin with VFs of an emulated igb, in the initial namespace of a VM, where they live:
-//! `hack/vm --nic igb:4 --netdevsim --rocker --iommu -- BINARY --test-threads 1`.
+//! `hack/vm --nic igb:4 --netdevsim --rocker --flowsim --iommu -- BINARY --test-threads 1`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -113,3 +113,20 @@ fn what_no_vf_is_behind_is_said() {
         assert!(e.contains(why), "{uplink}: {e}");
     }
 }
+
+#[test]
+fn what_comes_by_a_link_comes_by_all_that_it_is_on() {
+    let links = [
+        link(2, "pf", Some(9), LinkKind::Device),
+        link(3, "pf22", Some(9), LinkKind::Device),
+        link(4, "plain", None, LinkKind::Device),
+        link(9, "bond0", None, BOND),
+        link(10, "bond0.7", None, vlan(9, 7)),
+    ];
+    let of = |uplink| below(&name(uplink), &links).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(of("bond0.7"), ["bond0", "bond0.7", "pf", "pf22"]);
+    assert_eq!((of("plain"), of("pf"), of("gone")), (vec!["plain".into()], vec!["pf".into()], vec![]));
+    // Links that are on each other end all the same.
+    let ring = [link(1, "a", Some(2), LinkKind::Bridge), link(2, "b", Some(1), LinkKind::Bridge)];
+    assert_eq!(below(&name("a"), &ring).len(), 2);
+}
