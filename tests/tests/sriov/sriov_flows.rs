@@ -127,6 +127,27 @@ fn what_comes_for_a_pod_comes_by_its_queues_and_nothing_else_does() {
     s.assert_free("DEL");
 }
 
+/// Its packets come by the uplink as any pod's; that it is on no bridge is the node's business.
+#[test]
+fn a_pod_without_a_bridge_has_queues_too() {
+    let s = Steering::new();
+    let _daemon = s.w.start_with(json!({"path": "netkit-l3-required"}));
+    let pod = s.w.m.lab.pod("pod");
+    let result = s.add(&pod, "required", 2).ok();
+    let ip = ipv4(&result);
+    assert_eq!(s.plan(&pod)["path"], "queues");
+    assert_eq!(
+        (&pod.ips()[0], pod.default_gateway("-4").as_deref()),
+        (&format!("{ip}/32"), Some("169.254.1.1"))
+    );
+    let own = received(4..=5);
+    run(&format!("ip netns exec flowpeer ping -n -c 1 -W 5 {ip}"));
+    assert!(received(4..=5) > own, "{}", run("ethtool -S flow0"));
+    s.w.m.node.check(&pod, &s.w.m.node.conf(json!({})), &result).ok();
+    s.w.del(&pod);
+    s.assert_free("DEL");
+}
+
 #[test]
 fn what_somebody_removes_is_put_back_and_what_is_somebody_elses_stays() {
     let s = Steering::new();
