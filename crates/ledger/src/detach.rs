@@ -10,7 +10,6 @@ use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::nic::PciAddr;
-use offramp_core::plan::Path;
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{IpamHold, Record, State};
 use offramp_core::step::{MoveVf, PlugRepresentor, Step};
@@ -241,13 +240,13 @@ fn still_there(record: &Record) -> Result<(), CniError> {
     }
     let name = record.attachment.ifname.as_str();
     let own = record.plan.result.interfaces.iter().find(|i| i.sandbox.is_some() && i.name == name);
-    // Without a MAC, the lock keeps others from making one of this name.
+    // Of one without a MAC the kind must do: the lock keeps us from making another of this name.
     let ours = own.and_then(|i| i.mac.as_deref()).and_then(|mac| mac.parse().ok());
-    let is_routed = record.plan.path == Path::NetkitL3;
+    let has_none = matches!(record.plan.host_link(), Some((_, None)));
     let mut socket = netlink::Socket::open_in(&netns)?;
     for _ in 0..LOOKS {
         let found = link::find(&mut socket, &record.attachment.ifname)?;
-        let is_ours = |l: &link::Link| ours.map_or(is_routed, |mac| l.has_mac(mac));
+        let is_ours = |l: &link::Link| (ours.is_some() || has_none) && l.is_host_end(ours);
         if !found.is_some_and(|l| is_ours(&l)) {
             return Ok(());
         }
