@@ -14,6 +14,10 @@ pub(crate) fn add(executor: &mut Executor, want: &HostRoute) -> Result<()> {
     let link = link::require(&mut executor.host, &want.link)?.index;
     let bridge = link::require(&mut executor.host, &want.bridge)?.index;
     let (name, on) = (want.link.as_str(), want.bridge.as_str());
+    // The pair's end is ours alone, and of nodes that turn IPv6 off for new links by net.ipv6.conf.default it has none.
+    if want.mac.is_none() && want.ips.iter().any(IpAddr::is_ipv6) {
+        executor.sysctl.set(&format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
+    }
     let mut requests = Vec::new();
     for ip in &want.ips {
         leave_foreign(executor, *ip)?;

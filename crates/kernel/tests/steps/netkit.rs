@@ -212,6 +212,18 @@ fn routed_pods_reach_each_other_the_bridges_pods_and_the_node() {
 }
 
 #[test]
+fn a_routed_pod_has_ipv6_where_new_links_have_none() {
+    if !kernel_has_netkit("a_routed_pod_has_ipv6_where_new_links_have_none") {
+        return;
+    }
+    let _beside = bridge_pod(2);
+    check_sources();
+    run("sysctl -w net.ipv6.conf.default.disable_ipv6=1");
+    let (a, _) = routed_pod(3);
+    assert!(reaches(&a, "", "fd88::1"));
+}
+
+#[test]
 fn a_routed_pod_sends_from_its_own_addresses_only() {
     if !kernel_has_netkit("a_routed_pod_sends_from_its_own_addresses_only") {
         return;
