@@ -174,7 +174,8 @@ impl Node {
         }
         reasons.extend(failed("bridge"));
         // Without the check of sources no pod is routed to.
-        reasons.extend(failed("firewall").filter(|_| self.config.path.is_routed()));
+        let is_routed = self.config.path.is_routed() && self.view().no_netkit.is_none();
+        reasons.extend(failed("firewall").filter(|_| is_routed));
         if self.needs_uplink() && self.view().pod_mtu.is_none() {
             reasons.push("the pods' MTU is not known yet: no uplink to the peers was found".to_owned());
         }
