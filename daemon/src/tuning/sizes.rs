@@ -6,9 +6,9 @@ use offramp_core::ids::IfName;
 use offramp_core::offload::{Offloads, Sizes};
 use offramp_core::overlay::big_tcp::{Allowed, Shown, allowed};
 use offramp_core::overlay::decisions::{Link, below, named};
-use offramp_kernel::Result;
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::offload::set_sizes;
+use offramp_kernel::{Result, link};
 use serde::{Deserialize, Serialize};
 
 /// A device whose sizes are larger than they were.
@@ -33,7 +33,7 @@ pub(super) fn tune(node: &Node, offloads: &Offloads, shown: &Shown, tuned: &mut 
             Some(Allowed::neither("whether this kernel carries larger ones is being tried"));
         return Ok(0);
     }
-    let Some((allowed, path)) = decide(node, offloads, shown) else { return Ok(0) };
+    let Some((allowed, path)) = decide(node, offloads, shown)? else { return Ok(0) };
     let of_path = |raised: &Raised| path.iter().any(|(link, _)| *link.name == raised.device);
     let changed = put_back(node, tuned, |raised| !of_path(raised) || !covers(&allowed, &raised.to))?;
     let pods = pods::follow(node, &allowed, tuned)?;
@@ -53,26 +53,39 @@ pub(super) fn tune(node: &Node, offloads: &Offloads, shown: &Shown, tuned: &mut 
 }
 
 /// What pods may send, and the node's devices on its way, and whether they join what they receive; none: not known yet.
-fn decide<'a>(
-    node: &Node,
-    offloads: &'a Offloads,
-    shown: &Shown,
-) -> Option<(Allowed, Vec<(Link<'a>, bool)>)> {
+fn decide<'a>(node: &Node, offloads: &'a Offloads, shown: &Shown) -> Result<Option<(Allowed, Path<'a>)>> {
+    let nothing = |why| Ok(Some((Allowed::neither(why), Vec::new())));
     if !node.config.offloads.big_tcp {
-        return Some((Allowed::neither("offloads.bigTcp is off"), Vec::new()));
+        return nothing("offloads.bigTcp is off");
     }
-    let seen = node.view().overlay.clone()?;
-    let Some(links) = seen.links() else {
-        return Some((Allowed::neither("no uplink was found"), Vec::new()));
+    let Some(seen) = node.view().overlay.clone() else { return Ok(None) };
+    let Some(links) = seen.links() else { return nothing("no uplink was found") };
+    let devices = &offloads.devices;
+    let tunnel = links.tunnel.as_ref().map(|(tunnel, _)| tunnel);
+    let (Some(bridge), Some(tunnel)) = (
+        named(devices, &node.config.bridge.name),
+        tunnel.map_or(Some(None), |tunnel| named(devices, tunnel).map(Some)),
+    ) else {
+        return Ok(None);
     };
-    let mut path: Vec<(Link, bool)> =
-        below(&offloads.devices, links.uplink.0.as_str()).into_iter().map(|link| (link, true)).collect();
-    if let Some((tunnel, _)) = &links.tunnel {
-        path.push((named(&offloads.devices, tunnel)?, true));
+    let below = below(devices, links.uplink.0.as_str());
+    let mut path: Path = below.into_iter().chain(tunnel).map(|link| (link, true)).collect();
+    if has_ports(bridge.name)? {
+        path.push((bridge, false));
     }
-    path.push((named(&offloads.devices, &node.config.bridge.name)?, false));
-    let devices: Vec<Link> = path.iter().map(|(link, _)| *link).collect();
-    Some((allowed(&devices, seen.outer(), shown), path))
+    let all: Vec<Link> = path.iter().map(|(link, _)| *link).collect();
+    Ok(Some((allowed(&all, seen.outer(), shown), path)))
+}
+
+/// Devices, and whether they join what they receive.
+type Path<'a> = Vec<(Link<'a>, bool)>;
+
+/// What a bridge can have is what its ports can (`br_set_gso_limits`, net/bridge/br_if.c): one without any passes nothing, and
+/// says 64 KiB.
+fn has_ports(bridge: &IfName) -> Result<bool> {
+    let links = link::list(&mut Socket::open()?)?;
+    let bridge = links.iter().find(|link| link.name == bridge.as_str()).map(|bridge| bridge.index);
+    Ok(bridge.is_some() && links.iter().any(|link| link.controller == bridge))
 }
 
 /// Whether all that was raised is to be as it is.

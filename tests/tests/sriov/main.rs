@@ -28,6 +28,7 @@ mod sriov_release;
 mod sriov_representors;
 mod sriov_steer;
 mod sriov_switchdev;
+mod sriov_tunnel_port;
 mod sriov_userspace;
 mod sriov_vectors;
 mod vfio;

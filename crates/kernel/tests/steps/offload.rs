@@ -5,7 +5,7 @@ use offramp_core::ids::IfName;
 use offramp_core::net::Family;
 use offramp_core::offload::{Ability, Answer, Feature, Features, Offload};
 use offramp_core::overlay::big_tcp::Carrier;
-use offramp_kernel::ethtool::Ethtool;
+use offramp_kernel::ethtool::{Ethtool, Monitor};
 use offramp_kernel::offload::{Reader, abilities, big_tcp};
 use offramp_kernel::sysctl::Sysctl;
 
@@ -184,4 +184,14 @@ fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
     // Linux 6.3 has it, and lost none where they are routed ever since.
     assert_eq!(shown[&(Carrier::Routed, Family::V4)], Answer::There);
     assert_eq!(run("ip -o link"), links, "nothing is left, and nothing was touched");
+}
+
+#[test]
+fn what_somebody_sets_by_ethtool_is_heard() {
+    enter();
+    run("ip link add v0 type veth peer name v1");
+    let mut monitor = Monitor::open().unwrap().unwrap();
+    run("ethtool -K v0 tso off");
+    let heard = monitor.wait().unwrap();
+    assert!(heard.devices.contains("v0") && !heard.lost, "{heard:?}");
 }
