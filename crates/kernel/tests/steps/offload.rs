@@ -4,7 +4,7 @@ use crate::lab::{attempt, enter, json, run};
 use offramp_core::ids::IfName;
 use offramp_core::net::Family;
 use offramp_core::offload::{Ability, Answer, Feature, Features, Offload};
-use offramp_core::overlay::big_tcp::Carrier;
+use offramp_core::overlay::big_tcp::{Carrier, Shown};
 use offramp_kernel::ethtool::{Ethtool, Monitor};
 use offramp_kernel::offload::{Reader, abilities, big_tcp};
 use offramp_kernel::sysctl::Sysctl;
@@ -174,7 +174,7 @@ fn abilities_are_what_the_kernel_does_and_nothing_is_left() {
 fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
     enter();
     let links = run("ip -o link");
-    let shown = big_tcp(&Sysctl::default());
+    let shown = big_tcp(&Sysctl::default(), Shown::default());
     eprintln!("{shown:#?}");
     assert_eq!(shown.len(), 6);
     for ((carrier, family), answer) in &shown {
