@@ -183,6 +183,9 @@ fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
     }
     // Linux 6.3 has it, and lost none where they are routed ever since.
     assert_eq!(shown[&(Carrier::Routed, Family::V4)], Answer::There);
+    // What was shown once is not tried again.
+    let all: Shown = shown.keys().map(|way| (*way, Answer::There)).collect();
+    assert_eq!(big_tcp(&Sysctl::at("/nowhere"), all.clone()), all);
     assert_eq!(run("ip -o link"), links, "nothing is left, and nothing was touched");
 }
 
