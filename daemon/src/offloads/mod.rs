@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// So often it is tried what the kernel can do, where something stood in the way.
 const TRIES: u32 = 5;
+/// So often it is tried which ways carry packets of more than 64 KiB.
+const BIG_TCP_TRIES: u32 = 2;
 
 /// The last look.
 #[derive(Default)]
@@ -111,6 +113,12 @@ impl OffloadWatch {
             if let Err(e) = learns.spawn_scoped(scope, || self.learn(node)) {
                 tracing::warn!(error = %e, "what the kernel can do stays unknown");
             }
+            if node.config.offloads.big_tcp {
+                let tries = std::thread::Builder::new().name("big-tcp".into());
+                if let Err(e) = tries.spawn_scoped(scope, || self.try_big_tcp(node)) {
+                    tracing::warn!(error = %e, "whether the kernel carries packets of more than 64 KiB stays unknown");
+                }
+            }
             let listens = std::thread::Builder::new().name("ethtool".into());
             if let Err(e) = listens.spawn_scoped(scope, || self.listen()) {
                 tracing::warn!(error = %e, "what somebody sets by ethtool is seen by the next look only");
@@ -146,11 +154,6 @@ impl OffloadWatch {
     /// What the kernel can do is tried once, but for what stays unknown. That makes a network namespace, and may have the
     /// kernel load modules, for which nobody is to wait.
     fn learn(&self, node: &Node) {
-        if node.config.offloads.big_tcp {
-            let shown = big_tcp(&node.sysctl());
-            tracing::info!(?shown, "it was tried whether this kernel carries packets of more than 64 KiB");
-            self.lock().big_tcp = shown;
-        }
         for attempt in 1..=TRIES {
             let found = abilities();
             let mut last = self.lock();
@@ -159,6 +162,22 @@ impl OffloadWatch {
             drop(last);
             self.bell.ring();
             if !unknown || attempt == TRIES {
+                return;
+            }
+            std::thread::sleep(node.config.reconcile_interval);
+        }
+    }
+
+    /// Takes seconds where packets are lost, for which nobody waits. What was not shown is tried again: where CPUs are busy,
+    /// TCP stalls too.
+    fn try_big_tcp(&self, node: &Node) {
+        for attempt in 1..=BIG_TCP_TRIES {
+            let shown = big_tcp(&node.sysctl(), self.shown());
+            tracing::info!(?shown, "it was tried whether this kernel carries packets of more than 64 KiB");
+            let all = shown.values().all(|answer| *answer == Answer::There);
+            self.lock().big_tcp = shown;
+            self.bell.ring();
+            if all || attempt == BIG_TCP_TRIES {
                 return;
             }
             std::thread::sleep(node.config.reconcile_interval);

@@ -40,7 +40,7 @@ pub(super) fn tune(node: &Node, offloads: &Offloads, tuned: &mut Tuned) -> Resul
     outcomes.into_iter().collect::<Result<()>>().map(|()| changed)
 }
 
-/// The NICs that are to know the tunnel's port; none: it is not known yet.
+/// The NICs that are to know the tunnel's port; none: it is not known yet, as before a look at this uplink.
 fn wanted(node: &Node, offloads: &Offloads) -> Option<Vec<IfName>> {
     if !node.config.offloads.tunnel_port {
         return Some(Vec::new());
@@ -48,7 +48,7 @@ fn wanted(node: &Node, offloads: &Offloads) -> Option<Vec<IfName>> {
     let seen = node.view().overlay.clone()?;
     let Some(links) = seen.links().filter(|links| links.tunnel.is_some()) else { return Some(Vec::new()) };
     let below = below(&offloads.devices, links.uplink.0.as_str());
-    Some(tellable(&below).into_iter().cloned().collect())
+    (!below.is_empty()).then(|| tellable(&below).into_iter().cloned().collect())
 }
 
 fn turn_on(node: &Node, tuned: &mut Tuned, device: IfName) -> Result<()> {

@@ -35,21 +35,31 @@ pub(super) fn tune(node: &Node, offloads: &Offloads, shown: &Shown, tuned: &mut 
     }
     let Some((allowed, path)) = decide(node, offloads, shown)? else { return Ok(0) };
     let of_path = |raised: &Raised| path.iter().any(|(link, _)| *link.name == raised.device);
-    let changed = put_back(node, tuned, |raised| !of_path(raised) || !covers(&allowed, &raised.to))?;
-    let pods = pods::follow(node, &allowed, tuned)?;
-    node.view().big_tcp = node.config.offloads.big_tcp.then_some(allowed.clone());
-    if changed > 0 {
-        // What was looked at is not so any more: the next look goes on.
-        return Ok(changed + pods);
+    let is_over = |raised: &Raised| !of_path(raised) || !covers(&allowed, &raised.to);
+    if tuned.sizes.iter().any(is_over) {
+        // Pods come first: no device is to cut up what they send. What was looked at is not so then: the next look goes on.
+        let pods = pods::follow(node, &Allowed::neither("devices are put back"), tuned);
+        let back = put_back(node, tuned, is_over);
+        return Ok(pods? + back?);
     }
+    // All devices, and pods last, or none.
+    let raised = raise_all(node, tuned, &path, &allowed);
+    let carried = raised.as_ref().map_or_else(|e| Allowed::neither(&e.to_string()), |_| allowed);
+    node.view().big_tcp = node.config.offloads.big_tcp.then(|| carried.clone());
+    let pods = pods::follow(node, &carried, tuned);
+    Ok(raised? + pods?)
+}
+
+/// How many were not as they should be.
+fn raise_all(node: &Node, tuned: &mut Tuned, path: &Path, allowed: &Allowed) -> Result<u64> {
     let mut raised = 0;
     for (link, joins) in path {
-        if let Some(to) = allowed.raise(&link.device.sizes, joins) {
-            raise(node, tuned, link, to)?;
+        if let Some(to) = allowed.raise(&link.device.sizes, *joins) {
+            raise(node, tuned, *link, to)?;
             raised += 1;
         }
     }
-    Ok(raised + pods)
+    Ok(raised)
 }
 
 /// What pods may send, and the node's devices on its way, and whether they join what they receive; none: not known yet.
@@ -62,15 +72,13 @@ fn decide<'a>(node: &Node, offloads: &'a Offloads, shown: &Shown) -> Result<Opti
     let Some(links) = seen.links() else { return nothing("no uplink was found") };
     let devices = &offloads.devices;
     let tunnel = links.tunnel.as_ref().map(|(tunnel, _)| tunnel);
-    let (Some(bridge), Some(tunnel)) = (
-        named(devices, &node.config.bridge.name),
-        tunnel.map_or(Some(None), |tunnel| named(devices, tunnel).map(Some)),
-    ) else {
-        return Ok(None);
-    };
+    // Of a device that the look did not see, as an uplink that is another one since, nobody knows what it takes.
     let below = below(devices, links.uplink.0.as_str());
+    let tunnel = tunnel.map_or(Some(None), |tunnel| named(devices, tunnel).map(Some));
+    let Some(tunnel) = tunnel.filter(|_| !below.is_empty()) else { return Ok(None) };
     let mut path: Path = below.into_iter().chain(tunnel).map(|link| (link, true)).collect();
-    if has_ports(bridge.name)? {
+    if has_ports(&node.config.bridge.name)? {
+        let Some(bridge) = named(devices, &node.config.bridge.name) else { return Ok(None) };
         path.push((bridge, false));
     }
     let all: Vec<Link> = path.iter().map(|(link, _)| *link).collect();

@@ -118,7 +118,13 @@ pub fn allowed(path: &[Link], tunnel: Option<Family>, shown: &Shown) -> Allowed 
             _ => Err(format!("{} cannot have more", least.name)),
         }
     };
-    Allowed { v4: of(Family::V4), v6: of(Family::V6) }
+    let own = Allowed { v4: of(Family::V4), v6: of(Family::V6) };
+    // Below a tunnel it is the outer packets' size that counts (`netif_get_gso_max_size`, include/linux/netdevice.h).
+    let Some((outer, Err(why))) = tunnel.map(|outer| (outer, own.of(outer).clone())) else { return own };
+    let cut = |family: Result<u32, String>| {
+        family.and_then(|_| Err(format!("the tunnel's packets are {outer}, which stay as they are: {why}")))
+    };
+    Allowed { v4: cut(own.v4), v6: cut(own.v6) }
 }
 
 #[cfg(test)]
@@ -162,7 +168,11 @@ mod tests {
         assert_eq!(direct.v6, Err("this kernel does not carry larger ones routed: lost".into()));
         let told = "this kernel does not carry larger ones through VXLAN over IPv4: lost";
         assert_eq!(decide(&[524_280], Some(v4), &lost).v4, Err(told.into()));
-        assert_eq!(decide(&[524_280], Some(v6), &lost).v4, Ok(SIZE), "another tunnel");
+        assert_eq!(decide(&[524_280], Some(v6), &lost[..1]).v4, Ok(SIZE), "another tunnel");
+        let outer = decide(&[524_280], Some(v6), &lost);
+        let told = "the tunnel's packets are IPv6, which stay as they are: this kernel does not carry larger ones routed: lost";
+        assert_eq!(outer.v4, Err(told.into()), "the uplink would cut them up");
+        assert_eq!(outer.v6, direct.v6);
         assert!(!allowed(&[], None, &Shown::default()).any(), "what was not tried is not done");
     }
 

@@ -47,25 +47,26 @@ const MTU: u32 = 1400;
 /// Of what tunnelled packets leave by.
 const OUTER_MTU: u32 = 1500;
 
-/// Tries all ways. `sysctl` is where the calling process finds `/proc/sys/net`.
-pub fn big_tcp(sysctl: &Sysctl) -> Shown {
+/// Tries all ways that were not `shown` to carry them. `sysctl` is where the calling process finds `/proc/sys/net`.
+pub fn big_tcp(sysctl: &Sysctl, mut shown: Shown) -> Shown {
+    shown.retain(|_, answer| *answer == Answer::There);
+    let all = Carrier::ALL.into_iter().flat_map(|c| Family::ALL.map(|f| (c, f)));
+    let ways: Vec<(Carrier, Family)> = all.filter(|way| !shown.contains_key(way)).collect();
     let (tell, told) = mpsc::channel();
-    let sysctl = sysctl.clone();
+    let (sysctl, tries) = (sysctl.clone(), ways.clone());
     let work = move || {
-        for carrier in Carrier::ALL {
-            for family in Family::ALL {
-                let answer = within_own_namespaces(&sysctl, carrier, family)
-                    .unwrap_or_else(|e| Answer::Unknown { why: e.to_string() });
-                // Who asked may have given up.
-                let _ = tell.send(((carrier, family), answer));
-            }
+        for (carrier, family) in tries {
+            let answer = within_own_namespaces(&sysctl, carrier, family)
+                .unwrap_or_else(|e| Answer::Unknown { why: e.to_string() });
+            // Who asked may have given up.
+            let _ = tell.send(((carrier, family), answer));
         }
     };
     let spawned = std::thread::Builder::new().name("big-tcp".into()).spawn(work);
     let unknown = |why: &str| Answer::Unknown { why: why.to_owned() };
     let why = spawned.map_or_else(|e| format!("start a thread: {e}"), |_| "it took too long".to_owned());
-    let all = Carrier::ALL.into_iter().flat_map(|c| Family::ALL.map(|f| ((c, f), unknown(&why))));
-    let (mut shown, deadline) = (all.collect::<Shown>(), Instant::now() + DEADLINE);
+    shown.extend(ways.into_iter().map(|way| (way, unknown(&why))));
+    let deadline = Instant::now() + DEADLINE;
     while let Ok((way, answer)) = told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         shown.insert(way, answer);
     }

@@ -4,7 +4,7 @@ use crate::lab::{attempt, enter, json, run};
 use offramp_core::ids::IfName;
 use offramp_core::net::Family;
 use offramp_core::offload::{Ability, Answer, Feature, Features, Offload};
-use offramp_core::overlay::big_tcp::Carrier;
+use offramp_core::overlay::big_tcp::{Carrier, Shown};
 use offramp_kernel::ethtool::{Ethtool, Monitor};
 use offramp_kernel::offload::{Reader, abilities, big_tcp};
 use offramp_kernel::sysctl::Sysctl;
@@ -174,7 +174,7 @@ fn abilities_are_what_the_kernel_does_and_nothing_is_left() {
 fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
     enter();
     let links = run("ip -o link");
-    let shown = big_tcp(&Sysctl::default());
+    let shown = big_tcp(&Sysctl::default(), Shown::default());
     eprintln!("{shown:#?}");
     assert_eq!(shown.len(), 6);
     for ((carrier, family), answer) in &shown {
@@ -183,6 +183,9 @@ fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
     }
     // Linux 6.3 has it, and lost none where they are routed ever since.
     assert_eq!(shown[&(Carrier::Routed, Family::V4)], Answer::There);
+    // What was shown once is not tried again.
+    let all: Shown = shown.keys().map(|way| (*way, Answer::There)).collect();
+    assert_eq!(big_tcp(&Sysctl::at("/nowhere"), all.clone()), all);
     assert_eq!(run("ip -o link"), links, "nothing is left, and nothing was touched");
 }
 
