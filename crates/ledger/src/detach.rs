@@ -10,7 +10,6 @@ use offramp_core::cni::CniError;
 use offramp_core::firewall::Rules;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::nic::PciAddr;
-use offramp_core::plan::Path;
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{IpamHold, Record, State};
 use offramp_core::step::{MoveVf, PlugRepresentor, Step};
@@ -243,7 +242,7 @@ fn still_there(record: &Record) -> Result<(), CniError> {
     let own = record.plan.result.interfaces.iter().find(|i| i.sandbox.is_some() && i.name == name);
     // Without a MAC, the lock keeps others from making one of this name.
     let ours = own.and_then(|i| i.mac.as_deref()).and_then(|mac| mac.parse().ok());
-    let is_routed = record.plan.path == Path::NetkitL3;
+    let is_routed = record.plan.steps.iter().any(|step| matches!(step, Step::CreateNetkitL3(_)));
     let mut socket = netlink::Socket::open_in(&netns)?;
     for _ in 0..LOOKS {
         let found = link::find(&mut socket, &record.attachment.ifname)?;

@@ -138,12 +138,13 @@ impl Node {
             spec.pair = Chosen { pair: Pair::Netkit { rx_queues }, why: None };
             return Ok(plan(&ask.attachment, &spec).leasing(lease, loans.reason.clone()));
         }
-        if let Some(steer) = loans.steer(&ips) {
-            spec.pair = self.pairs(ask).choose()?;
-            return Ok(plan(&ask.attachment, &spec).steered(steer, loans.reason.clone()));
-        }
-        spec.pair.pair = loans.pair;
-        if loans.pair == Pair::NetkitL3 {
+        let steer = loans.steer(&ips);
+        spec.pair.pair = match &steer {
+            None => loans.pair,
+            // Queues to which packets are led say nothing of the pair.
+            Some(_) => self.pairs(ask).choose()?.pair,
+        };
+        if spec.pair.pair == Pair::NetkitL3 {
             spec = Spec {
                 host_ifname: host_ifname_without_mac(&ask.attachment, random::bits64()?),
                 addresses: ips.iter().map(|ip| vf::routed_address(*ip)).collect(),
@@ -151,7 +152,11 @@ impl Node {
                 ..spec
             };
         }
-        Ok(Plan { reason: loans.reason.clone(), ..plan(&ask.attachment, &spec) })
+        let (plan, reason) = (plan(&ask.attachment, &spec), loans.reason.clone());
+        Ok(match steer {
+            Some(steer) => plan.steered(steer, reason),
+            None => Plan { reason, ..plan },
+        })
     }
 
     /// A Prepare may be repeated after the daemon's restart, or follow an ADD that died.
