@@ -97,6 +97,16 @@ pub fn missing(device: &mut Device<'_>, want: &SteerQueues) -> Result<Vec<Lead>>
     Ok(own.contexts.first().map_or_else(|| want.leads.clone(), |context| own.missing(&want.leads, *context)))
 }
 
+/// The pod's queues over which the NIC's own table spreads what comes for everybody, which [`apply`] leaves as it is.
+pub fn mixed(device: &mut Device<'_>, want: &SteerQueues) -> Result<Vec<u32>> {
+    Ok(mixed_of(&device.steering()?, want))
+}
+
+fn mixed_of(on: &Steering, want: &SteerQueues) -> Vec<u32> {
+    let main = on.tables.get(&MAIN);
+    want.queues.iter().copied().filter(|queue| main.is_some_and(|main| main.contains(queue))).collect()
+}
+
 pub(crate) fn apply_to(nic: &mut impl Nic, want: &SteerQueues) -> Result<usize> {
     let mut own = want.own(&nic.steering()?);
     let mut made = 0;
