@@ -104,11 +104,9 @@ impl Node {
         let answer = match known {
             Some(answer) => answer,
             None => {
-                let probe = probe(lent.nic.clone(), lent);
-                let asked = Device::open(&lent.nic).and_then(|mut device| steering::ask(&mut device, &probe));
-                let answer = asked.map_err(|e| {
+                let answer = self.ask(lent).map_err(|e| {
                     self.quarantine_queues(ask, lent);
-                    Unasked::Left(e.into())
+                    Unasked::Left(e)
                 })?;
                 tracing::info!(nic = %lent.nic, ?answer, "was asked which packets it can lead to queues");
                 if let Some(index) = ifindex {
@@ -121,6 +119,12 @@ impl Node {
             None => Ok(answer.takes),
             Some(_) => Err(Unasked::Refused),
         }
+    }
+
+    fn ask(&self, lent: &LentQueues) -> Result<Answer, CniError> {
+        let _rules = self.store.lock_flow_rules()?;
+        let probe = probe(lent.nic.clone(), lent);
+        Ok(steering::ask(&mut Device::open(&lent.nic)?, &probe)?)
     }
 
     fn quarantine_queues(&self, ask: &Prepare, lent: &LentQueues) {
@@ -181,6 +185,7 @@ impl Node {
         let Some(inventory) = self.nics.seen() else { return Ok(nothing) };
         let Some(port) = inventory.port(&want.port) else { return Ok(nothing) };
         let want = SteerQueues { nic: port.netdev.clone(), ..want.clone() };
+        let _rules = self.store.lock_flow_rules()?;
         let mut device = Device::open(&want.nic)?;
         let made = steering::apply(&mut device, &want)?;
         let mixed = steering::mixed(&mut device, &want)?;
@@ -198,6 +203,7 @@ impl Node {
     fn clear_tries(&self, port: &Port, claims: &[QueueClaim]) -> Result<Tables, String> {
         let is_unheld = |claim: &&QueueClaim| claim.in_quarantine() && claim.queue.port == port.key;
         let unheld = claims.iter().filter(is_unheld).map(|claim| claim.queue.queue).collect();
+        let _rules = self.store.lock_flow_rules().map_err(|e| e.to_string())?;
         let cleared = Device::open(&port.netdev)
             .and_then(|mut device| steering::clear_tries(&mut device, &port.key, &unheld));
         cleared.map_err(|e| e.to_string())

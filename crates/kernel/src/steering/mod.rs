@@ -2,12 +2,10 @@
 //! found by what is on the NIC ([`SteerQueues::own`]): nothing needs to be remembered, whoever dies in between.
 
 mod ask;
-mod lock;
 #[cfg(test)]
 mod tests;
 
 pub use ask::{Answer, ask, probes};
-pub use lock::Lock;
 
 use crate::ethtool::{Ethtool, Tables};
 use crate::{Error, Result, crash};
@@ -25,22 +23,17 @@ pub(crate) trait Nic {
     fn delete_rule(&mut self, id: u32) -> Result<()>;
 }
 
-/// A NIC of the calling thread's namespace. Nobody else of Offramp's changes its rules as long as this lives.
+/// A NIC of the calling thread's namespace. Whoever changes anything there keeps others of Offramp's from it meanwhile: who
+/// makes a rule looks for a free place first, and some drivers write over what is there.
 pub struct Device<'a> {
     ethtool: Ethtool,
     name: &'a IfName,
-    _lock: Lock,
 }
 
 impl<'a> Device<'a> {
-    /// Waits for whoever is at work there.
+    /// Of this name.
     pub fn open(name: &'a IfName) -> Result<Self> {
-        let lock = Lock::take()?;
-        Ok(Self {
-            ethtool: Ethtool::require(format!("lead packets to queues of {name}"))?,
-            name,
-            _lock: lock,
-        })
+        Ok(Self { ethtool: Ethtool::require(format!("lead packets to queues of {name}"))?, name })
     }
 }
 
