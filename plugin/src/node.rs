@@ -85,8 +85,9 @@ fn execute_and_commit(
     let locks: Vec<(PciAddr, VfLock)> = record.plan.vfs().map(lock).collect::<Result<_, CniError>>()?;
     let host = locks.iter().fold(Host::default(), |host, (pci, lock)| host.with_lock(*pci, lock.as_fd()));
     let mut executor = Executor::new(Some(netns))?.with_vfs(host);
+    let flow_rules = cx.store.lock_flow_rules_of(&record.plan)?;
     cx.execute(&mut executor, &record.plan.steps)?;
-    drop(locks);
+    drop((locks, flow_rules));
     networks::attach(cx, record, netns)?;
     if let (Some(path), Some(vf)) = (&record.device_info, record.plan.vfs().next()) {
         device_info::write(path, vf)?;

@@ -169,6 +169,10 @@ fn undo(store: &Store, record: &Record, patience: Patience) -> Vec<CniError> {
     if bridge.is_none() {
         steps.retain(|s| !matches!(s, Step::EnsureBridge(_)));
     }
+    let _flow_rules = match store.lock_flow_rules_of(&record.plan) {
+        Ok(lock) => lock,
+        Err(e) => return vec![e.into()],
+    };
     let mut executor = match executor(store, record, patience) {
         Ok(executor) => executor,
         Err(e) => return vec![e],

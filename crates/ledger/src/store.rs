@@ -6,6 +6,7 @@ use crate::files::{self, Lock, Written};
 use crate::queues::QueueClaims;
 use crate::{Error, Result};
 use offramp_core::ids::{AttachmentId, IfName, NetworkName};
+use offramp_core::plan::Plan;
 use offramp_core::record::{FORMAT, Record};
 use offramp_kernel::sysfs::Sysfs;
 use offramp_kernel::vf;
@@ -18,6 +19,9 @@ use std::time::Duration;
 /// Locks are shared by hash: their number is bounded, and a lock file never needs removing, so that nobody
 /// locks a file that another has just unlinked.
 const LOCKS: u64 = 4096;
+
+/// Drivers take milliseconds for a rule.
+const FLOW_RULES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The state directory.
 #[derive(Debug, Clone)]
@@ -139,6 +143,16 @@ impl Store {
     /// Locks nftables: whoever adds or removes elements, or replaces them by all records', holds this.
     pub fn lock_firewall(&self, patience: Duration) -> Result<Lock> {
         files::lock(&self.root.join("locks"), "firewall", "the firewall", patience)
+    }
+
+    /// Locks the flow rules of NICs: whoever makes or removes any holds this.
+    pub fn lock_flow_rules(&self) -> Result<Lock> {
+        files::lock(&self.root.join("locks"), "flow-rules", "the flow rules of NICs", FLOW_RULES_PATIENCE)
+    }
+
+    /// The same, if a plan has any.
+    pub fn lock_flow_rules_of(&self, plan: &Plan) -> Result<Option<Lock>> {
+        plan.steering().map(|_| self.lock_flow_rules()).transpose()
     }
 
     /// Keeps a bridge while something is added to it, beside others who do the same.

@@ -140,8 +140,9 @@ impl Node {
         }
         let steer = loans.steer(&ips);
         spec.pair.pair = match &steer {
-            Some(_) => self.pairs(ask).choose()?.pair,
             None => loans.pair,
+            // Queues to which packets are led say nothing of the pair.
+            Some(_) => self.pairs(ask).choose()?.pair,
         };
         if spec.pair.pair == Pair::NetkitL3 {
             spec = Spec {

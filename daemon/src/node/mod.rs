@@ -154,7 +154,7 @@ pub struct View {
     pub vfs: Vec<crate::status::VfStatus>,
     /// Pods whose VF does not lead to the uplink any more.
     pub cut_off: Vec<String>,
-    /// Pods whose packets are not led to their queues, and why.
+    /// Pods whose packets are not led to their queues, or whose queues others' packets have too, and why.
     pub unsteered: Vec<String>,
     /// Claim files that are none.
     pub unreadable_claims: Vec<String>,

@@ -10,7 +10,7 @@ use offramp_core::offload::{Answer, Flows};
 use offramp_core::pool::{FlowRules, QueueKind};
 use offramp_core::queue::{QueueClaim, QueueRef};
 use offramp_core::vf::Claimed;
-use offramp_kernel::ethtool::Ethtool;
+use offramp_kernel::ethtool::{Ethtool, Tables};
 use offramp_kernel::queues::{Lacking, Queues, RxQueue, lacking};
 use offramp_ledger::QueueClaims;
 use offramp_ledger::clean::pause;
@@ -113,7 +113,7 @@ impl Node {
                 QueueKind::Steer => self.steer_fault(port),
             }
             .or(unseen),
-            in_use: in_use(port, &queues, taken),
+            in_use: in_use(port, kind, &queues, taken),
         }
     }
 
@@ -248,33 +248,62 @@ fn flows_of(nic: &IfName) -> offramp_kernel::Result<Flows> {
 }
 
 /// What keeps queues from being lent although nobody has a claim on them.
-fn in_use(port: &Port, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32, String> {
+fn in_use(port: &Port, kind: QueueKind, queues: &[RxQueue], taken: &QueuesTaken) -> BTreeMap<u32, String> {
     let nic = &port.netdev;
-    let rss = Ethtool::open().and_then(|ethtool| match ethtool {
-        Some(mut ethtool) => Ok((ethtool.rss(nic)?, ethtool.contexts(nic)?)),
-        None => Ok(Default::default()),
-    });
-    let (spread, contexts, unknown) = match rss {
-        Ok((rss, contexts)) => (rss.map(|rss| rss.queues).unwrap_or_default(), contexts, None),
-        Err(e) => (Vec::new(), BTreeMap::new(), Some(e.to_string())),
+    let (spread, unknown) = match Spread::of(nic, kind) {
+        Ok(spread) => (spread, None),
+        Err(e) => (Spread::default(), Some(e.to_string())),
     };
-    let why = |queue: &RxQueue| match (queue.leased, queue.user, spread.contains(&queue.id)) {
-        (true, ..) => Some("a link that is not Offramp's leases it".to_owned()),
-        (_, Some(user), _) => Some(user.to_string()),
-        // Who takes the queue takes the node's packets.
-        (.., true) => {
-            Some(format!("{nic} spreads the node's packets over it: ethtool -X {nic} equal N frees it"))
-        }
-        _ => has_it(nic, &contexts, queue.id).or_else(|| unknown.clone()),
-    };
+    let why = |queue: &RxQueue| spread.keeps(nic, queue).or_else(|| unknown.clone());
     let unclaimed = queues.iter().filter(|queue| taken.get(&port.key, queue.id).is_none());
     unclaimed.filter_map(|queue| Some((queue.id, why(queue)?))).collect()
+}
+
+/// The queues over which a NIC spreads packets that are nobody's in particular.
+#[derive(Default)]
+struct Spread {
+    main: Vec<u32>,
+    contexts: Tables,
+}
+
+impl Spread {
+    /// An operator's RSS context may be there for whoever leases its queues; led to queues are a pod's packets alone.
+    fn of(nic: &IfName, kind: QueueKind) -> offramp_kernel::Result<Self> {
+        let Some(mut ethtool) = Ethtool::open()? else { return Ok(Self::default()) };
+        let contexts = match kind {
+            QueueKind::Lease => Tables::new(),
+            QueueKind::Steer => ethtool.contexts(nic)?,
+        };
+        Ok(Self { main: ethtool.rss(nic)?.map(|rss| rss.queues).unwrap_or_default(), contexts })
+    }
+
+    fn keeps(&self, nic: &IfName, queue: &RxQueue) -> Option<String> {
+        match (queue.leased, queue.user) {
+            (true, _) => Some("a link that is not Offramp's leases it".to_owned()),
+            (_, Some(user)) => Some(user.to_string()),
+            // Who takes the queue takes the node's packets.
+            _ if self.main.contains(&queue.id) => {
+                Some(format!("{nic} spreads the node's packets over it: ethtool -X {nic} equal N frees it"))
+            }
+            _ => has_it(nic, &self.contexts, queue.id),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use offramp_kernel::Error;
+
+    #[test]
+    fn a_queue_of_the_nics_own_table_or_of_a_context_is_nobodys_alone() {
+        let spread = Spread { main: vec![0, 1], contexts: [(3, [4, 5].into())].into() };
+        let nic = "ens1f0".parse().unwrap();
+        let why = |id| spread.keeps(&nic, &RxQueue { id, user: None, leased: false });
+        assert!(why(1).is_some_and(|why| why.contains("ethtool -X ens1f0 equal N")));
+        assert!(why(5).is_some_and(|why| why.contains("ethtool -X ens1f0 context 3 delete")));
+        assert_eq!(why(6), None);
+    }
 
     #[test]
     fn whoever_never_tells_its_rules_is_not_asked_where_they_are_ignored() {

@@ -48,6 +48,15 @@ pub(super) enum Unasked {
     Left(CniError),
 }
 
+/// How a pod's queues were found.
+#[derive(Default)]
+struct Repaired {
+    /// How much was put back.
+    made: usize,
+    /// Why others' packets come there, too.
+    mixed: Option<String>,
+}
+
 impl Node {
     /// Why packets cannot be led to a port's queues, as far as that is known without touching the NIC.
     pub(super) fn steer_fault(&self, port: &Port) -> Option<Fault> {
@@ -95,11 +104,9 @@ impl Node {
         let answer = match known {
             Some(answer) => answer,
             None => {
-                let probe = probe(lent.nic.clone(), lent);
-                let asked = Device::open(&lent.nic).and_then(|mut device| steering::ask(&mut device, &probe));
-                let answer = asked.map_err(|e| {
+                let answer = self.ask(lent).map_err(|e| {
                     self.quarantine_queues(ask, lent);
-                    Unasked::Left(e.into())
+                    Unasked::Left(e)
                 })?;
                 tracing::info!(nic = %lent.nic, ?answer, "was asked which packets it can lead to queues");
                 if let Some(index) = ifindex {
@@ -112,6 +119,12 @@ impl Node {
             None => Ok(answer.takes),
             Some(_) => Err(Unasked::Refused),
         }
+    }
+
+    fn ask(&self, lent: &LentQueues) -> Result<Answer, CniError> {
+        let _rules = self.store.lock_flow_rules()?;
+        let probe = probe(lent.nic.clone(), lent);
+        Ok(steering::ask(&mut Device::open(&lent.nic)?, &probe)?)
     }
 
     fn quarantine_queues(&self, ask: &Prepare, lent: &LentQueues) {
@@ -136,10 +149,16 @@ impl Node {
         let (mut repairs, mut faults) = (0, Vec::new());
         for holder in holders {
             match self.repair_one(holder) {
-                Ok(0) => {}
-                Ok(made) => {
-                    tracing::warn!(%holder, made, "what leads its packets to its queues was gone, it is put back");
-                    repairs += 1;
+                Ok(looked) => {
+                    if looked.made > 0 {
+                        let made = looked.made;
+                        tracing::warn!(%holder, made, "what leads its packets to its queues was gone, it is put back");
+                        repairs += 1;
+                    }
+                    if let Some(why) = looked.mixed {
+                        tracing::warn!(%holder, why, "its queues are not its own");
+                        faults.push(format!("{holder}: its queues are not its own: {why}"));
+                    }
                 }
                 Err(e) => {
                     tracing::warn!(%holder, error = %e, "its packets are not led to its queues");
@@ -156,16 +175,27 @@ impl Node {
         self.config.queue_pools.iter().find(|pool| pool.name == claim.pool)
     }
 
-    fn repair_one(&self, holder: &AttachmentId) -> Result<usize, CniError> {
+    fn repair_one(&self, holder: &AttachmentId) -> Result<Repaired, CniError> {
+        let nothing = Repaired::default();
         // Whoever holds the lock works on it.
-        let Ok(_lock) = self.store.lock(holder, Duration::ZERO) else { return Ok(0) };
-        let Some(record) = self.store.read(holder)? else { return Ok(0) };
-        let Record { state: State::Ready, mode: Mode::Node, plan, .. } = &record else { return Ok(0) };
-        let Some(want) = plan.steering() else { return Ok(0) };
-        let Some(inventory) = self.nics.seen() else { return Ok(0) };
-        let Some(port) = inventory.port(&want.port) else { return Ok(0) };
+        let Ok(_lock) = self.store.lock(holder, Duration::ZERO) else { return Ok(nothing) };
+        let Some(record) = self.store.read(holder)? else { return Ok(nothing) };
+        let Record { state: State::Ready, mode: Mode::Node, plan, .. } = &record else { return Ok(nothing) };
+        let Some(want) = plan.steering() else { return Ok(nothing) };
+        let Some(inventory) = self.nics.seen() else { return Ok(nothing) };
+        let Some(port) = inventory.port(&want.port) else { return Ok(nothing) };
         let want = SteerQueues { nic: port.netdev.clone(), ..want.clone() };
-        Ok(steering::apply(&mut Device::open(&want.nic)?, &want)?)
+        let _rules = self.store.lock_flow_rules()?;
+        let mut device = Device::open(&want.nic)?;
+        let made = steering::apply(&mut device, &want)?;
+        let mixed = steering::mixed(&mut device, &want)?;
+        let mixed = (!mixed.is_empty()).then(|| {
+            let nic = &want.nic;
+            format!(
+                "{nic} spreads the node's packets over {mixed:?}, too: ethtool -X {nic} equal N ends that"
+            )
+        });
+        Ok(Repaired { made, mixed })
     }
 
     /// Takes away what was tried on the port's queues by an ADD that died meanwhile; the contexts that are left. Of an
@@ -173,6 +203,7 @@ impl Node {
     fn clear_tries(&self, port: &Port, claims: &[QueueClaim]) -> Result<Tables, String> {
         let is_unheld = |claim: &&QueueClaim| claim.in_quarantine() && claim.queue.port == port.key;
         let unheld = claims.iter().filter(is_unheld).map(|claim| claim.queue.queue).collect();
+        let _rules = self.store.lock_flow_rules().map_err(|e| e.to_string())?;
         let cleared = Device::open(&port.netdev)
             .and_then(|mut device| steering::clear_tries(&mut device, &port.key, &unheld));
         cleared.map_err(|e| e.to_string())

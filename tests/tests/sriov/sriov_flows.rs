@@ -127,23 +127,36 @@ fn what_comes_for_a_pod_comes_by_its_queues_and_nothing_else_does() {
     s.assert_free("DEL");
 }
 
-/// Its packets come by the uplink as any pod's; that it is on no bridge is the node's business.
+/// Its pair is as the configuration wants pairs, and others' packets in its queues are told of.
 #[test]
-fn a_pod_without_a_bridge_has_queues_too() {
+fn a_pod_without_a_bridge_has_queues_of_its_own_too() {
     let s = Steering::new();
-    let _daemon = s.w.start_with(json!({"path": "netkit-l3-required"}));
+    let daemon = s.w.start_with(json!({"path": "netkit-l3"}));
     let pod = s.w.m.lab.pod("pod");
     let result = s.add(&pod, "required", 2).ok();
+    let plan = s.plan(&pod);
+    let steps = plan["steps"].to_string();
+    assert!(steps.contains("create-netkit-l3") && steps.contains("steer-queues"), "{plan}");
+    assert_eq!(plan["path"], "queues");
     let ip = ipv4(&result);
-    assert_eq!(s.plan(&pod)["path"], "queues");
     assert_eq!(
         (&pod.ips()[0], pod.default_gateway("-4").as_deref()),
         (&format!("{ip}/32"), Some("169.254.1.1"))
     );
+    run(&format!("ping -n -c 1 -W 2 {ip}"));
     let own = received(4..=5);
-    run(&format!("ip netns exec flowpeer ping -n -c 1 -W 5 {ip}"));
-    assert!(received(4..=5) > own, "{}", run("ethtool -S flow0"));
-    s.w.m.node.check(&pod, &s.w.m.node.conf(json!({})), &result).ok();
+    send_to(&ip);
+    assert!(received(4..=5) >= own + 50, "{}", run("ethtool -S flow0"));
+    let conf = s.w.m.node.conf(json!({}));
+    s.w.m.node.check(&pod, &conf, &result).ok();
+
+    let told =
+        || daemon.ask("status").to_string().contains("flow0 spreads the node's packets over [4, 5], too");
+    assert!(!told());
+    run("ethtool -X flow0 default");
+    until("the mixed queues to be told of", told);
+    run("ethtool -X flow0 equal 4");
+    until("the queues to be the pod's alone", || !told());
     s.w.del(&pod);
     s.assert_free("DEL");
 }

@@ -2,12 +2,10 @@
 //! found by what is on the NIC ([`SteerQueues::own`]): nothing needs to be remembered, whoever dies in between.
 
 mod ask;
-mod lock;
 #[cfg(test)]
 mod tests;
 
 pub use ask::{Answer, ask, probes};
-pub use lock::Lock;
 
 use crate::ethtool::{Ethtool, Tables};
 use crate::{Error, Result, crash};
@@ -25,22 +23,17 @@ pub(crate) trait Nic {
     fn delete_rule(&mut self, id: u32) -> Result<()>;
 }
 
-/// A NIC of the calling thread's namespace. Nobody else of Offramp's changes its rules as long as this lives.
+/// A NIC of the calling thread's namespace. Whoever changes anything there keeps others of Offramp's from it meanwhile: who
+/// makes a rule looks for a free place first, and some drivers write over what is there.
 pub struct Device<'a> {
     ethtool: Ethtool,
     name: &'a IfName,
-    _lock: Lock,
 }
 
 impl<'a> Device<'a> {
-    /// Waits for whoever is at work there.
+    /// Of this name.
     pub fn open(name: &'a IfName) -> Result<Self> {
-        let lock = Lock::take()?;
-        Ok(Self {
-            ethtool: Ethtool::require(format!("lead packets to queues of {name}"))?,
-            name,
-            _lock: lock,
-        })
+        Ok(Self { ethtool: Ethtool::require(format!("lead packets to queues of {name}"))?, name })
     }
 }
 
@@ -95,6 +88,16 @@ pub fn clear_tries(device: &mut Device<'_>, port: &PortKey, unheld: &BTreeSet<u3
 pub fn missing(device: &mut Device<'_>, want: &SteerQueues) -> Result<Vec<Lead>> {
     let own = want.own(&device.steering()?);
     Ok(own.contexts.first().map_or_else(|| want.leads.clone(), |context| own.missing(&want.leads, *context)))
+}
+
+/// The pod's queues over which the NIC's own table spreads what comes for everybody, which [`apply`] leaves as it is.
+pub fn mixed(device: &mut Device<'_>, want: &SteerQueues) -> Result<Vec<u32>> {
+    Ok(mixed_of(&device.steering()?, want))
+}
+
+fn mixed_of(on: &Steering, want: &SteerQueues) -> Vec<u32> {
+    let main = on.tables.get(&MAIN);
+    want.queues.iter().copied().filter(|queue| main.is_some_and(|main| main.contains(queue))).collect()
 }
 
 pub(crate) fn apply_to(nic: &mut impl Nic, want: &SteerQueues) -> Result<usize> {

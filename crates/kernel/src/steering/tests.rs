@@ -151,6 +151,17 @@ fn what_somebody_removed_is_put_back() {
     assert_eq!(nic.on, Fake::new().on);
 }
 
+/// As after `ethtool -X ens1f0 default`, or when its driver was loaded anew.
+#[test]
+fn queues_that_get_everybodys_packets_too_are_told_of() {
+    let (mut nic, want) = (Fake::new(), pod(1, &[2, 3]));
+    apply_to(&mut nic, &want).unwrap();
+    assert_eq!(mixed_of(&nic.on, &want), [0u32; 0]);
+    nic.on.tables.insert(MAIN, [0, 1, 3].into());
+    assert_eq!(mixed_of(&nic.on, &want), [3]);
+    assert_eq!(apply_to(&mut nic, &want).unwrap(), 0, "which is an operator's matter");
+}
+
 #[test]
 fn a_context_to_which_others_lead_is_left_to_them() {
     let (mut nic, want) = (Fake::new(), pod(1, &[2]));
