@@ -1,10 +1,11 @@
 //! Every fault that `offrampd doctor` knows is planted on a healthy node, found there with what shows it, and gone with its
-//! cause. Those of NICs are in `sriov_doctor`.
+//! cause. Those of NICs are in `sriov_doctor`; `netkit` runs in the VM.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod broken;
 mod bundle;
 mod faults;
+mod netkit;
 mod site;
 
 use offramp_tests::doctor::IN_VM;
@@ -12,7 +13,8 @@ use std::collections::BTreeSet;
 
 #[test]
 fn every_kind_of_finding_is_planted_by_a_test() {
-    let planted = faults::ALL.iter().copied().flatten().map(|f| f.ids[0]).chain(IN_VM).chain([broken::ID]);
+    let planted =
+        faults::ALL.iter().copied().flatten().map(|f| f.ids[0]).chain(IN_VM).chain([broken::ID, netkit::ID]);
     let planted: BTreeSet<&str> = planted.collect();
     let known: BTreeSet<&str> = offramp_core::doctor::kinds().map(|kind| kind.id).collect();
     assert_eq!(planted, known);
