@@ -69,6 +69,22 @@ tally() {
     ((skipped == 0)) || count skipped "$skipped" "$1"
 }
 
+# beside FUNCTION WORD...: the function for each word, one beside the other, since an emulated machine keeps one CPU busy.
+# What they print and count comes when all have ended.
+beside() {
+    local word all=$OFFRAMP_TEST_WORK pids=() pid
+    for word in "${@:2}"; do
+        mkdir -p "$all/$word"
+        OFFRAMP_TEST_WORK=$all/$word "$1" "$word" >"$all/$word/log" 2>&1 &
+        pids+=("$!")
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || count failed 1 "a run of VMs ended with exit code $?"; done
+    for word in "${@:2}"; do
+        cat "$all/$word/log"
+        [[ ! -s $all/$word/counts ]] || cat "$all/$word/counts" >>"$all/counts"
+    done
+}
+
 # A test that cannot run prints `SKIP NAME: REASON`.
 skips() { sed -n 's|^\(.*[> ]\)\{0,1\}SKIP \([^ ]*\): .*|\2|p' "$1" | sort -u; }
 
