@@ -52,6 +52,7 @@ fn quiet(world: &World<'_>, slots: &[&Slot], when: &str) -> BTreeMap<String, Val
             .collect();
         let claims = (0..VFS).filter_map(|vf| world.fault.w.m.claim(vf));
         left.extend(claims.filter(|c| c["state"]["is"] != "lent").map(|c| c.to_string()));
+        left.extend(torn(world).filter(|id| !records.contains_key(id)).map(|id| format!("{id}: torn")));
         if left.is_empty() {
             return records;
         }
@@ -64,9 +65,16 @@ fn records(world: &World<'_>) -> BTreeMap<String, Value> {
     let node = &world.fault.w.m.node;
     let read = |name: &String| {
         let text = std::fs::read_to_string(node.state().join("attachments").join(name)).ok()?;
-        Some((name.trim_end_matches(".json").to_owned(), serde_json::from_str(&text).ok()?))
+        Some((name.strip_suffix(".json")?.to_owned(), serde_json::from_str(&text).ok()?))
     };
     node.records().iter().filter_map(read).collect()
+}
+
+/// Whose record was being written by somebody who was killed. The next to write or remove the record takes that along; where
+/// there is no record, nobody does but the daemon.
+fn torn(world: &World<'_>) -> impl Iterator<Item = String> {
+    let id = |name: String| Some(name.strip_prefix('.')?.rsplit_once(".json.")?.0.to_owned());
+    world.fault.w.m.node.records().into_iter().filter_map(id)
 }
 
 /// The moves into pods, by the VF's address: the steps of a plan.
