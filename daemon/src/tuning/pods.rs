@@ -9,7 +9,7 @@ use offramp_core::record::{NetnsRef, Record, State};
 use offramp_core::traffic::{Meter, Metered, metered};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::offload::{Sized, set_sizes, sizes_by_name, sizes_of};
-use offramp_kernel::{Error, Netns, Result};
+use offramp_kernel::{Error, Netns, Result, crash};
 use std::collections::HashMap;
 
 /// Has all pods' pairs carry what is allowed, and no more; how many are otherwise now.
@@ -80,8 +80,10 @@ fn of_pair(
         && !is_so(&sizes, wanted)
     {
         gone_is_well(inside.batch(vec![set_sizes(pair.ifname.as_str(), index, wanted)]))?;
+        crash::point("tuning.pod-end");
     }
     gone_is_well(host.batch(vec![set_sizes(link.as_str(), end.link.index, wanted)]))?;
+    crash::point("tuning.host-end");
     Ok(true)
 }
 
