@@ -3,6 +3,7 @@
 
 pub mod addr;
 mod aside;
+pub mod boot;
 pub mod child;
 pub mod counters;
 pub mod crash;

@@ -11,6 +11,7 @@ use crate::status::{
     BridgeStatus, CureStatus, Health, LoopStatus, NodeStatus, OverlayStatus, RangeStatus, Status, VfStatus,
 };
 use offramp_core::lend::{Usage, usage};
+use offramp_core::overlay::big_tcp::Allowed;
 use offramp_core::overlay::decisions::TurnedOff;
 use offramp_core::vf::Claim;
 use std::sync::Arc;
@@ -88,12 +89,13 @@ impl Node {
             let CureStatus { device, features, why, .. } = cure;
             TurnedOff { device, features, why }
         };
+        let not_looked = || Some(Allowed::neither("the uplink was not looked at yet"));
         let known = Known {
             offloads: self.offloads.last(),
             configured_mtu: self.config.bridge.mtu,
             turned_off: self.probes.found().cures.into_iter().map(turned_off).collect(),
             tuned,
-            big_tcp,
+            big_tcp: big_tcp.or_else(not_looked).filter(|_| self.config.offloads.big_tcp),
         };
         seen.map_or_else(nothing, |seen| seen.status(&known, &left_out))
     }

@@ -1,6 +1,8 @@
 //! What the node's NICs and its kernel can take off the CPU, as it was last found. Read by a thread of its own: a driver
 //! that takes its time must not keep VFs from being lent.
 
+mod carried;
+
 use crate::config::Config;
 use crate::nics::bell::Bell;
 use crate::node::{Asked, Node};
@@ -171,17 +173,28 @@ impl OffloadWatch {
     /// Takes seconds where packets are lost, for which nobody waits. What was not shown is tried again: where CPUs are busy,
     /// TCP stalls too.
     fn try_big_tcp(&self, node: &Node) {
+        let trial = carried::trial();
+        let recalled = trial.as_ref().map(|trial| carried::recall(&node.store, trial));
+        self.carries(recalled.unwrap_or_default());
         for attempt in 1..=BIG_TCP_TRIES {
-            let shown = big_tcp(&node.sysctl(), self.shown());
-            tracing::info!(?shown, "it was tried whether this kernel carries packets of more than 64 KiB");
-            let all = shown.values().all(|answer| *answer == Answer::There);
-            self.lock().big_tcp = shown;
-            self.bell.ring();
-            if all || attempt == BIG_TCP_TRIES {
+            if carried::is_all(&self.shown()) {
                 return;
             }
-            std::thread::sleep(node.config.reconcile_interval);
+            if attempt > 1 {
+                std::thread::sleep(node.config.reconcile_interval);
+            }
+            let shown = big_tcp(&node.sysctl(), self.shown());
+            tracing::info!(?shown, "it was tried whether this kernel carries packets of more than 64 KiB");
+            if let Some(trial) = &trial {
+                carried::keep(&node.store, trial, &shown);
+            }
+            self.carries(shown);
         }
+    }
+
+    fn carries(&self, shown: Shown) {
+        self.lock().big_tcp = shown;
+        self.bell.ring();
     }
 
     fn look(&self, node: &Node) {

@@ -12,7 +12,7 @@ use crate::node::Node;
 use offramp_core::ids::IfName;
 use offramp_core::offload::Offloads;
 use offramp_core::overlay::big_tcp::Shown;
-use offramp_kernel::{Error, Result};
+use offramp_kernel::{Error, Result, crash};
 use serde::{Deserialize, Serialize};
 
 /// Its name among what the daemon keeps.
@@ -44,7 +44,9 @@ impl Tuned {
             what: "keep what was set on devices".into(),
             why: e.to_string(),
         };
-        node.store.keep(KEPT, self).map_err(failed)
+        node.store.keep(KEPT, self).map_err(failed)?;
+        crash::point("tuning.kept");
+        Ok(())
     }
 }
 

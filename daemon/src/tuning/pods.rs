@@ -1,5 +1,6 @@
 //! The sizes of pods' pairs. Either end is Offramp's: what it was before is the kernel's default. The pod's end comes first,
-//! so that a node's end that is as it should be tells that both are.
+//! so that a node's end that is larger tells that both are. One that is as it was before tells nothing: a daemon may have been
+//! killed between the two.
 
 use super::Tuned;
 use crate::node::Node;
@@ -9,7 +10,7 @@ use offramp_core::record::{NetnsRef, Record, State};
 use offramp_core::traffic::{Meter, Metered, metered};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::offload::{Sized, set_sizes, sizes_by_name, sizes_of};
-use offramp_kernel::{Error, Netns, Result};
+use offramp_kernel::{Error, Netns, Result, crash};
 use std::collections::HashMap;
 
 /// Has all pods' pairs carry what is allowed, and no more; how many are otherwise now.
@@ -68,7 +69,9 @@ fn of_pair(
     let Some(end) = links.get(link.as_str()).filter(|end| end.link.is_host_end(*mac)) else {
         return Ok(false);
     };
-    if is_so(&end.sizes, wanted) {
+    let is_larger = [wanted.gso_max_size, wanted.gso_ipv4_max_size].iter().any(|size| *size > Some(USUAL));
+    let node_is_so = is_so(&end.sizes, wanted);
+    if node_is_so && is_larger {
         return Ok(false);
     }
     let Some(pod) = Netns::open(&netns.path).ok().filter(|pod| pod.inode() == netns.inode) else {
@@ -76,13 +79,16 @@ fn of_pair(
     };
     let mut inside = Socket::open_in(&pod)?;
     // A pod author with NET_ADMIN may have renamed it: then it is the author's.
-    if let Some((index, sizes)) = sizes_of(&mut inside, &pair.ifname)?
-        && !is_so(&sizes, wanted)
-    {
+    let there = sizes_of(&mut inside, &pair.ifname)?.filter(|(_, sizes)| !is_so(sizes, wanted));
+    if let Some((index, _)) = there {
         gone_is_well(inside.batch(vec![set_sizes(pair.ifname.as_str(), index, wanted)]))?;
+        crash::point("tuning.pod-end");
     }
-    gone_is_well(host.batch(vec![set_sizes(link.as_str(), end.link.index, wanted)]))?;
-    Ok(true)
+    if !node_is_so {
+        gone_is_well(host.batch(vec![set_sizes(link.as_str(), end.link.index, wanted)]))?;
+        crash::point("tuning.host-end");
+    }
+    Ok(there.is_some() || !node_is_so)
 }
 
 fn is_so(sizes: &Sizes, wanted: &Sizes) -> bool {

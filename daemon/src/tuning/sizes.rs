@@ -8,7 +8,7 @@ use offramp_core::overlay::big_tcp::{Allowed, Shown, allowed};
 use offramp_core::overlay::decisions::{Link, below, named};
 use offramp_kernel::netlink::Socket;
 use offramp_kernel::offload::set_sizes;
-use offramp_kernel::{Result, link};
+use offramp_kernel::{Result, crash, link};
 use serde::{Deserialize, Serialize};
 
 /// A device whose sizes are larger than they were.
@@ -125,7 +125,9 @@ fn raise(node: &Node, tuned: &mut Tuned, link: Link, to: Sizes) -> Result<()> {
         tuned.keep(node)?;
     }
     tracing::info!(device = %link.name, ?to, "sizes of packets are raised (BIG TCP)");
-    Socket::open()?.batch(vec![set_sizes(link.name.as_str(), number, &to)])
+    Socket::open()?.batch(vec![set_sizes(link.name.as_str(), number, &to)])?;
+    crash::point("tuning.raised");
+    Ok(())
 }
 
 /// Of `all` those that `which` has.
@@ -193,5 +195,7 @@ fn lower(raised: &Raised) -> Result<()> {
     back.gro_ipv4_max_size =
         back.gro_ipv4_max_size.or(now.gro_ipv4_max_size.filter(|_| back.gro_max_size.is_some()));
     tracing::info!(%device, ?back, "sizes of packets are as before");
-    socket.batch(vec![set_sizes(device.as_str(), number, &back)])
+    socket.batch(vec![set_sizes(device.as_str(), number, &back)])?;
+    crash::point("tuning.lowered");
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Packets of more than 64 KiB: where the kernel was shown to carry them, all devices on pods' way take them, and none else; what
 //! was changed is put back.
 
+mod undone;
+
 use crate::decided::decided;
 use crate::nodes::Nodes;
 use offramp_core::offload::Sizes;
@@ -34,7 +36,8 @@ fn conf(mode: &str, big_tcp: &str) -> Value {
 /// What a daemon that was to try came to, once it has: which sizes IPv6 and IPv4 packets get, and why.
 fn tried(daemon: &Daemon<'_>, scope: &str) -> ([u32; 2], String) {
     let why = || decided(&daemon.ask("status"), scope, "sizes");
-    until("it was tried", || why().contains("BIG TCP") && !why().contains("is being tried"));
+    let open = ["left alone", "not looked at yet", "is being tried"];
+    until("it was tried", || why().contains("BIG TCP") && !open.iter().any(|open| why().contains(open)));
     let why = why();
     let size = |family: &str, other: &str| {
         let is = why.contains("BIG TCP: this")

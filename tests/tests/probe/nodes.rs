@@ -13,11 +13,7 @@ impl Nodes {
         let wire = lab.netns("wire");
         let all = [1, 2].map(|n| {
             let node = lab.node(&format!("n{n}"));
-            wire.ip(&format!("link add p{n} type veth peer name eth0 netns {}", node.name()));
-            wire.ip(&format!("link set p{n} up"));
-            node.ip("link set eth0 up");
-            node.ip(&format!("addr add 10.99.0.{n}/24 dev eth0"));
-            node.ip(&format!("addr add fd99::{n}/64 dev eth0 nodad"));
+            uplink(&wire, &node, n);
             node
         });
         Self { all, wire }
@@ -28,6 +24,13 @@ impl Nodes {
         self.wire.ip("link add br0 type bridge mcast_snooping 0");
         self.wire.ip("link set br0 up");
         [1, 2].iter().for_each(|n| drop(self.wire.ip(&format!("link set p{n} master br0"))));
+    }
+
+    /// Another uplink of the same name; after `bridge`.
+    pub fn replace_uplink(&self, n: usize) {
+        self.all[n - 1].ip("link del eth0");
+        uplink(&self.wire, &self.all[n - 1], n);
+        self.wire.ip(&format!("link set p{n} master br0"));
     }
 
     /// Packets of so many bytes on the wire; after `bridge`.
@@ -41,6 +44,11 @@ impl Nodes {
 
     /// The daemon of node 1 or 2; `more` is laid over its configuration.
     pub fn daemon(&self, n: usize, more: Value) -> Daemon<'_> {
+        self.all[n - 1].daemon(self.conf(n, more))
+    }
+
+    /// Its configuration.
+    pub fn conf(&self, n: usize, more: Value) -> Value {
         let node = &self.all[n - 1];
         let pod_cidrs = |n: usize| json!([format!("10.244.{n}.0/24"), format!("fd00:244:{n}::/64")]);
         let peer = |n: usize| {
@@ -54,8 +62,17 @@ impl Nodes {
             "cluster": {"podCIDRs": pod_cidrs(n), "peersFile": peers},
             "overlay": {"mode": "vxlan"},
         });
-        node.daemon(over(base, more))
+        over(base, more)
     }
+}
+
+/// Between a node and the wire.
+fn uplink(wire: &Netns, node: &Node, n: usize) {
+    wire.ip(&format!("link add p{n} type veth peer name eth0 netns {}", node.name()));
+    wire.ip(&format!("link set p{n} up"));
+    node.ip("link set eth0 up");
+    node.ip(&format!("addr add 10.99.0.{n}/24 dev eth0"));
+    node.ip(&format!("addr add fd99::{n}/64 dev eth0 nodad"));
 }
 
 /// `vxlan ipv4: works works works`, one line for each kind of path.

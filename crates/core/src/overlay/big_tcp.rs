@@ -4,6 +4,7 @@
 use super::decisions::Link;
 use crate::net::Family;
 use crate::offload::{Answer, Sizes};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,7 +15,8 @@ pub const USUAL: u32 = 65_536;
 pub const SIZE: u32 = 192 << 10;
 
 /// What packets pass on their way to another node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Carrier {
     /// A route.
     Routed,
@@ -42,6 +44,11 @@ impl fmt::Display for Carrier {
 
 /// What this kernel was shown to carry, by way and family of pods.
 pub type Shown = BTreeMap<(Carrier, Family), Answer>;
+
+/// All that there are.
+pub fn ways() -> impl Iterator<Item = (Carrier, Family)> {
+    Carrier::ALL.into_iter().flat_map(|carrier| Family::ALL.map(|family| (carrier, family)))
+}
 
 /// How large packets of each family may be, in bytes, or why they stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +154,7 @@ mod tests {
             true => Answer::Missing { why: "lost".into() },
             false => Answer::There,
         };
-        let all = Carrier::ALL.into_iter().flat_map(|c| Family::ALL.map(|f| (c, f)));
-        allowed(&path, tunnel, &all.map(|way| (way, answer(way))).collect())
+        allowed(&path, tunnel, &ways().map(|way| (way, answer(way))).collect())
     }
 
     #[test]

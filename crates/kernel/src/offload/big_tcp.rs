@@ -26,7 +26,7 @@ use nix::sys::socket::{
 use offramp_core::ids::IfName;
 use offramp_core::net::Family;
 use offramp_core::offload::{Answer, Sizes};
-use offramp_core::overlay::big_tcp::{Carrier, SIZE, Shown, USUAL};
+use offramp_core::overlay::big_tcp::{Carrier, SIZE, Shown, USUAL, ways};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -50,8 +50,7 @@ const OUTER_MTU: u32 = 1500;
 /// Tries all ways that were not `shown` to carry them. `sysctl` is where the calling process finds `/proc/sys/net`.
 pub fn big_tcp(sysctl: &Sysctl, mut shown: Shown) -> Shown {
     shown.retain(|_, answer| *answer == Answer::There);
-    let all = Carrier::ALL.into_iter().flat_map(|c| Family::ALL.map(|f| (c, f)));
-    let ways: Vec<(Carrier, Family)> = all.filter(|way| !shown.contains_key(way)).collect();
+    let ways: Vec<(Carrier, Family)> = ways().filter(|way| !shown.contains_key(way)).collect();
     let (tell, told) = mpsc::channel();
     let (sysctl, tries) = (sysctl.clone(), ways.clone());
     let work = move || {

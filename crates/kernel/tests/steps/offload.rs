@@ -8,6 +8,7 @@ use offramp_core::overlay::big_tcp::{Carrier, Shown};
 use offramp_kernel::ethtool::{Ethtool, Monitor};
 use offramp_kernel::offload::{Reader, abilities, big_tcp};
 use offramp_kernel::sysctl::Sysctl;
+use std::time::{Duration, Instant};
 
 /// What the overlay's device has for igb's fault (docs/vm-lab.md).
 const CHECKSUM: &str = "tx-checksum-ip-generic";
@@ -187,6 +188,40 @@ fn whether_packets_of_more_than_64_kib_pass_whole_is_tried_on_every_way() {
     let all: Shown = shown.keys().map(|way| (*way, Answer::There)).collect();
     assert_eq!(big_tcp(&Sysctl::at("/nowhere"), all.clone()), all);
     assert_eq!(run("ip -o link"), links, "nothing is left, and nothing was touched");
+}
+
+/// The network namespaces that this process is in, or keeps open.
+fn own_namespaces() -> std::collections::BTreeSet<String> {
+    let of_task = |task: std::fs::DirEntry| {
+        let files = std::fs::read_dir(task.path().join("fd")).into_iter().flatten().flatten();
+        files.map(|file| file.path()).chain([task.path().join("ns/net")])
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let links = tasks.flat_map(of_task).filter_map(|path| std::fs::read_link(path).ok());
+    links.map(|link| link.display().to_string()).filter(|link| link.starts_with("net:")).collect()
+}
+
+#[test]
+fn a_trial_that_fails_half_way_says_why_and_leaves_no_namespace() {
+    enter();
+    let before = own_namespaces();
+    // A key that cannot be written: all is there but for the forwarding.
+    let dir = tempfile::tempdir().unwrap();
+    for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        std::fs::create_dir_all(dir.path().join(key)).unwrap();
+    }
+    let shown = big_tcp(&Sysctl::at(dir.path()), Shown::default());
+    assert_eq!(shown.len(), 6);
+    for ((carrier, family), answer) in &shown {
+        let told = matches!(answer, Answer::Unknown { why } if why.contains("sysctl net/ip"));
+        assert!(told, "{family} {carrier}: {answer:?}");
+    }
+    // A thread that was waited for is seen for a moment yet.
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while own_namespaces() != before {
+        assert!(Instant::now() < deadline, "{:?}, but before {before:?}", own_namespaces());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

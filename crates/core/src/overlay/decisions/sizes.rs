@@ -46,7 +46,8 @@ fn why(name: &str, sizes: &Sizes) -> String {
     let all = [sizes.gso_max_size, sizes.gso_ipv4_max_size, sizes.gro_max_size, sizes.gro_ipv4_max_size];
     let any = |test: fn(u32) -> bool| all.iter().flatten().any(|size| test(*size));
     let most = sizes.tso_max_size.filter(|most| *most > USUAL);
-    let can = most.map(|most| format!("; {name} can have {most} (BIG TCP)")).unwrap_or_default();
+    let hint = |most| format!("; {name} can have {most} (BIG TCP): try offloads.bigTcp: auto");
+    let can = most.map(hint).unwrap_or_default();
     if any(|size| size > USUAL) {
         format!("somebody set them on {name}: BIG TCP")
     } else if any(|size| size < USUAL) {

@@ -330,8 +330,7 @@ fn sizes_are_told_with_who_chose_them() {
         site.told(&FAR).into_iter().find(|text| text.starts_with("vxlan packet sizes"))
     };
     let told = |text: &str| Some(format!("vxlan packet sizes: {text}"));
-    let can =
-        "GSO 65536 (the kernel's for offramp-vxlan, left alone; offramp-vxlan can have 524280 (BIG TCP))";
+    let can = "GSO 65536 (the kernel's for offramp-vxlan, left alone; offramp-vxlan can have 524280 (BIG TCP): try offloads.bigTcp: auto)";
     assert_eq!(with(Some(65_536), None, Some(524_280)), told(can));
     let big = "GSO 65536 over IPv4, 185000 over IPv6 (somebody set them on offramp-vxlan: BIG TCP)";
     assert_eq!(with(Some(185_000), Some(65_536), Some(524_280)), told(big));
