@@ -5,6 +5,10 @@ use crate::cni::CniError;
 use crate::plan::Path;
 use std::str::FromStr;
 
+/// The group (`IFLA_GROUP`) of host ends that the node routes by, by which nftables knows them: what comes from there is
+/// checked to bear the pod's own address.
+pub const ROUTED_GROUP: u32 = 214;
+
 /// What is asked for, network-wide or by one configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PairWish {

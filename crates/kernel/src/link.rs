@@ -11,6 +11,7 @@ use netlink_packet_route::link::{
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use offramp_core::ids::{IfName, MacAddr};
+use offramp_core::pair::ROUTED_GROUP;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// What the kernel says of a link.
@@ -26,6 +27,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// The group that it is in; 0 unless somebody says otherwise.
+    pub group: u32,
     /// Administratively promiscuous.
     pub promisc: bool,
     /// Receives all multicast, administratively.
@@ -78,6 +81,16 @@ impl Link {
         mac.map_or(self.kind.as_deref() == Some("netkit"), |mac| self.has_mac(mac))
     }
 
+    /// A netkit device in L3 mode: it alone has no MAC.
+    pub fn is_netkit_l3(&self) -> bool {
+        self.kind.as_deref() == Some("netkit") && self.mac.iter().all(|byte| *byte == 0)
+    }
+
+    /// Whether the node routes by it, and checks what comes from there.
+    pub fn is_routed(&self) -> bool {
+        self.up && self.group == ROUTED_GROUP
+    }
+
     /// One of two ends of a wire, as pods have them: it leads to no NIC.
     pub fn is_pair(&self) -> bool {
         matches!(self.kind.as_deref(), Some("veth" | "netkit"))
@@ -100,6 +113,7 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 pub(crate) const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_PHYS_SWITCH_ID: u16 = 36;
 const IFLA_PHYS_PORT_NAME: u16 = 38;
@@ -136,6 +150,7 @@ impl Link {
                 IFLA_IFNAME => link.name = text(value),
                 IFLA_ADDRESS => link.mac = value.to_vec(),
                 IFLA_MTU => link.mtu = word(value, 0).unwrap_or_default(),
+                IFLA_GROUP => link.group = word(value, 0).unwrap_or_default(),
                 IFLA_QDISC => link.qdisc = text(value),
                 IFLA_CARRIER => link.carrier = value == [1],
                 IFLA_OPERSTATE => link.operational = value == [IF_OPER_UP],
@@ -319,6 +334,12 @@ pub fn set_up(name: &str, mut message: LinkMessage, up: bool) -> Request {
     message.header.change_mask = LinkFlags::Up;
     message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
     set(format!("set {name} {}", if up { "up" } else { "down" }), message)
+}
+
+/// Puts a link into a group.
+pub fn set_group(name: &str, mut message: LinkMessage, group: u32) -> Request {
+    message.attributes.push(LinkAttribute::Group(group));
+    set(format!("set {name} group {group}"), message)
 }
 
 /// No IPv6 address of the kernel's own making: no duplicate address detection, no router solicitation,

@@ -8,10 +8,6 @@ use netlink_packet_route::link::{
 };
 use nix::errno::Errno;
 
-/// The group (`IFLA_GROUP`) of host ends that the node routes by, by which nftables knows them: what comes from there is
-/// checked to bear the pod's own address (nft/nat.nft).
-pub(crate) const ROUTED_GROUP: u32 = 214;
-
 /// What makes a link the primary end of a pair, whose other end is `peer`. All is said, since defaults would not do, or may
 /// change: L3 mode is the kernel's, and has no frames for a bridge. Either end passes packets on, and forgets their mark and
 /// priority, which mean nothing in another namespace, and must not be for a pod to choose. Kernels before 6.13 pass over the

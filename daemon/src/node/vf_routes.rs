@@ -88,8 +88,10 @@ impl Node {
         let mut repairs = 0;
         let mut executor = Executor::new(None)?.with_sysctl(self.sysctl());
         let routed = record.plan.steps.iter().find(|s| matches!(s, Step::AttachRouted(_)));
-        if let Some(attach) = routed.filter(|_| !link.up) {
+        if let Some(attach) = routed.filter(|_| !link.is_routed()) {
+            tracing::warn!(link = link.name, link.up, link.group, "somebody has changed a pod's link");
             executor.apply(attach)?;
+            repairs += 1;
         }
         // What is down has lost its routes.
         if !is_in_place(look, &link, wanted)? {

@@ -1,7 +1,8 @@
-//! Daemons that follow a Kubernetes API, on a real kernel: see `hack/lab`. One file a topic.
+//! Daemons that follow a Kubernetes API, on a real kernel: see `hack/lab`. One file a topic; `netkit` runs in the VM.
 
 mod condition;
 mod kept;
+mod netkit;
 mod own_node;
 mod peers;
 mod watches;

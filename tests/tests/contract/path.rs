@@ -109,10 +109,20 @@ fn a_routed_pod_lives_as_any() {
         node.check(&pod, &conf, &result).ok();
         // Whoever breaks it: the daemon mends it.
         let host = result["interfaces"][0]["name"].as_str().unwrap();
-        for damage in [format!("route del 10.244.1.2 dev {host}"), format!("link set {host} down")] {
-            node.ip(&damage);
-            until(&damage, || node.check(&pod, &conf, &result).code == Some(0));
+        let is_mended = || node.check(&pod, &conf, &result).code == Some(0);
+        let out_of_group = format!("link set {host} group 0");
+        for damage in
+            [&format!("route del 10.244.1.2 dev {host}"), &format!("link set {host} down"), &out_of_group]
+        {
+            node.ip(damage);
+            until(damage, is_mended);
         }
+        daemon.kill();
+        node.ip(&out_of_group);
+        let noticed = node.check(&pod, &conf, &result);
+        noticed.failed(102, &[&format!("link {host} is in group 0, not 214")]);
+        let _daemon = node.daemon(json!({"path": "netkit-l3"}));
+        until("a daemon that comes to mend it", is_mended);
         node.del(&pod, &conf).ok();
         assert_same(&before, &node.snapshot());
         return;

@@ -268,12 +268,21 @@ pub struct Attached {
     pub dead: Look<bool>,
     /// Its link on the host, if it should have one.
     pub host_link: Option<String>,
+    /// The node routes by that link: it is no port of a bridge.
+    pub is_routed: bool,
     /// The MTU of its interface on the pod network in bytes.
     pub mtu: Option<u32>,
     /// Its addresses.
     pub ips: Vec<IpAddr>,
     /// Those to which the node should have a route of their own, and has none by the link that leads to the pod.
     pub unrouted: Look<Vec<IpAddr>>,
+}
+
+impl Attached {
+    /// Whether it is a pod's that lives, as far as is known.
+    pub fn lives(&self) -> bool {
+        self.state == State::Ready && self.dead != Ok(true)
+    }
 }
 
 /// A link.
@@ -284,6 +293,8 @@ pub struct Link {
     pub name: String,
     /// `bridge`, `veth`, `vxlan`, ...; none for physical links.
     pub kind: Option<String>,
+    /// The group that it is in.
+    pub group: u32,
     /// Bytes.
     pub mtu: u32,
     /// Administratively up.

@@ -2,7 +2,6 @@
 
 use super::{Attached, Facts, Finding, Kind, Return, Severity, some};
 use crate::net::Family;
-use crate::record::State;
 use std::net::IpAddr;
 
 const FORWARDING: Kind = Kind {
@@ -32,8 +31,8 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
 
 fn cut_off(facts: &Facts) -> Option<Finding> {
     let records = &facts.records.as_ref().ok()?.records;
-    let lives = |r: &&Attached| r.state == State::Ready && r.dead != Ok(true);
-    let lost = records.iter().filter(lives).filter_map(|r| Some((r, r.unrouted.as_ref().ok()?)));
+    let lives = records.iter().filter(|r| r.lives());
+    let lost = lives.filter_map(|r| Some((r, r.unrouted.as_ref().ok()?)));
     let tell = |(r, ips): (&Attached, &Vec<IpAddr>)| {
         let who = r.who.clone();
         ips.iter().map(move |ip| format!("{who}: no route to {ip}")).collect::<Vec<_>>()

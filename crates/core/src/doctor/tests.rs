@@ -3,7 +3,7 @@ use crate::record::State;
 use std::collections::BTreeSet;
 
 /// Of a node of which nothing could be seen.
-fn blind() -> Facts {
+pub(super) fn blind() -> Facts {
     fn no<T>() -> Look<T> {
         Err("no".into())
     }
@@ -77,6 +77,7 @@ fn a_pod_is_cut_off_whose_route_is_gone_while_it_lives() {
         age: 1,
         dead,
         host_link: None,
+        is_routed: false,
         mtu: None,
         ips: vec![ip],
         unrouted,

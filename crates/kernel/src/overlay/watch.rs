@@ -3,7 +3,7 @@
 //! ourselves is heard too, and known by its origin or, where the kernel does not tell that, by being as it should.
 
 use super::tables;
-use crate::link::{IFLA_IFNAME, Link, attributes, data_of, text};
+use crate::link::{Link, data_of};
 use crate::{Error, Result, filter};
 use netlink_packet_core::Parseable;
 use netlink_packet_route::AddressFamily;
@@ -32,8 +32,6 @@ const NEW_NEIGHBOUR: u16 = 28;
 /// Room for bursts, in bytes; what does not fit costs one look.
 const RECEIVE_BUFFER: usize = 1 << 20;
 const HEADER: usize = 16;
-/// struct ifinfomsg
-const LINK_HEADER: usize = 16;
 
 /// What changes matter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -222,17 +220,17 @@ impl Monitor {
     /// Every link of the node tells of itself here: only those that are followed are decoded in full.
     fn link_matters(&mut self, kind: u16, body: &[u8]) -> bool {
         let Some(index) = index(body) else { return false };
-        let name = attributes(body.get(LINK_HEADER..).unwrap_or_default())
-            .find(|nla| nla.kind() == IFLA_IFNAME)
-            .map_or_else(String::new, |nla| text(nla.value()));
-        let followed = self.interest.names.contains(&name);
+        let link = Link::parse(body);
+        let followed = self.interest.names.contains(&link.name);
         if kind != NEW_LINK {
             return self.known.remove(&index).is_some() || followed;
         }
         if !followed {
-            return self.known.remove(&index).is_some();
+            // A pod's, which somebody has put down or out of its group.
+            let is_amiss = link.is_netkit_l3() && !link.is_routed();
+            return self.known.remove(&index).is_some() || is_amiss;
         }
-        let Link { mac, mtu, up, kind, .. } = Link::parse(body);
+        let Link { name, mac, mtu, up, kind, .. } = link;
         let telling = matches!(kind.as_deref(), Some("vxlan" | "bond"));
         let full = telling.then(|| LinkMessage::parse(body).ok()).flatten();
         let digest = Digest { name, up, mtu, mac, data: full.as_ref().and_then(data_of).and_then(lasting) };
@@ -305,7 +303,14 @@ impl AsRawFd for Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::info;
+    use crate::message;
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags};
     use nix::libc::{AF_INET, AF_UNSPEC};
+    use offramp_core::pair::ROUTED_GROUP;
+
+    /// struct ifinfomsg
+    const LINK_HEADER: usize = 16;
 
     #[test]
     fn what_bridges_tell_of_their_ports_is_not_heard() {
@@ -318,5 +323,29 @@ mod tests {
             assert!(passes(NEW_NEIGHBOUR + deleted, AF_BRIDGE), "the tunnel's entries");
             assert!(passes(NEW_ROUTE + deleted, AF_INET));
         }
+    }
+
+    #[test]
+    fn of_pods_links_those_matter_that_are_routed_and_amiss() {
+        let mut monitor = Monitor::open().unwrap();
+        let mut matters = |kind, mac: [u8; 6], group, flags| {
+            let mut link = LinkMessage::default();
+            link.header.index = 7;
+            link.header.flags = flags;
+            link.attributes = vec![
+                LinkAttribute::IfName("of0".into()),
+                LinkAttribute::Address(mac.to_vec()),
+                LinkAttribute::Group(group),
+                info(kind, None),
+            ];
+            monitor.link_matters(NEW_LINK, &message::new_link(link).body)
+        };
+        let (none, some, down) = ([0; 6], [2, 0, 0, 0, 0, 1], LinkFlags::empty());
+        assert!(!matters(InfoKind::Netkit, none, ROUTED_GROUP, LinkFlags::Up));
+        assert!(matters(InfoKind::Netkit, none, 0, LinkFlags::Up));
+        assert!(matters(InfoKind::Netkit, none, ROUTED_GROUP, down));
+        // On a bridge.
+        assert!(!matters(InfoKind::Netkit, some, 0, down));
+        assert!(!matters(InfoKind::Veth, some, 0, LinkFlags::Up));
     }
 }

@@ -6,6 +6,7 @@ use crate::{Error, Result, netkit};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage, NetkitMode};
 use nix::errno::Errno;
 use offramp_core::ids::{IfName, MacAddr, Mtu};
+use offramp_core::pair::ROUTED_GROUP;
 use offramp_core::step::{CreateNetkit, CreateNetkitL3, CreatePair};
 
 /// A veth pair with one queue each way: without XDP it uses no other, and by default the kernel makes one for every CPU,
@@ -26,7 +27,7 @@ pub(crate) fn create_netkit(executor: &mut Executor, netkit: &CreateNetkit) -> R
 pub(crate) fn create_netkit_l3(executor: &mut Executor, pair: &CreateNetkitL3) -> Result<()> {
     let mut host = end(&pair.host, None, pair.mtu, 1);
     // From its first moment on: no packet passes that is not checked.
-    host.attributes.push(LinkAttribute::Group(netkit::ROUTED_GROUP));
+    host.attributes.push(LinkAttribute::Group(ROUTED_GROUP));
     let ends = Ends { names: (&pair.host, &pair.pod), host, pod: end(&pair.pod, None, pair.mtu, 1) };
     create(executor, ends, "create-netkit-l3", |peer| netkit::info(NetkitMode::L3, peer))
 }

@@ -28,6 +28,7 @@ pub fn links() -> Look<Vec<Link>> {
                 addresses: if is_bridge { addr::list(socket, link.index)? } else { Vec::new() },
                 name: link.name,
                 kind: link.kind,
+                group: link.group,
                 mtu: link.mtu,
                 up: link.up,
                 carrier: link.carrier,

@@ -90,6 +90,7 @@ fn attached(store: &Store, record: &Record, ways: &Look<Ways>) -> Attached {
         age: now.saturating_sub(record.created),
         dead: is_dead(&store.host(), record).map_err(text),
         host_link: record.plan.host_link().map(|(name, _)| name.to_string()),
+        is_routed: record.plan.steps.iter().any(|s| matches!(s, Step::AttachRouted(_))),
         mtu: own.and_then(|i| i.mtu),
         ips: record.ips().collect(),
         unrouted: ways.as_ref().map(|ways| ways.missing(record)).map_err(Clone::clone),

@@ -4,6 +4,7 @@ use super::failed;
 use offramp_core::cni::CniError;
 use offramp_core::ids::{IfName, MacAddr};
 use offramp_core::net::network_of;
+use offramp_core::pair::ROUTED_GROUP;
 use offramp_core::record::{Mode, Record};
 use offramp_core::step::{
     AttachPort, AttachRouted, BindTo, BindVf, ConfigurePod, ConfigureVf, CreateNetkit, CreateNetkitL3,
@@ -109,8 +110,18 @@ fn is_kind(record: &Record, link: Link, kind: &str) -> Result<(), CniError> {
 
 /// Up, and the node checks what comes from there.
 fn routed(record: &Record, host: &mut Socket, r: &AttachRouted) -> Result<(), CniError> {
-    if !link::require(host, &r.link)?.up {
+    let link = link::require(host, &r.link)?;
+    if !link.up {
         return Err(failed(record, format!("link {} is down", r.link)));
+    }
+    if !link.is_routed() {
+        return Err(failed(
+            record,
+            format!(
+                "link {} is in group {}, not {ROUTED_GROUP}: the node does not check the sources of what comes from there",
+                r.link, link.group
+            ),
+        ));
     }
     if !nft::sources_are_checked()? {
         return Err(failed(

@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,6 +10,15 @@ use std::net::IpAddr;
 const OURS: &str = "offramp";
 /// A chain that calls itself is none that the kernel takes; 16 is its own bound.
 const DEPTH: u8 = 16;
+
+/// A link that packets pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Port<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its group.
+    pub group: u32,
+}
 
 /// A packet of which it is asked what becomes of it.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +28,9 @@ pub struct Packet<'a> {
     /// Destination.
     pub to: IpAddr,
     /// The link it came in by.
-    pub into: &'a str,
+    pub into: Port<'a>,
     /// The link it leaves by; none: it is for the node itself.
-    pub out: Option<&'a str>,
+    pub out: Option<Port<'a>>,
     /// It belongs to a connection that is there.
     pub answer: bool,
     /// The UDP port it goes to; none: any protocol.
@@ -82,9 +92,13 @@ impl Is {
     }
 }
 
+/// Of which chain a rule is: family, table and name.
+type Place<'a> = [&'a str; 3];
+
 /// All tables.
 pub struct Ruleset<'a> {
     objects: Vec<(&'a str, &'a Value)>,
+    rules: BTreeMap<Place<'a>, Vec<&'a Value>>,
     legacy: bool,
 }
 
@@ -102,7 +116,12 @@ impl<'a> Ruleset<'a> {
             let (kind, object) = value.as_object()?.iter().next()?;
             Some((kind.as_str(), object))
         };
-        Self { objects: all.iter().filter_map(object).collect(), legacy: false }
+        let objects: Vec<(&str, &Value)> = all.iter().filter_map(object).collect();
+        let mut rules: BTreeMap<Place<'_>, Vec<&Value>> = BTreeMap::new();
+        for (_, rule) in objects.iter().filter(|(kind, _)| *kind == "rule") {
+            rules.entry(["family", "table", "chain"].map(|key| text(rule, key))).or_default().push(rule);
+        }
+        Self { objects, rules, legacy: false }
     }
 
     /// The tables of iptables-legacy, listed likewise.
@@ -155,12 +174,8 @@ impl<'a> Ruleset<'a> {
         judged.collect()
     }
 
-    fn rules<'b>(&'b self, base: &'b ChainName, chain: &'b str) -> impl Iterator<Item = &'a Value> + 'b {
-        self.of_kind("rule").filter(move |rule| {
-            text(rule, "family") == base.family
-                && text(rule, "table") == base.table
-                && text(rule, "chain") == chain
-        })
+    fn rules<'b>(&'b self, base: &'b ChainName, chain: &'b str) -> &'b [&'a Value] {
+        self.rules.get(&[base.family.as_str(), &base.table, chain]).map_or(&[], Vec::as_slice)
     }
 
     /// The elements of a named set; none if they are not known, or change by themselves.
@@ -316,6 +331,8 @@ impl Walk<'_> {
             return match key {
                 "iifname" | "iif" => link(Some(p.into), right),
                 "oifname" | "oif" => link(p.out, right),
+                "iifgroup" => group(Some(p.into), right),
+                "oifgroup" => group(p.out, right),
                 "nfproto" => is(right, if p.from.is_ipv4() { "ipv4" } else { "ipv6" }),
                 "l4proto" if p.port.is_some() => is(right, "udp"),
                 _ => Is::Unknown,
@@ -349,10 +366,16 @@ fn is(right: &Value, value: &str) -> Is {
 }
 
 /// A name that ends with `*` stands for all that begin so.
-fn link(name: Option<&str>, right: &Value) -> Is {
+fn link(port: Option<Port<'_>>, right: &Value) -> Is {
     let Some(right) = right.as_str() else { return Is::Unknown };
-    let fits = |name: &str| right.strip_suffix('*').map_or(name == right, |stem| name.starts_with(stem));
-    name.is_some_and(fits).into()
+    let fits = |p: Port<'_>| right.strip_suffix('*').map_or(p.name == right, |stem| p.name.starts_with(stem));
+    port.is_some_and(fits).into()
+}
+
+/// A number, or a name of /etc/iproute2/group, which says that 0 is `default`.
+fn group(port: Option<Port<'_>>, right: &Value) -> Is {
+    let number = if right == "default" { Some(0) } else { right.as_u64() };
+    number.map_or(Is::Unknown, |number| port.is_some_and(|p| u64::from(p.group) == number).into())
 }
 
 fn number(port: u16, right: &Value) -> Is {

@@ -5,8 +5,8 @@ const POD: [u8; 4] = [10, 244, 1, 10];
 const OUTSIDE: [u8; 4] = [192, 0, 2, 254];
 
 fn packet() -> Packet<'static> {
-    let out = Some("eth0");
-    Packet { from: POD.into(), to: OUTSIDE.into(), into: "offramp0", out, answer: false, port: None }
+    let (into, out) = (Port { name: "offramp0", group: 0 }, Some(Port { name: "eth0", group: 7 }));
+    Packet { from: POD.into(), to: OUTSIDE.into(), into, out, answer: false, port: None }
 }
 
 /// A chain at the forward hook of `ip filter` with these rules, and a chain OTHER with those.
@@ -54,6 +54,7 @@ fn rules_are_followed_in_their_order() {
     let jump = json!({"jump": {"target": "OTHER"}});
     let ours = meta("iifname", "offramp0");
     let theirs = meta("iifname", "docker0");
+    let group = |key: &str, right| when(json!({"meta": {"key": key}}), right);
     let cidr = |net: &str| source(json!({"prefix": {"addr": net, "len": 16}}));
     let mark = when(json!({"meta": {"key": "mark"}}), json!(16384));
     let cases: Vec<(&str, Vec<Value>, Vec<Value>, &str)> = vec![
@@ -64,6 +65,10 @@ fn rules_are_followed_in_their_order() {
         ("drop", vec![json!([ours, counter, accept])], vec![], "accept"),
         ("drop", vec![json!([meta("iifname", "off*"), accept])], vec![], "accept"),
         ("drop", vec![json!([meta("oifname", "offramp0"), accept])], vec![], "drop"),
+        ("drop", vec![json!([group("iifgroup", json!("default")), accept])], vec![], "accept"),
+        ("drop", vec![json!([group("iifgroup", json!(7)), accept])], vec![], "drop"),
+        ("drop", vec![json!([group("oifgroup", json!({"set": [7, 8]})), accept])], vec![], "accept"),
+        ("drop", vec![json!([group("oifgroup", json!("uplinks")), accept])], vec![], "unclear"),
         ("accept", vec![json!([cidr("10.244.0.0"), drop])], vec![], "drop"),
         ("accept", vec![json!([cidr("10.245.0.0"), drop])], vec![], "accept"),
         ("accept", vec![json!([source(json!("@pods")), drop])], vec![], "drop"),
