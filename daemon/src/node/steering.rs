@@ -10,7 +10,7 @@ use offramp_core::nic::{Inventory, Port, PortKey};
 use offramp_core::pool::{QueueKind, QueuePool};
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{Mode, Record, State};
-use offramp_core::steer::{SteerQueues, Takes};
+use offramp_core::steer::{SharedQueues, SteerQueues, Takes};
 use offramp_core::vf::uplink::below;
 use offramp_core::wire::Prepare;
 use offramp_kernel::ethtool::{Ethtool, Tables};
@@ -53,8 +53,8 @@ pub(super) enum Unasked {
 struct Repaired {
     /// How much was put back.
     made: usize,
-    /// Why others' packets come there, too.
-    mixed: Option<String>,
+    /// Others' packets come there, too.
+    shared: Option<SharedQueues>,
 }
 
 impl Node {
@@ -155,9 +155,10 @@ impl Node {
                         tracing::warn!(%holder, made, "what leads its packets to its queues was gone, it is put back");
                         repairs += 1;
                     }
-                    if let Some(why) = looked.mixed {
-                        tracing::warn!(%holder, why, "its queues are not its own");
-                        faults.push(format!("{holder}: its queues are not its own: {why}"));
+                    if let Some(shared) = looked.shared {
+                        let problem = format!("{shared}: ethtool -X {} equal N ends that", shared.nic);
+                        tracing::warn!(problem);
+                        faults.push(problem);
                     }
                 }
                 Err(e) => {
@@ -188,14 +189,9 @@ impl Node {
         let _rules = self.store.lock_flow_rules()?;
         let mut device = Device::open(&want.nic)?;
         let made = steering::apply(&mut device, &want)?;
-        let mixed = steering::mixed(&mut device, &want)?;
-        let mixed = (!mixed.is_empty()).then(|| {
-            let nic = &want.nic;
-            format!(
-                "{nic} spreads the node's packets over {mixed:?}, too: ethtool -X {nic} equal N ends that"
-            )
-        });
-        Ok(Repaired { made, mixed })
+        let queues = steering::mixed(&mut device, &want)?;
+        let shared = SharedQueues { holder: holder.clone(), nic: want.nic, queues };
+        Ok(Repaired { made, shared: Some(shared).filter(|shared| !shared.queues.is_empty()) })
     }
 
     /// Takes away what was tried on the port's queues by an ADD that died meanwhile; the contexts that are left. Of an

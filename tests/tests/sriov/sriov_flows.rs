@@ -1,6 +1,7 @@
 //! Pods to whose addresses a NIC dedicates queues: flowsim's, the node's uplink, with a machine behind its cable.
 
 use crate::lab::run;
+use crate::sriov_doctor::doctor;
 use crate::sriov_node::Wired;
 use offramp_tests::{Answer, Daemon, Pod, until};
 use serde_json::{Value, json};
@@ -153,10 +154,14 @@ fn a_pod_without_a_bridge_has_queues_of_its_own_too() {
     let told =
         || daemon.ask("status").to_string().contains("flow0 spreads the node's packets over [4, 5], too");
     assert!(!told());
+    doctor(&s.w.m.node, |d| d.finds_nothing("queues of its own"));
     run("ethtool -X flow0 default");
     until("the mixed queues to be told of", told);
+    let shared = format!("{}@eth0: its queues are not its own: flow0 spreads", pod.container);
+    doctor(&s.w.m.node, |d| d.finds(&["queues-shared"], &[&shared, "[4, 5]", "ethtool -X flow0 equal N"]));
     run("ethtool -X flow0 equal 4");
     until("the queues to be the pod's alone", || !told());
+    doctor(&s.w.m.node, |d| d.finds_nothing("queues of its own again"));
     s.w.del(&pod);
     s.assert_free("DEL");
 }
