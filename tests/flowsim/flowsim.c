@@ -141,8 +141,22 @@ static netdev_tx_t flowsim_xmit(struct sk_buff *skb, struct net_device *dev)
 	return NETDEV_TX_OK;
 }
 
+/* Without ntuple there are no rules, and none is taken. */
+static int flowsim_set_features(struct net_device *dev, netdev_features_t features)
+{
+	struct port *port = port_of(dev);
+
+	if (features & NETIF_F_NTUPLE)
+		return 0;
+	spin_lock_bh(&port->lock);
+	memset(port->rules, 0, sizeof(port->rules));
+	spin_unlock_bh(&port->lock);
+	return 0;
+}
+
 static const struct net_device_ops flowsim_ops = {
 	.ndo_start_xmit = flowsim_xmit,
+	.ndo_set_features = flowsim_set_features,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
 };
@@ -212,7 +226,7 @@ static int flowsim_set_rxnfc(struct net_device *dev, struct ethtool_rxnfc *info)
 
 	switch (info->cmd) {
 	case ETHTOOL_SRXCLSRLINS:
-		return insert(port, info);
+		return dev->features & NETIF_F_NTUPLE ? insert(port, info) : -EOPNOTSUPP;
 	case ETHTOOL_SRXCLSRLDEL:
 		if (info->fs.location >= RULES || !port->rules[info->fs.location].used)
 			return -ENOENT;
@@ -350,6 +364,7 @@ static int make_port(int n)
 	dev->ethtool_ops = &flowsim_ethtool;
 	dev->pcpu_stat_type = NETDEV_PCPU_STAT_TSTATS;
 	dev->features |= NETIF_F_NTUPLE;
+	dev->hw_features |= NETIF_F_NTUPLE;
 	err = register_netdev(dev);
 	if (err) {
 		free_netdev(dev);

@@ -21,9 +21,25 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What drivers have answered, by the numbers of their netdevs: who is loaded anew has another.
+/// What drivers have answered.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<HashMap<u32, Answer>>);
+pub struct Answers(Mutex<HashMap<Question, Answer>>);
+
+/// Who was asked, and when it is another question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Question {
+    /// A netdev's number: who is loaded anew has another.
+    ifindex: u32,
+    /// Its flow rules were turned off.
+    without_rules: bool,
+}
+
+impl Question {
+    fn now(nic: &IfName, ifindex: u32) -> offramp_kernel::Result<Self> {
+        let ethtool = Ethtool::require(format!("ask {nic} for flow rules"));
+        Ok(Self { ifindex, without_rules: ethtool?.ntuple_is_off(nic)? })
+    }
+}
 
 impl Answers {
     /// Forgets refusals that may have passed, as that of a table that was full.
@@ -31,12 +47,12 @@ impl Answers {
         self.lock().retain(|_, answer| answer.lasts);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Answer>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Question, Answer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, ifindex: u32) -> Option<Answer> {
-        self.lock().get(&ifindex).cloned()
+    fn of(&self, question: Question) -> Option<Answer> {
+        self.lock().get(&question).cloned()
     }
 }
 
@@ -67,7 +83,11 @@ impl Node {
         if let Err(fault) = self.leads_to_pods(nic) {
             return Some(fault);
         }
-        if let Some(answer) = self.steerers.of(port.ifindex) {
+        let asked = match Question::now(nic, port.ifindex) {
+            Ok(asked) => asked,
+            Err(e) => return Some(Fault::Passing(e.to_string())),
+        };
+        if let Some(answer) = self.steerers.of(asked) {
             answer.takes.lacks(self.families())?;
             let words = answer.refusal.unwrap_or_else(|| "it has rules for a part of them only".into());
             return if answer.lasts { refused(words) } else { Some(Fault::Passing(words)) };
@@ -100,7 +120,9 @@ impl Node {
     /// What the NIC's rules can lead. Asked once, if the answer lasts, on queues that were claimed for that.
     pub(super) fn ask_steerer(&self, ask: &Prepare, lent: &LentQueues) -> Result<Takes, Unasked> {
         let ifindex = offramp_kernel::link::index_of(&lent.nic).map_err(|e| Unasked::Left(e.into()))?;
-        let known = ifindex.and_then(|index| self.steerers.of(index));
+        let asked = ifindex.map(|index| Question::now(&lent.nic, index)).transpose();
+        let asked = asked.map_err(|e| Unasked::Left(e.into()))?;
+        let known = asked.and_then(|asked| self.steerers.of(asked));
         let answer = match known {
             Some(answer) => answer,
             None => {
@@ -109,8 +131,10 @@ impl Node {
                     Unasked::Left(e)
                 })?;
                 tracing::info!(nic = %lent.nic, ?answer, "was asked which packets it can lead to queues");
-                if let Some(index) = ifindex {
-                    self.steerers.lock().insert(index, answer.clone());
+                let still =
+                    |asked: &Question| Question::now(&lent.nic, asked.ifindex).is_ok_and(|now| now == *asked);
+                if let Some(asked) = asked.filter(still) {
+                    self.steerers.lock().insert(asked, answer.clone());
                 }
                 answer
             }

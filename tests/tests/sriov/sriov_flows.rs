@@ -55,7 +55,9 @@ impl Drop for Steering {
         // What a test that failed has left behind is no other's fault.
         rules().iter().for_each(|rule| drop(run(&format!("ethtool -N flow0 delete {rule}"))));
         run("for id in 1 2 3 4 5 6 7; do ethtool -X flow0 context $id delete 2>/dev/null || true; done");
-        run("ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default");
+        run(
+            "ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default; ethtool -K flow0 ntuple on",
+        );
         until("flow1 to be back", || std::path::Path::new("/sys/class/net/flow1").exists());
     }
 }
@@ -185,6 +187,37 @@ fn what_somebody_removes_is_put_back_and_what_is_somebody_elses_stays() {
     assert_eq!((rules(), contexts()), (theirs, 0), "without the daemon");
     run("ethtool -N flow0 delete 0");
     let _daemon = s.w.start();
+    s.assert_free("DEL");
+}
+
+/// Drivers refuse rules then, and forget those that they have.
+#[test]
+fn rules_that_are_turned_off_are_named_and_are_there_when_they_are_on_again() {
+    let s = Steering::new();
+    let ntuple = |on: &str| drop(run(&format!("ethtool -K flow0 ntuple {on}")));
+    let words = "(95): flow rules are turned off: ethtool -K flow0 ntuple on";
+    ntuple("off");
+    let daemon = s.w.start();
+    let [a, b] = ["a", "b"].map(|n| s.w.m.lab.pod(n));
+    for _ in 0..2 {
+        s.add(&a, "required", 1).failed(106, &["pool led, flow0", "lead TCP to 192.0.2.1", words]);
+    }
+    assert!(daemon.ask("status").to_string().contains(words));
+
+    ntuple("on");
+    s.add(&a, "required", 1).ok();
+    let told = daemon.ask("status").to_string();
+    assert!(rules().len() == 6 && !told.contains(words), "{told}");
+
+    ntuple("off");
+    assert!(rules().is_empty());
+    let led = || !daemon.ask("status").to_string().contains("its packets are not led to its queues");
+    until("the lost rules to be told of", || !led());
+    s.add(&b, "preferred", 1).ok();
+    assert_eq!(s.plan(&b)["path"], "veth");
+    ntuple("on");
+    until("the rules to be put back", || rules().len() == 6 && led());
+    [&a, &b].into_iter().for_each(|pod| s.w.del(pod));
     s.assert_free("DEL");
 }
 
