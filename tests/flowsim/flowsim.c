@@ -6,6 +6,7 @@
  */
 #include <linux/ethtool.h>
 #include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/module.h>
@@ -56,16 +57,24 @@ struct headers {
 	const void *to;
 };
 
+/* Behind the tag of a VLAN too: a rule that names no VLAN is one of all. */
 static bool parse(struct sk_buff *skb, struct headers *found)
 {
-	if (skb->protocol == htons(ETH_P_IP) && pskb_may_pull(skb, ETH_HLEN + sizeof(struct iphdr))) {
-		struct iphdr *ip = (struct iphdr *)(skb->data + ETH_HLEN);
+	__be16 protocol = skb->protocol;
+	int at = ETH_HLEN;
+
+	if (eth_type_vlan(protocol) && pskb_may_pull(skb, VLAN_ETH_HLEN)) {
+		protocol = ((struct vlan_ethhdr *)skb->data)->h_vlan_encapsulated_proto;
+		at = VLAN_ETH_HLEN;
+	}
+	if (protocol == htons(ETH_P_IP) && pskb_may_pull(skb, at + sizeof(struct iphdr))) {
+		struct iphdr *ip = (struct iphdr *)(skb->data + at);
 
 		*found = (struct headers){ false, ip->protocol, &ip->daddr };
 		return true;
 	}
-	if (skb->protocol == htons(ETH_P_IPV6) && pskb_may_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr))) {
-		struct ipv6hdr *ip = (struct ipv6hdr *)(skb->data + ETH_HLEN);
+	if (protocol == htons(ETH_P_IPV6) && pskb_may_pull(skb, at + sizeof(struct ipv6hdr))) {
+		struct ipv6hdr *ip = (struct ipv6hdr *)(skb->data + at);
 
 		*found = (struct headers){ true, ip->nexthdr, &ip->daddr };
 		return true;

@@ -27,6 +27,22 @@ impl Steering {
         Self { w }
     }
 
+    /// The uplink is VLAN 7 of flow0.
+    fn tagged() -> Self {
+        let s = Self::new();
+        run(
+            "ip addr flush dev flow0; ip link add link flow0 name flow0.7 type vlan id 7; ip link set flow0.7 up",
+        );
+        run("ip addr add 192.0.2.1/24 dev flow0.7; ip addr add 2001:db8::1/64 dev flow0.7 nodad");
+        run("ip route replace default via 192.0.2.254 dev flow0.7");
+        run(
+            "ip -n flowpeer link add link flow1 name flow1.7 type vlan id 7; ip -n flowpeer addr flush dev flow1",
+        );
+        run("ip -n flowpeer link set flow1.7 up; ip -n flowpeer addr add 192.0.2.254/24 dev flow1.7");
+        run("ip -n flowpeer route add default via 192.0.2.1");
+        s
+    }
+
     fn add(&self, pod: &Pod, offload: &str, queues: u32) -> Answer {
         self.w.add(pod, "default", wish(offload, queues))
     }
@@ -55,6 +71,7 @@ impl Drop for Steering {
         // What a test that failed has left behind is no other's fault.
         rules().iter().for_each(|rule| drop(run(&format!("ethtool -N flow0 delete {rule}"))));
         run("for id in 1 2 3 4 5 6 7; do ethtool -X flow0 context $id delete 2>/dev/null || true; done");
+        run("ip link del flow0.7 2>/dev/null || true");
         run(
             "ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default; ethtool -K flow0 ntuple on",
         );
@@ -187,6 +204,23 @@ fn what_somebody_removes_is_put_back_and_what_is_somebody_elses_stays() {
     assert_eq!((rules(), contexts()), (theirs, 0), "without the daemon");
     run("ethtool -N flow0 delete 0");
     let _daemon = s.w.start();
+    s.assert_free("DEL");
+}
+
+/// A rule names no VLAN, and so leads what comes by any.
+#[test]
+fn what_comes_for_a_pod_by_a_vlan_comes_by_its_queues_too() {
+    let s = Steering::tagged();
+    let _daemon = s.w.start();
+    let [a, b] = ["a", "b"].map(|n| s.w.m.lab.pod(n));
+    let (led, plain) = (s.add(&a, "required", 2).ok(), s.w.add(&b, "default", json!({})).ok());
+    let own = received(4..=5);
+    send_to(&ipv4(&led));
+    assert!(received(4..=5) >= own + 50, "{}", run("ethtool -S flow0"));
+    let own = received(4..=7);
+    send_to(&ipv4(&plain));
+    assert_eq!(received(4..=7), own, "nobody else's come by them: {}", run("ethtool -S flow0"));
+    [&a, &b].into_iter().for_each(|pod| s.w.del(pod));
     s.assert_free("DEL");
 }
 
