@@ -6,6 +6,7 @@
  */
 #include <linux/ethtool.h>
 #include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/module.h>
@@ -56,16 +57,24 @@ struct headers {
 	const void *to;
 };
 
+/* Behind the tag of a VLAN too: a rule that names no VLAN is one of all. */
 static bool parse(struct sk_buff *skb, struct headers *found)
 {
-	if (skb->protocol == htons(ETH_P_IP) && pskb_may_pull(skb, ETH_HLEN + sizeof(struct iphdr))) {
-		struct iphdr *ip = (struct iphdr *)(skb->data + ETH_HLEN);
+	__be16 protocol = skb->protocol;
+	int at = ETH_HLEN;
+
+	if (eth_type_vlan(protocol) && pskb_may_pull(skb, VLAN_ETH_HLEN)) {
+		protocol = ((struct vlan_ethhdr *)skb->data)->h_vlan_encapsulated_proto;
+		at = VLAN_ETH_HLEN;
+	}
+	if (protocol == htons(ETH_P_IP) && pskb_may_pull(skb, at + sizeof(struct iphdr))) {
+		struct iphdr *ip = (struct iphdr *)(skb->data + at);
 
 		*found = (struct headers){ false, ip->protocol, &ip->daddr };
 		return true;
 	}
-	if (skb->protocol == htons(ETH_P_IPV6) && pskb_may_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr))) {
-		struct ipv6hdr *ip = (struct ipv6hdr *)(skb->data + ETH_HLEN);
+	if (protocol == htons(ETH_P_IPV6) && pskb_may_pull(skb, at + sizeof(struct ipv6hdr))) {
+		struct ipv6hdr *ip = (struct ipv6hdr *)(skb->data + at);
 
 		*found = (struct headers){ true, ip->nexthdr, &ip->daddr };
 		return true;
@@ -141,8 +150,22 @@ static netdev_tx_t flowsim_xmit(struct sk_buff *skb, struct net_device *dev)
 	return NETDEV_TX_OK;
 }
 
+/* Without ntuple there are no rules, and none is taken. */
+static int flowsim_set_features(struct net_device *dev, netdev_features_t features)
+{
+	struct port *port = port_of(dev);
+
+	if (features & NETIF_F_NTUPLE)
+		return 0;
+	spin_lock_bh(&port->lock);
+	memset(port->rules, 0, sizeof(port->rules));
+	spin_unlock_bh(&port->lock);
+	return 0;
+}
+
 static const struct net_device_ops flowsim_ops = {
 	.ndo_start_xmit = flowsim_xmit,
+	.ndo_set_features = flowsim_set_features,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
 };
@@ -212,7 +235,7 @@ static int flowsim_set_rxnfc(struct net_device *dev, struct ethtool_rxnfc *info)
 
 	switch (info->cmd) {
 	case ETHTOOL_SRXCLSRLINS:
-		return insert(port, info);
+		return dev->features & NETIF_F_NTUPLE ? insert(port, info) : -EOPNOTSUPP;
 	case ETHTOOL_SRXCLSRLDEL:
 		if (info->fs.location >= RULES || !port->rules[info->fs.location].used)
 			return -ENOENT;
@@ -350,6 +373,7 @@ static int make_port(int n)
 	dev->ethtool_ops = &flowsim_ethtool;
 	dev->pcpu_stat_type = NETDEV_PCPU_STAT_TSTATS;
 	dev->features |= NETIF_F_NTUPLE;
+	dev->hw_features |= NETIF_F_NTUPLE;
 	err = register_netdev(dev);
 	if (err) {
 		free_netdev(dev);

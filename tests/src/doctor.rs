@@ -96,12 +96,13 @@ impl Said {
 }
 
 /// The kinds that are planted in a VM, where VFs are (`sriov_doctor`).
-pub const IN_VM: [&str; 8] = [
+pub const IN_VM: [&str; 9] = [
     "pf-down",
     "vfs-otherwise",
     "vf-leftover",
     "vf-astray",
     "vf-quarantined",
+    "queues-shared",
     "eswitch-fdb-missing",
     "representor-not-offloading",
     "queues-below-cpus",

@@ -1,7 +1,7 @@
 //! Receive queues of a NIC to which a pod's packets are led: which rules and which RSS context that takes, and which of
 //! those on a NIC are a pod's.
 
-use crate::ids::IfName;
+use crate::ids::{AttachmentId, IfName};
 use crate::net::Family;
 use crate::nic::PortKey;
 use crate::offload::FlowTo;
@@ -158,6 +158,29 @@ impl SteerQueues {
             }
         }
         Own { contexts, rules, shared }
+    }
+}
+
+/// Queues to which an attachment's packets are led, and over which their NIC spreads everybody's, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedQueues {
+    /// The attachment.
+    pub holder: AttachmentId,
+    /// The port's netdev.
+    pub nic: IfName,
+    /// The queues' numbers there, rising.
+    pub queues: Vec<u32>,
+}
+
+impl std::fmt::Display for SharedQueues {
+    /// `c1@eth0: its queues are not its own: ens1f0 spreads the node's packets over [4, 5], too`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { holder, nic, queues } = self;
+        write!(
+            f,
+            "{holder}: its queues are not its own: {nic} spreads the node's packets over {queues:?}, too"
+        )
     }
 }
 

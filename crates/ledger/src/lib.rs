@@ -4,6 +4,7 @@
 //! Plugin and daemon share it, so that either can finish what the other began.
 
 pub mod addresses;
+pub mod channels;
 pub mod claims;
 pub mod clean;
 pub mod delegate;

@@ -10,7 +10,7 @@ use offramp_core::nic::{Inventory, Port, PortKey};
 use offramp_core::pool::{QueueKind, QueuePool};
 use offramp_core::queue::QueueClaim;
 use offramp_core::record::{Mode, Record, State};
-use offramp_core::steer::{SteerQueues, Takes};
+use offramp_core::steer::{SharedQueues, SteerQueues, Takes};
 use offramp_core::vf::uplink::below;
 use offramp_core::wire::Prepare;
 use offramp_kernel::ethtool::{Ethtool, Tables};
@@ -21,9 +21,25 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What drivers have answered, by the numbers of their netdevs: who is loaded anew has another.
+/// What drivers have answered.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<HashMap<u32, Answer>>);
+pub struct Answers(Mutex<HashMap<Question, Answer>>);
+
+/// Who was asked, and when it is another question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Question {
+    /// A netdev's number: who is loaded anew has another.
+    ifindex: u32,
+    /// Its flow rules were turned off.
+    without_rules: bool,
+}
+
+impl Question {
+    fn now(nic: &IfName, ifindex: u32) -> offramp_kernel::Result<Self> {
+        let ethtool = Ethtool::require(format!("ask {nic} for flow rules"));
+        Ok(Self { ifindex, without_rules: ethtool?.ntuple_is_off(nic)? })
+    }
+}
 
 impl Answers {
     /// Forgets refusals that may have passed, as that of a table that was full.
@@ -31,12 +47,12 @@ impl Answers {
         self.lock().retain(|_, answer| answer.lasts);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Answer>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Question, Answer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, ifindex: u32) -> Option<Answer> {
-        self.lock().get(&ifindex).cloned()
+    fn of(&self, question: Question) -> Option<Answer> {
+        self.lock().get(&question).cloned()
     }
 }
 
@@ -53,8 +69,8 @@ pub(super) enum Unasked {
 struct Repaired {
     /// How much was put back.
     made: usize,
-    /// Why others' packets come there, too.
-    mixed: Option<String>,
+    /// Others' packets come there, too.
+    shared: Option<SharedQueues>,
 }
 
 impl Node {
@@ -67,7 +83,11 @@ impl Node {
         if let Err(fault) = self.leads_to_pods(nic) {
             return Some(fault);
         }
-        if let Some(answer) = self.steerers.of(port.ifindex) {
+        let asked = match Question::now(nic, port.ifindex) {
+            Ok(asked) => asked,
+            Err(e) => return Some(Fault::Passing(e.to_string())),
+        };
+        if let Some(answer) = self.steerers.of(asked) {
             answer.takes.lacks(self.families())?;
             let words = answer.refusal.unwrap_or_else(|| "it has rules for a part of them only".into());
             return if answer.lasts { refused(words) } else { Some(Fault::Passing(words)) };
@@ -100,7 +120,9 @@ impl Node {
     /// What the NIC's rules can lead. Asked once, if the answer lasts, on queues that were claimed for that.
     pub(super) fn ask_steerer(&self, ask: &Prepare, lent: &LentQueues) -> Result<Takes, Unasked> {
         let ifindex = offramp_kernel::link::index_of(&lent.nic).map_err(|e| Unasked::Left(e.into()))?;
-        let known = ifindex.and_then(|index| self.steerers.of(index));
+        let asked = ifindex.map(|index| Question::now(&lent.nic, index)).transpose();
+        let asked = asked.map_err(|e| Unasked::Left(e.into()))?;
+        let known = asked.and_then(|asked| self.steerers.of(asked));
         let answer = match known {
             Some(answer) => answer,
             None => {
@@ -109,8 +131,10 @@ impl Node {
                     Unasked::Left(e)
                 })?;
                 tracing::info!(nic = %lent.nic, ?answer, "was asked which packets it can lead to queues");
-                if let Some(index) = ifindex {
-                    self.steerers.lock().insert(index, answer.clone());
+                let still =
+                    |asked: &Question| Question::now(&lent.nic, asked.ifindex).is_ok_and(|now| now == *asked);
+                if let Some(asked) = asked.filter(still) {
+                    self.steerers.lock().insert(asked, answer.clone());
                 }
                 answer
             }
@@ -155,9 +179,10 @@ impl Node {
                         tracing::warn!(%holder, made, "what leads its packets to its queues was gone, it is put back");
                         repairs += 1;
                     }
-                    if let Some(why) = looked.mixed {
-                        tracing::warn!(%holder, why, "its queues are not its own");
-                        faults.push(format!("{holder}: its queues are not its own: {why}"));
+                    if let Some(shared) = looked.shared {
+                        let problem = format!("{shared}: ethtool -X {} equal N ends that", shared.nic);
+                        tracing::warn!(problem);
+                        faults.push(problem);
                     }
                 }
                 Err(e) => {
@@ -188,14 +213,9 @@ impl Node {
         let _rules = self.store.lock_flow_rules()?;
         let mut device = Device::open(&want.nic)?;
         let made = steering::apply(&mut device, &want)?;
-        let mixed = steering::mixed(&mut device, &want)?;
-        let mixed = (!mixed.is_empty()).then(|| {
-            let nic = &want.nic;
-            format!(
-                "{nic} spreads the node's packets over {mixed:?}, too: ethtool -X {nic} equal N ends that"
-            )
-        });
-        Ok(Repaired { made, mixed })
+        let queues = steering::mixed(&mut device, &want)?;
+        let shared = SharedQueues { holder: holder.clone(), nic: want.nic, queues };
+        Ok(Repaired { made, shared: Some(shared).filter(|shared| !shared.queues.is_empty()) })
     }
 
     /// Takes away what was tried on the port's queues by an ADD that died meanwhile; the contexts that are left. Of an

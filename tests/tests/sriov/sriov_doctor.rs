@@ -12,7 +12,7 @@ use offramp_tests::{Node, binary, over, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-fn doctor<T>(node: &Node, with: impl FnOnce(&Doctor<'_>) -> T) -> T {
+pub fn doctor<T>(node: &Node, with: impl FnOnce(&Doctor<'_>) -> T) -> T {
     let (config, bin_dir) = (node.dir().join("offrampd.yaml"), binary("offramp"));
     with(&Doctor { netns: node, config: &config, bin_dir: bin_dir.parent().unwrap() })
 }
@@ -148,8 +148,8 @@ fn faults_of_nics_are_found() {
     assert_eq!(planted, IN_VM.into_iter().collect());
 }
 
-/// In the tests below.
-const BY_THEMSELVES: [&str; 2] = ["eswitch-fdb-missing", "representor-not-offloading"];
+/// In the tests below, and in `sriov_flows`.
+const BY_THEMSELVES: [&str; 3] = ["eswitch-fdb-missing", "representor-not-offloading", "queues-shared"];
 
 #[test]
 fn a_node_with_pods_of_all_kinds_is_healthy_and_an_address_that_its_switch_lacks_is_found() {

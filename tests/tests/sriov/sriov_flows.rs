@@ -1,6 +1,7 @@
 //! Pods to whose addresses a NIC dedicates queues: flowsim's, the node's uplink, with a machine behind its cable.
 
 use crate::lab::run;
+use crate::sriov_doctor::doctor;
 use crate::sriov_node::Wired;
 use offramp_tests::{Answer, Daemon, Pod, until};
 use serde_json::{Value, json};
@@ -24,6 +25,22 @@ impl Steering {
         );
         run("ip route replace default via 192.0.2.254 dev flow0");
         Self { w }
+    }
+
+    /// The uplink is VLAN 7 of flow0.
+    fn tagged() -> Self {
+        let s = Self::new();
+        run(
+            "ip addr flush dev flow0; ip link add link flow0 name flow0.7 type vlan id 7; ip link set flow0.7 up",
+        );
+        run("ip addr add 192.0.2.1/24 dev flow0.7; ip addr add 2001:db8::1/64 dev flow0.7 nodad");
+        run("ip route replace default via 192.0.2.254 dev flow0.7");
+        run(
+            "ip -n flowpeer link add link flow1 name flow1.7 type vlan id 7; ip -n flowpeer addr flush dev flow1",
+        );
+        run("ip -n flowpeer link set flow1.7 up; ip -n flowpeer addr add 192.0.2.254/24 dev flow1.7");
+        run("ip -n flowpeer route add default via 192.0.2.1");
+        s
     }
 
     fn add(&self, pod: &Pod, offload: &str, queues: u32) -> Answer {
@@ -54,7 +71,10 @@ impl Drop for Steering {
         // What a test that failed has left behind is no other's fault.
         rules().iter().for_each(|rule| drop(run(&format!("ethtool -N flow0 delete {rule}"))));
         run("for id in 1 2 3 4 5 6 7; do ethtool -X flow0 context $id delete 2>/dev/null || true; done");
-        run("ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default");
+        run("ip link del flow0.7 2>/dev/null || true");
+        run(
+            "ip netns del flowpeer; ip addr flush dev flow0; ethtool -X flow0 default; ethtool -K flow0 ntuple on",
+        );
         until("flow1 to be back", || std::path::Path::new("/sys/class/net/flow1").exists());
     }
 }
@@ -153,10 +173,14 @@ fn a_pod_without_a_bridge_has_queues_of_its_own_too() {
     let told =
         || daemon.ask("status").to_string().contains("flow0 spreads the node's packets over [4, 5], too");
     assert!(!told());
+    doctor(&s.w.m.node, |d| d.finds_nothing("queues of its own"));
     run("ethtool -X flow0 default");
     until("the mixed queues to be told of", told);
+    let shared = format!("{}@eth0: its queues are not its own: flow0 spreads", pod.container);
+    doctor(&s.w.m.node, |d| d.finds(&["queues-shared"], &[&shared, "[4, 5]", "ethtool -X flow0 equal N"]));
     run("ethtool -X flow0 equal 4");
     until("the queues to be the pod's alone", || !told());
+    doctor(&s.w.m.node, |d| d.finds_nothing("queues of its own again"));
     s.w.del(&pod);
     s.assert_free("DEL");
 }
@@ -180,6 +204,54 @@ fn what_somebody_removes_is_put_back_and_what_is_somebody_elses_stays() {
     assert_eq!((rules(), contexts()), (theirs, 0), "without the daemon");
     run("ethtool -N flow0 delete 0");
     let _daemon = s.w.start();
+    s.assert_free("DEL");
+}
+
+/// A rule names no VLAN, and so leads what comes by any.
+#[test]
+fn what_comes_for_a_pod_by_a_vlan_comes_by_its_queues_too() {
+    let s = Steering::tagged();
+    let _daemon = s.w.start();
+    let [a, b] = ["a", "b"].map(|n| s.w.m.lab.pod(n));
+    let (led, plain) = (s.add(&a, "required", 2).ok(), s.w.add(&b, "default", json!({})).ok());
+    let own = received(4..=5);
+    send_to(&ipv4(&led));
+    assert!(received(4..=5) >= own + 50, "{}", run("ethtool -S flow0"));
+    let own = received(4..=7);
+    send_to(&ipv4(&plain));
+    assert_eq!(received(4..=7), own, "nobody else's come by them: {}", run("ethtool -S flow0"));
+    [&a, &b].into_iter().for_each(|pod| s.w.del(pod));
+    s.assert_free("DEL");
+}
+
+/// Drivers refuse rules then, and forget those that they have.
+#[test]
+fn rules_that_are_turned_off_are_named_and_are_there_when_they_are_on_again() {
+    let s = Steering::new();
+    let ntuple = |on: &str| drop(run(&format!("ethtool -K flow0 ntuple {on}")));
+    let words = "(95): flow rules are turned off: ethtool -K flow0 ntuple on";
+    ntuple("off");
+    let daemon = s.w.start();
+    let [a, b] = ["a", "b"].map(|n| s.w.m.lab.pod(n));
+    for _ in 0..2 {
+        s.add(&a, "required", 1).failed(106, &["pool led, flow0", "lead TCP to 192.0.2.1", words]);
+    }
+    assert!(daemon.ask("status").to_string().contains(words));
+
+    ntuple("on");
+    s.add(&a, "required", 1).ok();
+    let told = daemon.ask("status").to_string();
+    assert!(rules().len() == 6 && !told.contains(words), "{told}");
+
+    ntuple("off");
+    assert!(rules().is_empty());
+    let led = || !daemon.ask("status").to_string().contains("its packets are not led to its queues");
+    until("the lost rules to be told of", || !led());
+    s.add(&b, "preferred", 1).ok();
+    assert_eq!(s.plan(&b)["path"], "veth");
+    ntuple("on");
+    until("the rules to be put back", || rules().len() == 6 && led());
+    [&a, &b].into_iter().for_each(|pod| s.w.del(pod));
     s.assert_free("DEL");
 }
 

@@ -85,6 +85,27 @@ fn who_gets_no_interrupts_is_not_had_and_is_as_before() {
     s.assert_free();
 }
 
+/// Without a daemon, by a configuration of sriov-cni.
+#[test]
+fn inline_who_gets_no_interrupts_is_refused_and_is_as_before() {
+    let s = Sharing::new();
+    let m = &s.w.m;
+    let number = index_of(0);
+    let (pod, conf) = (m.pod(), m.conf(0, json!({"queues": 3})));
+    let refusal = format!("give VF 0 of nic0 ({}) 4 MSI-X vectors: Operation not supported", pci(0));
+    m.node.add(&pod, &conf).failed(100, &["has no 3 channels", &refusal]);
+    m.assert_free_and_clean(0, &s.before[0]);
+    assert_ne!(index_of(0), number, "it was bound anew to ask");
+    m.node.del(&pod, &conf).ok();
+
+    // The plugin dies while the VF has no driver.
+    let (_, last) = m.killed("ADD", &pod, &conf, "vf.without-driver:1");
+    assert!(last.is_some_and(|point| point.contains("vf.without-driver")));
+    assert_eq!(state(0)["driver"], Value::Null);
+    m.node.del(&pod, &conf).ok();
+    m.assert_free_and_clean(0, &s.before[0]);
+}
+
 #[test]
 fn a_daemon_that_dies_while_a_vf_has_no_driver_gives_it_back_later() {
     let s = Sharing::new();

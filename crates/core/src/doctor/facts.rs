@@ -8,6 +8,7 @@ use crate::overlay::{Actual, Underlay};
 use crate::pool::{NicRule, Pool};
 use crate::queue::QueueClaim;
 use crate::record::State;
+use crate::steer::SharedQueues;
 use crate::vf::{Claim, VfState};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
@@ -52,6 +53,8 @@ pub struct Facts {
     pub returns: Look<Returns>,
     /// The NICs and their VFs.
     pub nics: Look<Nics>,
+    /// Queues to which pods' packets are led, and not theirs alone.
+    pub shared_queues: Look<Vec<SharedQueues>>,
     /// The PFs that must know what is behind their bridges.
     pub filters: Look<Vec<Filter>>,
     /// The bridges' ports that are ones of embedded switches.
@@ -81,6 +84,7 @@ impl Facts {
             ("sysctls", self.sysctls.as_ref().err()),
             ("routes", self.returns.as_ref().err()),
             ("NICs", self.nics.as_ref().err()),
+            ("queues that are led to", self.shared_queues.as_ref().err()),
             ("PFs' filters", self.filters.as_ref().err()),
             ("representors", self.representors.as_ref().err()),
             ("netfilter rules", self.rules.as_ref().err()),

@@ -5,6 +5,7 @@ use crate::lend::Taken;
 use crate::nic::{Port, Vf, VfNetdev};
 use crate::pool::{NicRule, nic_change, rule_of};
 use crate::vf::{Claimed, VfState};
+use std::collections::BTreeSet;
 
 const PF_DOWN: Kind = Kind {
     id: "pf-down",
@@ -42,6 +43,12 @@ const QUEUE_QUARANTINED: Kind = Kind {
     means: "a queue that was given back is not free for sure: nobody gets it",
     docs: "docs/offloads.md",
 };
+const QUEUES_SHARED: Kind = Kind {
+    id: "queues-shared",
+    severity: Severity::Warning,
+    means: "a NIC spreads everybody's packets over queues to which a pod's are led: they are not the pod's alone",
+    docs: "docs/offloads.md",
+};
 const FILTER: Kind = Kind {
     id: "eswitch-fdb-missing",
     severity: Severity::Fault,
@@ -61,8 +68,18 @@ const QUEUES: Kind = Kind {
     docs: "docs/operations.md",
 };
 
-pub(super) const KINDS: &[Kind] =
-    &[PF_DOWN, VFS, LEFTOVER, ASTRAY, QUARANTINED, QUEUE_QUARANTINED, FILTER, REPRESENTOR, QUEUES];
+pub(super) const KINDS: &[Kind] = &[
+    PF_DOWN,
+    VFS,
+    LEFTOVER,
+    ASTRAY,
+    QUARANTINED,
+    QUEUE_QUARANTINED,
+    QUEUES_SHARED,
+    FILTER,
+    REPRESENTOR,
+    QUEUES,
+];
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
@@ -77,7 +94,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         all.extend(quarantined(nics).into_iter().chain(queue_quarantined(nics)));
         all.extend(nics.inventory.ports.iter().filter_map(|port| queues(facts, port)));
     }
-    all.extend(filters(facts).into_iter().chain(representors(facts)));
+    all.extend(queues_shared(facts).into_iter().chain(filters(facts)).chain(representors(facts)));
     all
 }
 
@@ -213,6 +230,20 @@ fn queue_quarantined(nics: &Nics) -> Option<Finding> {
     let text = format!("{} cannot be given to anybody.", plural(all.len(), "queue"));
     let todo = "put right what is named, or end the pod that still has it; the daemon looks again by itself";
     (!all.is_empty()).then(|| QUEUE_QUARANTINED.found(text, some(all), todo))
+}
+
+fn queues_shared(facts: &Facts) -> Option<Finding> {
+    let all = facts.shared_queues.as_deref().unwrap_or_default();
+    let nics: BTreeSet<&str> = all.iter().map(|shared| shared.nic.as_str()).collect();
+    let commands: Vec<String> = nics.iter().map(|nic| format!("ethtool -X {nic} equal N")).collect();
+    let text =
+        format!("Others' packets come by queues that {} should have alone.", plural(all.len(), "interface"));
+    let todo = format!(
+        "{}: N is the first queue of the pool on that NIC; after each boot, and whenever the driver was loaded anew",
+        commands.join("; ")
+    );
+    let evidence = some(all.iter().map(ToString::to_string));
+    (!all.is_empty()).then(|| QUEUES_SHARED.found(text, evidence, todo))
 }
 
 fn filters(facts: &Facts) -> Vec<Finding> {

@@ -23,6 +23,7 @@ pub(super) fn blind() -> Facts {
         sysctls: no(),
         returns: no(),
         nics: no(),
+        shared_queues: no(),
         filters: no(),
         representors: no(),
         rules: no(),
@@ -33,7 +34,7 @@ pub(super) fn blind() -> Facts {
 fn who_sees_nothing_finds_nothing_and_says_so() {
     assert_eq!(check(&blind()), []);
     let unseen = blind().unseen();
-    assert_eq!((unseen.len(), unseen[0].as_str()), (16, "the plugin: no"));
+    assert_eq!((unseen.len(), unseen[0].as_str()), (17, "the plugin: no"));
 }
 
 #[test]
@@ -93,6 +94,27 @@ fn a_pod_is_cut_off_whose_route_is_gone_while_it_lives() {
     assert!(found(pod(State::Adding, Ok(false), Ok(vec![ip]))).is_empty());
     assert!(found(pod(State::Ready, Ok(true), Ok(vec![ip]))).is_empty());
     assert!(found(pod(State::Ready, Ok(false), Err("no".into()))).is_empty());
+}
+
+#[test]
+fn queues_that_are_not_a_pods_alone_are_told_of_once() {
+    let shared = |nic: &str| crate::steer::SharedQueues {
+        holder: "c1@eth0".parse().unwrap(),
+        nic: nic.parse().unwrap(),
+        queues: vec![4, 5],
+    };
+    let line = "c1@eth0: its queues are not its own: ens1f0 spreads the node's packets over [4, 5], too";
+    let problems = vec![format!("{line}: ethtool -X ens1f0 equal N ends that")];
+    let told = Told { version: "1".into(), problems, ..Told::default() };
+    let all = vec![shared("ens1f0"), shared("ens2f0"), shared("ens1f0")];
+    let facts = Facts { shared_queues: Ok(all), daemon: Reply::Told(Box::new(told)), ..blind() };
+    let found = check(&facts);
+    assert_eq!(
+        (found.len(), found[0].id.as_str(), found[0].evidence[0].as_str()),
+        (1, "queues-shared", line)
+    );
+    assert!(found[0].todo.starts_with("ethtool -X ens1f0 equal N; ethtool -X ens2f0 equal N: "), "{found:?}");
+    assert_eq!(check(&Facts { shared_queues: Ok(Vec::new()), ..blind() }), []);
 }
 
 #[test]

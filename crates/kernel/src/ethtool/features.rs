@@ -14,6 +14,8 @@ const A_HW: u16 = 2;
 const A_WANTED: u16 = 3;
 const A_ACTIVE: u16 = 4;
 const A_NOCHANGE: u16 = 5;
+/// What `ethtool -K` calls `ntuple`.
+const NTUPLE: &str = "rx-ntuple-filter";
 
 /// What became of a change of a feature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +29,18 @@ impl Ethtool {
     pub fn features(&mut self, device: &IfName) -> Result<Option<Features>> {
         let answer = self.get("features", MSG_GET, device)?;
         Ok(answer.map(|answer| features(&answer)))
+    }
+
+    /// Whether its rules that steer flows are turned off, and can be turned on (`ethtool -K DEV ntuple on`).
+    pub fn ntuple_is_off(&mut self, device: &IfName) -> Result<bool> {
+        let ntuple = self.features(device)?.and_then(|all| all.get(NTUPLE));
+        Ok(ntuple.is_some_and(|ntuple| !ntuple.on && !ntuple.fixed))
+    }
+
+    /// Why its driver may have refused a rule that steers flows; none: they are not turned off.
+    pub fn without_ntuple(&mut self, device: &IfName) -> Option<String> {
+        let off = self.ntuple_is_off(device).is_ok_and(|off| off);
+        off.then(|| format!("flow rules are turned off: ethtool -K {device} ntuple on"))
     }
 
     /// Turns a feature on or off. `feature` is a name of [`Ethtool::features`]. If the device does not have it so then,

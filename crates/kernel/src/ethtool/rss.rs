@@ -93,7 +93,7 @@ impl Ethtool {
             };
         }
         if self.ntuple(device)?.is_none() {
-            return Ok(Some("it has no flow rules".into()));
+            return Ok(Some(self.without_ntuple(device).unwrap_or_else(|| "it has no flow rules".into())));
         }
         /// More than any NIC has.
         const NO_QUEUE: u32 = u16::MAX as u32;

@@ -9,6 +9,7 @@ pub use ask::{Answer, ask, probes};
 
 use crate::ethtool::{Ethtool, Tables};
 use crate::{Error, Result, crash};
+use nix::errno::Errno;
 use offramp_core::ids::IfName;
 use offramp_core::nic::PortKey;
 use offramp_core::steer::{Lead, MAIN, SteerQueues, Steering};
@@ -37,6 +38,18 @@ impl<'a> Device<'a> {
     }
 }
 
+impl Device<'_> {
+    /// A refusal of a rule. It lasts as long as rules are turned off, where that is why; drivers say that in one of these ways.
+    fn explained(&mut self, refusal: Error) -> Error {
+        let may_be_off = [Errno::EOPNOTSUPP, Errno::EPERM].map(|errno| Some(errno as i32));
+        let off = may_be_off.contains(&refusal.errno()).then(|| self.ethtool.without_ntuple(self.name));
+        match off.flatten() {
+            Some(why) => Error::Unfit { what: refusal.to_string(), why },
+            None => refusal,
+        }
+    }
+}
+
 impl Nic for Device<'_> {
     fn steering(&mut self) -> Result<Steering> {
         self.ethtool.steering(self.name)
@@ -53,7 +66,8 @@ impl Nic for Device<'_> {
     }
 
     fn lead(&mut self, lead: Lead, context: u32) -> Result<u32> {
-        let id = self.ethtool.lead(self.name, lead, context)?;
+        let led = self.ethtool.lead(self.name, lead, context);
+        let id = led.map_err(|refusal| self.explained(refusal))?;
         crash::point("steer.rule-made");
         Ok(id)
     }

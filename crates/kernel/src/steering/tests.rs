@@ -2,7 +2,6 @@
 
 use super::ask::ask_of;
 use super::*;
-use nix::errno::Errno;
 use offramp_core::net::Family;
 use offramp_core::nic::PortKey;
 use offramp_core::offload::FlowTo;

@@ -41,6 +41,7 @@ pub fn gather(places: &Places) -> Facts {
         filters: config.clone().and_then(|config| nics::filters(config, places.sysfs(), records)),
         representors: config.and_then(nics::representors),
         rules: network::rules(),
+        shared_queues: nics::shared_queues(nics.as_ref(), records),
         links,
         nics,
         overlay,

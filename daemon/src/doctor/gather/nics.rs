@@ -5,9 +5,11 @@ use crate::config::Config;
 use crate::eswitch::{Eswitch, offload, synced};
 use offramp_core::doctor::{Filter, Look, Nics, Representor};
 use offramp_core::nic::{Inventory, PciAddr, VfNetdev};
-use offramp_core::record::Record;
+use offramp_core::record::{Record, State};
+use offramp_core::steer::SharedQueues;
 use offramp_core::vf::{Claim, VfState};
 use offramp_kernel::netlink::Socket;
+use offramp_kernel::steering::{self, Device};
 use offramp_kernel::sysfs::{Sysfs, read};
 use offramp_kernel::{link, vf};
 use offramp_ledger::Store;
@@ -28,6 +30,20 @@ fn free(host: &vf::Host<'_>, inventory: &Inventory, claims: &[Claim]) -> BTreeMa
     let here =
         inventory.vfs().filter(|(_, vf)| is_free(vf.pci) && !matches!(vf.netdev, VfNetdev::Elsewhere { .. }));
     here.map(|(port, vf)| (vf.pci, vf::state(host, &port.vf_ref(vf)).map_err(text))).collect()
+}
+
+/// Queues to which packets are led, and which get others', too.
+pub fn shared_queues(nics: Result<&Nics, &String>, records: &[Record]) -> Look<Vec<SharedQueues>> {
+    let mut all = Vec::new();
+    for record in records.iter().filter(|record| record.state == State::Ready) {
+        let Some(led) = record.plan.steering() else { continue };
+        let Some(port) = nics.map_err(Clone::clone)?.inventory.port(&led.port) else { continue };
+        let mixed = Device::open(&port.netdev).and_then(|mut device| steering::mixed(&mut device, led));
+        let (holder, nic) = (record.attachment.clone(), port.netdev.clone());
+        all.push(SharedQueues { holder, nic, queues: mixed.map_err(text)? });
+    }
+    all.retain(|shared| !shared.queues.is_empty());
+    Ok(all)
 }
 
 /// PFs that do not know all that is behind their bridges.

@@ -15,11 +15,10 @@ use offramp_core::steer::Takes;
 use offramp_core::vf::uplink::UplinkPath;
 use offramp_core::vf::{Claim, Claimed, RepresentorState, VfMode, VfRef, VfState};
 use offramp_core::wire::Prepare;
-use offramp_kernel::ethtool::Ethtool;
 use offramp_kernel::link;
 use offramp_kernel::netlink::Socket;
-use offramp_ledger::Error;
 use offramp_ledger::lending::{self, Borrower, Unclaimed};
+use offramp_ledger::{Error, channels};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -151,7 +150,7 @@ impl Node {
         let carrier = matches!(pf, Ok(Some(l)) if l.carrier);
         let before = claim.before.clone();
         let plug = before.representor.as_ref().map(|r| r.name.clone()).zip(bridge.cloned());
-        let growth = lack.take().map(|lack| Growth { claim, lock, lent: lent.clone(), lack });
+        let growth = lack.take().map(|lack| Growth { claim, lock, lack });
         Ok((Loan { lent, before, carrier, plug }, growth))
     }
 
@@ -203,12 +202,9 @@ impl Node {
 }
 
 /// How many channels are wanted, and why the VF's driver does not have so many.
-pub(super) fn lacks_channels(netdev: &IfName, lent: &Lent) -> Result<Option<(u32, String)>, CniError> {
+fn lacks_channels(netdev: &IfName, lent: &Lent) -> Result<Option<(u32, String)>, CniError> {
     let Some(wanted) = lent.settings.queues else { return Ok(None) };
-    let lacks = Ethtool::require(format!("ask {netdev} for channels"))
-        .and_then(|mut ethtool| ethtool.lacks_combined(netdev, wanted));
-    let lacks = lacks.map_err(|e| CniError::try_again(e.to_string()))?;
-    Ok(lacks.map(|why| (wanted, why)))
+    Ok(channels::lacks(netdev, wanted)?.map(|why| (wanted, why)))
 }
 
 pub(super) fn promised_twice(claim: Claim) -> CniError {

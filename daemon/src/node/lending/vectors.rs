@@ -2,17 +2,13 @@
 //! made: whoever refuses them is known only once asked, and then another VF may do.
 
 use super::Loans;
-use super::claim::{Miss, lacks_channels};
+use super::claim::Miss;
 use crate::node::{Node, now};
-use offramp_core::cni::CniError;
-use offramp_core::lend::Lent;
 use offramp_core::nic::PortKey;
 use offramp_core::vf::{Claim, VfRef, VfState};
 use offramp_kernel::sysfs::online_cpus;
-use offramp_kernel::vf;
-use offramp_ledger::VfLock;
+use offramp_ledger::{VfLock, channels};
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +26,6 @@ pub(super) struct Lack {
 pub(super) struct Growth {
     pub claim: Claim,
     pub lock: VfLock,
-    pub lent: Lent,
     pub lack: Lack,
 }
 
@@ -62,14 +57,13 @@ impl Node {
 
     /// The VF's state then. One that does not get what it lacks was touched all the same: it is cleaned before it is free.
     fn grow(&self, growth: Growth) -> Result<VfState, Miss> {
-        let Growth { claim, lock, lent, lack: Lack { wanted, why, vectors } } = growth;
-        let refused = match self.try_to_grow(&claim, &lock, &lent, vectors) {
-            Ok((state, None)) => {
+        let Growth { claim, lock, lack: Lack { wanted, why, vectors } } = growth;
+        let refused = match channels::grow(&self.store, &claim, &lock, wanted, vectors) {
+            Ok(state) => {
                 tracing::info!(vf = %claim.vf, vectors, wanted, "has its channels, by more interrupts");
                 return Ok(state);
             }
-            Ok((_, Some(still))) => format!("with {vectors} MSI-X vectors {still}"),
-            Err(e) => e.to_string(),
+            Err(refused) => refused,
         };
         tracing::warn!(vf = %claim.vf, why, refused, "has not got the channels that are wanted");
         self.refusals.note(claim.vf.port.clone(), vectors, refused.clone(), Instant::now());
@@ -78,29 +72,6 @@ impl Node {
         drop(lock);
         self.bench.ring();
         Err(Miss::NoChannels(claim.vf, wanted, format!("{why}; {refused}")))
-    }
-
-    /// Its state, and why it lacks channels all the same.
-    fn try_to_grow(
-        &self,
-        claim: &Claim,
-        lock: &VfLock,
-        lent: &Lent,
-        vectors: u32,
-    ) -> Result<(VfState, Option<String>), CniError> {
-        let host = self.store.host();
-        let host = host.with_lock(claim.vf.pci, lock.as_fd());
-        vf::set_vectors(&host, &claim.vf, vectors)?;
-        let look = || -> Result<(VfState, Option<String>), CniError> {
-            let state = vf::state(&host, &claim.vf)?;
-            let lacks = match &state.netdev {
-                Some(netdev) => lacks_channels(&netdev.name, lent)?.map(|(_, why)| why),
-                None => Some("it has no interface then".into()),
-            };
-            Ok((state, lacks))
-        };
-        // A new netdev is renamed by udev, maybe just between the look at its name and the question by it.
-        look().or_else(|_| look())
     }
 }
 
